@@ -1,0 +1,95 @@
+"""Components by name: `model.name=vgg` in a config finds the function registered as "vgg"."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from ics.errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Builders of one kind of component, each under a name.
+
+    The type annotations of a builder are its validation: pydantic checks types and ranges at every call
+    (`width: Annotated[float, Field(gt=0)]`), and an option the builder does not take is refused.
+
+    Args:
+        kind: what the components are, for messages ("network", "norm", …).
+
+    Example:
+        >>> shapes = Registry[str]("shape")
+        >>> @shapes.register("box")
+        ... def box(side: int = 1) -> str:
+        ...     return f"box of side {side}"
+        >>> shapes.build({"name": "box", "side": 3})
+        'box of side 3'
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._builders: dict[str, Callable[..., T]] = {}
+
+    def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Decorator that registers a builder under `name`; a name can be taken only once."""
+
+        def decorate(builder: Callable[..., T]) -> Callable[..., T]:
+            if name in self._builders:
+                raise UserError(f"the {self.kind} {name!r} is registered already; choose another name")
+            self._builders[name] = validate_call(
+                config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+            )(builder)
+            return builder
+
+        return decorate
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._builders))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builders
+
+    def build(self, settings: Mapping[str, Any], **context: Any) -> T:
+        """Build the component that `settings["name"]` names.
+
+        Args:
+            settings: the name and the options a person chose.
+            context: arguments the program supplies (the norm of a network, the shape of an input, …).
+
+        Raises:
+            UserError: the name is unknown, or an option is unknown, missing, of the wrong type or out of range.
+        """
+        options = dict(settings)
+        name = options.pop("name", None)
+        builder = self._builders.get(name) if isinstance(name, str) else None
+        if builder is None:
+            raise UserError(f"unknown {self.kind} {name!r}; {suggestion(str(name), list(self))}")
+        parameters = inspect.signature(builder).parameters
+        takes = [key for key in parameters if key not in context]
+        for key in options:
+            if key not in takes:
+                raise UserError(f"{self.kind} {name!r} has no option {key!r}; {suggestion(key, takes)}")
+        try:
+            return builder(**context, **options)
+        except ValidationError as error:
+            raise UserError(f"{self.kind} {name!r}: {first_problem(error)}") from None
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """The known names as a phrase, with the closest one first where there is one."""
+    if not known:
+        return "there are none"
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(known)}"
+
+
+def first_problem(error: ValidationError) -> str:
+    """Pydantic's first finding as one line: where, what is wrong, the value it got."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']} (got {problem['input']!r})"
