@@ -1,0 +1,366 @@
+"""`ShiftProbe`: internal covariate shift (Santurkar et al. 2018, Definition 2.1) in anyone's training loop.
+
+For every layer i, with the same batch (x, y):
+
+    G_i  = ∇_{W_i} L(W_1ᵗ, …, W_kᵗ; x, y)
+    G'_i = ∇_{W_i} L(W_1ᵗ⁺¹, …, W_{i−1}ᵗ⁺¹, W_iᵗ, W_{i+1}ᵗ, …, W_kᵗ; x, y)
+
+G_i is what the training pass left in `.grad`. G'_i takes a forward pass in which all that comes before layer i has its
+updated value and all the rest its old value, and a backward pass that goes no deeper than layer i. The definition costs k
+full passes; `ics.shift.replay` computes the same bits in about a third of that.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ics.shift.errors import ProbeError
+from ics.shift.layers import Layer, ParameterUse, Params, find_layers, flat, select_layers
+from ics.shift.metrics import METRICS, compare
+from ics.shift.replay import NEVER, Interceptor, Plan, PlanMismatch, Recording, Replay, Survey
+from ics.shift.state import Autocast, RandomState, ScratchBuffers, SwappedParameters, devices_of
+
+LossFunction = Callable[[Any, Any], Tensor]
+Noise = Literal["same", "fresh"]
+
+SURVEYS = 3  # a model whose control flow changes at random is surveyed anew this many times before giving up
+UNREPEATED = 1e-3  # relative ‖G − G'‖ of a layer with nothing before it, beyond what rounding can explain
+
+
+@dataclass(frozen=True)
+class LayerShift:
+    """The internal covariate shift of one layer at one step.
+
+    Attributes:
+        layer_index: 1-based place in the order of execution.
+        layer: qualified name of the module.
+        l2: ‖G − G'‖₂, Definition 2.1.
+        cosine: cos∠(G, G'); NaN where a gradient is zero.
+        relative_l2: ‖G − G'‖₂ / ‖G‖₂.
+        grad_norm: ‖G‖₂.
+        shifted_grad_norm: ‖G'‖₂.
+    """
+
+    layer_index: int
+    layer: str
+    l2: float
+    cosine: float
+    relative_l2: float
+    grad_norm: float
+    shifted_grad_norm: float
+
+
+class Observation:
+    """What `ShiftProbe.observe` found; filled when its `with` block ends.
+
+    Attributes:
+        rows: one `LayerShift` per measured layer, in order of execution.
+        gradients: with `keep_gradients=True`, layer name → (G, G'), in the weight's shape (with `params="all"`: one
+            vector of all the module's parameters); otherwise empty.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[LayerShift] = []
+        self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
+
+
+@dataclass
+class _TrainingPass:
+    """The conditions of the training pass that a later pass has to repeat."""
+
+    random_state: RandomState
+    autocast: Autocast
+
+
+class ShiftProbe:
+    """Measures, around an optimizer's step, how much the update of the earlier layers moves each layer's gradient.
+
+    Measuring changes nothing: parameters, buffers, `.grad`, optimizer state and torch's random state are afterwards, bit
+    for bit, what they would have been without it.
+
+    Args:
+        model: any `nn.Module` that is called as `model(x)`. Convolutions and linear modules with a trainable weight are
+            its measurable layers; all other parameters count where the forward pass first uses them.
+        loss_fn: `loss_fn(model(x), y)` → scalar tensor.
+        layers: which layers to measure, by 1-based index in order of execution or by qualified name; None means all.
+        noise: "same": G' sees the random draws (dropout, noise) that G saw; "fresh": those that the next forward pass
+            will see.
+        params: W_i is the module's "weight", or "all" of its parameters together.
+
+    Raises:
+        ProbeError: the model is compiled, scripted or wrapped for parallel training, an option is unknown, or (at the
+            first forward pass) there is no measurable layer or a wanted layer does not exist.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> x, y = torch.randn(8, 2), torch.randn(8, 1)
+        >>> with ShiftProbe(model, nn.functional.mse_loss) as probe:
+        ...     loss = nn.functional.mse_loss(model(x), y)
+        ...     loss.backward()
+        ...     with probe.observe(x, y) as shift:
+        ...         optimizer.step()
+        >>> [(row.layer, row.l2 > 0) for row in shift.rows]
+        [('0', False), ('2', True)]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFunction,
+        layers: Sequence[int | str] | None = None,
+        noise: Noise = "same",
+        params: Params = "weight",
+    ) -> None:
+        _refuse_wrapped(model)
+        _one_of("noise", noise, ("same", "fresh"))
+        _one_of("params", params, ("weight", "all"))
+        self.model = model
+        self.loss_fn = loss_fn
+        self._wanted = layers
+        self._noise = noise
+        self._params: Params = params
+        self._roots = [model, loss_fn] if isinstance(loss_fn, nn.Module) else [model]
+        self._devices = devices_of(self._roots)
+        self._layers: list[Layer] | None = None
+        self._training_pass: _TrainingPass | None = None
+        self._plan: Plan | None = None
+        self._first_pass: ParameterUse | None = None
+        self._observing = False
+        self._hooks = [model.register_forward_pre_hook(self._before_forward)]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The measured layers, each with `.index` and `.name`; known after the model's first forward pass."""
+        if self._layers is None:
+            raise ProbeError("the layers are known after the first forward pass; call model(x) first")
+        return self._layers
+
+    def close(self) -> None:
+        """Remove every hook from the model."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self._training_pass = None
+
+    def __enter__(self) -> "ShiftProbe":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def observe(self, x: Any, y: Any, keep_gradients: bool = False) -> Iterator[Observation]:
+        """Measure around an update. Enter after `loss.backward()`, step the optimizer inside.
+
+        Args:
+            x: the batch the gradients come from, as the model takes it: a tensor, a tuple (`model(*x)`) or a dict
+                (`model(**x)`).
+            y: its targets, as `loss_fn` takes them.
+            keep_gradients: keep every layer's G and G' as tensors.
+
+        Yields:
+            An `Observation`, empty inside the block and filled after it. It stays empty if the block raises.
+
+        Raises:
+            ProbeError: no forward pass or no gradients came before, the loss is not a scalar, or the model does not
+                repeat its own forward pass.
+        """
+        if self._training_pass is None:
+            why = "is closed" if not self._hooks else "has seen no forward pass with gradients; call model(x) first"
+            raise ProbeError(f"the probe {why}")
+        training_pass = self._training_pass
+        gradients = {layer: self._gradient(layer) for layer in self.layers}
+        if all(gradient is None for gradient in gradients.values()):
+            raise ProbeError("no measured layer has a gradient; call loss.backward() before probe.observe(x, y)")
+        old = {p: p.detach().clone() for root in self._roots for p in root.parameters()}
+        observation = Observation()
+        self._observing = True
+        try:
+            yield observation
+            self._measure(x, y, training_pass, gradients, old, observation, keep_gradients)
+        finally:
+            self._observing = False
+
+    # --- the training pass ---------------------------------------------------------------------------------------
+
+    def _before_forward(self, model: nn.Module, args: Any) -> None:
+        if self._observing or not torch.is_grad_enabled():
+            return
+        self._training_pass = _TrainingPass(RandomState(self._devices), Autocast(self._devices))
+        if self._layers is None and self._first_pass is None:
+            self._first_pass = ParameterUse(model.parameters())
+            self._hooks.append(model.register_forward_hook(self._after_first_forward, always_call=True))
+            self._first_pass.__enter__()
+
+    def _after_first_forward(self, model: nn.Module, args: Any, output: Any) -> None:
+        first_pass, self._first_pass = self._first_pass, None
+        if first_pass is None:
+            return
+        first_pass.__exit__(None, None, None)
+        self._hooks.pop().remove()
+        if output is None:  # the pass raised: its error goes to the caller, the next pass is watched instead
+            return
+        self._layers = select_layers(find_layers(model, first_pass.order, self._params), self._wanted)
+
+    def _gradient(self, layer: Layer) -> Tensor | None:
+        """A copy of G_i: the update may well overwrite `.grad`. None where the layer took no part in the loss."""
+        parts = [p.grad for p in layer.parameters]
+        if all(part is None for part in parts):
+            return None
+        return flat([
+            torch.zeros_like(p) if part is None else part.detach().clone()
+            for p, part in zip(layer.parameters, parts, strict=True)
+        ])
+
+    # --- the measurement -----------------------------------------------------------------------------------------
+
+    def _measure(
+        self,
+        x: Any,
+        y: Any,
+        training_pass: _TrainingPass,
+        gradients: dict[Layer, Tensor | None],
+        old: dict[nn.Parameter, Tensor],
+        observation: Observation,
+        keep_gradients: bool,
+    ) -> None:
+        afterwards = self._snapshot()
+        start_state = training_pass.random_state if self._noise == "same" else afterwards
+        interceptor = Interceptor(self.model)
+        results: dict[Layer, Tensor] = {}
+        shifted_gradients: dict[Layer, Tensor] = {}
+        with ExitStack() as stack:
+            stack.callback(afterwards.restore)
+            buffers = stack.enter_context(ScratchBuffers(self._roots))
+            parameters = stack.enter_context(SwappedParameters(old))
+            stack.enter_context(training_pass.autocast())
+            stack.enter_context(torch.enable_grad())
+
+            def start_pass() -> None:
+                start_state.restore()
+                buffers.reset()
+
+            recording = self._record(x, interceptor, start_pass)
+            first_use = recording.plan.first_use
+            for layer in reversed(self.layers):  # deepest first: what lies beyond a layer can be forgotten
+                place = min((first_use.get(p, NEVER) for p in layer.parameters), default=NEVER)
+                held = {p for p in old if first_use.get(p, NEVER) >= place}
+                start = min((first_use.get(p, NEVER) for p in held), default=NEVER)
+                recording.forget_from(start)
+                parameters.use_old(held)
+                start_pass()
+                with interceptor.route(Replay(recording, start).handle):
+                    shifted = self._shifted_gradient(layer, x, y)
+                gradient = gradients[layer]
+                if gradient is None:
+                    if shifted is not None:
+                        raise ProbeError(f"layer {layer.name!r} had no gradient when observe was entered, yet the loss "
+                                         "depends on it; call loss.backward() and do not clear .grad before")
+                    gradient = torch.zeros_like(flat(layer.parameters))
+                shifted = torch.zeros_like(gradient) if shifted is None else shifted
+                results[layer] = compare(gradient, shifted)
+                if keep_gradients:
+                    shifted_gradients[layer] = shifted
+        self._fill(observation, results)
+        if keep_gradients:
+            for layer in self.layers:
+                observation.gradients[layer.name] = _pair(gradients[layer], shifted_gradients[layer])
+        if self._noise == "same":
+            self._check_repeated(observation.rows[0], recording.plan)
+
+    def _record(self, x: Any, interceptor: Interceptor, start_pass: Callable[[], None]) -> Recording:
+        """The forward pass with the new weights, remembered call by call."""
+        for _ in range(SURVEYS + 1):
+            if self._plan is None:
+                start_pass()
+                survey = Survey(list(self.model.parameters()), self._snapshot)
+                with interceptor.route(survey.handle), survey:
+                    self._forward(x)
+                self._plan = survey.plan()
+            start_pass()
+            recording = Recording(self._plan, self._snapshot)
+            try:
+                with interceptor.route(recording.handle):
+                    self._forward(x)
+                recording.finish()
+                return recording
+            except PlanMismatch:
+                self._plan = None
+        raise ProbeError("the model does not repeat its own forward pass: the same input and random state led through "
+                         "different modules each time; make its control flow depend on these alone")
+
+    def _shifted_gradient(self, layer: Layer, x: Any, y: Any) -> Tensor | None:
+        """G'_i from the hybrid network that stands in the model's place right now."""
+        try:
+            loss = self.loss_fn(self._forward(x), y)
+        except PlanMismatch:
+            raise ProbeError(f"the model took another way through its modules for the gradient of {layer.name!r}; its "
+                             "control flow must not depend on the weights") from None
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
+            raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
+        if not loss.requires_grad:
+            return None
+        parts = torch.autograd.grad(loss, layer.parameters, allow_unused=True)
+        if all(part is None for part in parts):
+            return None
+        return flat([
+            torch.zeros_like(p) if part is None else part for p, part in zip(layer.parameters, parts, strict=True)
+        ])
+
+    def _forward(self, x: Any) -> Any:
+        if isinstance(x, Mapping):
+            return self.model(**x)
+        return self.model(*x) if isinstance(x, tuple) else self.model(x)
+
+    def _snapshot(self) -> RandomState:
+        return RandomState(self._devices)
+
+    def _fill(self, observation: Observation, results: dict[Layer, Tensor]) -> None:
+        """Fetch all values from the device at once."""
+        first = results[self.layers[0]].device
+        table = torch.stack([results[layer].to(first) for layer in self.layers]).tolist()
+        observation.rows = [
+            LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
+            for layer, values in zip(self.layers, table, strict=True)
+        ]
+
+    def _check_repeated(self, row: LayerShift, plan: Plan) -> None:
+        """Before the very first layer nothing has moved: G' must be G, or the two passes were not the same."""
+        layer = self.layers[0]
+        if plan.first_use.get(layer.parameters[0]) == min(plan.first_use.values()) and row.relative_l2 > UNREPEATED:
+            warnings.warn(
+                f"layer {layer.name!r} has nothing before it, yet its gradient moved by {row.relative_l2:.2g} of its norm: "
+                "observe was not given the batch of the last training pass, or .grad was clipped, scaled or accumulated",
+                stacklevel=5,
+            )
+
+
+def _pair(gradient: Tensor | None, shifted: Tensor) -> tuple[Tensor, Tensor]:
+    return (torch.zeros_like(shifted) if gradient is None else gradient), shifted
+
+
+def _one_of(option: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ProbeError(f"{option}={value!r} is unknown; known: {', '.join(known)}")
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise ProbeError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+    for name, module in model.named_modules():
+        where = f"its module {name!r}" if name else "the model"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ProbeError(f"{where} is a TorchScript module, whose calls cannot be replayed; use the Python original")
+        if type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
+            raise ProbeError(f"{where} is compiled, and its calls cannot be replayed; give the probe the model from before "
+                             "torch.compile (model._orig_mod)")
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise ProbeError(f"{where} is wrapped in {type(module).__name__}; give the probe the module inside "
+                             "(model.module) and the batch of one process")

@@ -1,0 +1,324 @@
+"""Record one forward pass, then run it again from any point on: what came before is returned, not computed.
+
+The hybrid network of Definition 2.1 equals the updated network up to layer i. Its forward pass therefore repeats the
+updated network's until the first parameter that differs is used. A *call* is one run of one submodule's `forward`; time
+counts call entries, call exits and first uses of parameters. Before time t:
+
+- a call that ended is skipped: it returns what it returned in the recording;
+- a call in progress runs its own Python code, in which further calls are skipped;
+- code between calls (`out += identity`, functional dropout, concatenation) simply runs.
+
+What a skip must not disturb, and how it is kept:
+
+- a tensor that later code changes in place: recorded as a copy, returned as a copy;
+- a call that changes its own input in place, or hands its input on to code that does, or returns objects that are not
+  tensors: never skipped, it is repeated on the same values;
+- random draws: after a skipped call the generators are put to where the call had left them;
+- buffers that a module reads in a later call: put to where the skipped call had left them.
+
+A *survey* pass finds these facts out; they form the `Plan`. Every later pass checks that it still holds.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from ics.shift.layers import ParameterUse
+from ics.shift.state import RandomState
+
+NEVER = float("inf")
+Forward = Callable[..., Any]
+
+
+class PlanMismatch(Exception):
+    """A pass did not go the way the plan says: the model's control flow has changed."""
+
+
+@dataclass
+class Call:
+    """One run of a submodule's `forward` in the surveyed pass.
+
+    Attributes:
+        module: the submodule.
+        enter, exit: times.
+        end: index of the first call after this one and all calls nested in it.
+        policy: "keep" the output; "copy" it, since later code changes it in place; "repeat" the call.
+        leaves_buffers: its module is called again later and has buffers, which a skip must bring up to date.
+    """
+
+    module: nn.Module
+    enter: int
+    exit: int = -1
+    end: int = -1
+    policy: Literal["keep", "copy", "repeat"] = "keep"
+    leaves_buffers: bool = False
+
+
+@dataclass
+class Plan:
+    """What a survey found out about the forward pass.
+
+    Attributes:
+        calls: in order of entry.
+        first_use: time at which each parameter is first used; those not in here are never used.
+        draws: whether the pass draws random numbers.
+    """
+
+    calls: list[Call]
+    first_use: dict[nn.Parameter, int]
+    draws: bool
+
+
+@dataclass
+class Memory:
+    """What the recording remembers of one call."""
+
+    output: Any = None
+    random_state: RandomState | None = None
+    buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (buffer, its value after the call)
+
+    @classmethod
+    def of(cls, call: Call, output: Any, state: RandomState | None) -> "Memory":
+        """Remember a call that just returned `output`."""
+        memory = cls(random_state=state)
+        if call.policy != "repeat":
+            memory.output = tree_map(_clone if call.policy == "copy" else _hold, output)
+        if call.leaves_buffers:
+            memory.buffers = [(buffer, buffer.clone()) for buffer in call.module._buffers.values() if buffer is not None]
+        return memory
+
+    def recall(self, copy: bool) -> Any:
+        """The output as the call would have returned it; a tensor that needs a gradient starts a graph of its own."""
+        return tree_map(_recall_copy if copy else _recall, self.output)
+
+
+class Interceptor:
+    """Routes every submodule's `forward` through a handler while active; otherwise the model is untouched.
+
+    Args:
+        model: the root, whose own `forward` is not routed.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = [module for module in model.modules() if module is not model]
+
+    @contextmanager
+    def route(self, handler: "Callable[[nn.Module, Forward, Any, Any], Any]") -> Iterator[None]:
+        """While open, `handler(module, forward, args, kwargs)` stands in for every `module.forward(*args, **kwargs)`."""
+        replaced = []
+        try:
+            for module in self._modules:
+                own = module.__dict__.get("forward")  # set on the instance by other tools, rarely
+                replaced.append((module, own))
+                module.__dict__["forward"] = _routed(module, module.forward, handler)
+            yield
+        finally:
+            for module, own in reversed(replaced):
+                if own is None:
+                    module.__dict__.pop("forward", None)
+                else:
+                    module.__dict__["forward"] = own
+
+
+def _routed(module: nn.Module, forward: Forward, handler: Callable[[nn.Module, Forward, Any, Any], Any]) -> Forward:
+    def routed(*args: Any, **kwargs: Any) -> Any:
+        return handler(module, forward, args, kwargs)
+
+    return routed
+
+
+class Survey(ParameterUse):
+    """A watched pass that makes the plan. Use as a context manager around the pass, with `handle` routed.
+
+    Args:
+        parameters: the model's, in order of registration.
+        snapshot: takes the generators' state.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], snapshot: Callable[[], RandomState]) -> None:
+        super().__init__(parameters)
+        self._snapshot = snapshot
+        self._before = snapshot()
+        self._clock = 0
+        self._calls: list[Call] = []
+        self._first_use: dict[nn.Parameter, int] = {}
+        self._outputs: list[tuple[Call, Tensor, int, set[int]]] = []
+
+    def on_first_use(self, parameter: nn.Parameter) -> None:
+        self._first_use[parameter] = self._tick()
+
+    def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
+        """Run a call and note all about it."""
+        call = Call(module, enter=self._tick())
+        self._calls.append(call)
+        inputs = [(tensor, tensor._version) for tensor in _tensors((args, kwargs))]
+        output = forward(*args, **kwargs)
+        call.exit, call.end = self._tick(), len(self._calls)
+        storages = {_storage(tensor) for tensor, _ in inputs}
+        if _is_opaque(output) or any(tensor._version != version for tensor, version in inputs):
+            call.policy = "repeat"
+        self._outputs += [(call, tensor, tensor._version, storages) for tensor in _tensors(output)]
+        return output
+
+    def plan(self) -> Plan:
+        """The plan, once the pass is over."""
+        for call, tensor, version, inputs in self._outputs:
+            if tensor._version != version and call.policy == "keep":
+                call.policy = "repeat" if _storage(tensor) in inputs else "copy"
+        runs = Counter(call.module for call in self._calls)
+        for call in self._calls:
+            runs[call.module] -= 1
+            call.leaves_buffers = runs[call.module] > 0 and bool(call.module._buffers)
+        self._outputs.clear()
+        return Plan(self._calls, self._first_use, draws=self._snapshot() != self._before)
+
+    def _tick(self) -> int:
+        self._clock += 1
+        return self._clock
+
+
+class Recording:
+    """A pass that remembers every call's output, following the plan.
+
+    Args:
+        plan: from a survey.
+        snapshot: takes the generators' state.
+    """
+
+    def __init__(self, plan: Plan, snapshot: Callable[[], RandomState]) -> None:
+        self.plan = plan
+        self._snapshot = snapshot
+        self._before = snapshot()
+        self._memories: list[Memory | None] = [None] * len(plan.calls)
+        self._kept: list[tuple[Tensor, int]] = []
+        self._cursor = 0
+
+    def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
+        """Run a call and remember it."""
+        index = self._cursor
+        call = _expect(self.plan, index, module)
+        self._cursor += 1
+        output = forward(*args, **kwargs)
+        if self._cursor != call.end:
+            raise PlanMismatch
+        self._memories[index] = Memory.of(call, output, self._snapshot() if self.plan.draws else None)
+        if call.policy == "keep":
+            self._kept += [(tensor, tensor._version) for tensor in _tensors(output)]
+        return output
+
+    def finish(self) -> None:
+        """Check, once the pass is over, that it went by the plan.
+
+        Raises:
+            PlanMismatch: other calls were made, a kept output was changed in place, or random numbers were drawn where
+                the surveyed pass drew none.
+        """
+        changed = any(tensor._version != version for tensor, version in self._kept)
+        drew = not self.plan.draws and self._snapshot() != self._before
+        if self._cursor != len(self.plan.calls) or changed or drew:
+            raise PlanMismatch
+        self._kept.clear()
+
+    def forget_from(self, start: float) -> None:
+        """Free what no replay from `start` or earlier can need."""
+        for index in range(len(self._memories) - 1, -1, -1):
+            if self.plan.calls[index].exit > start:
+                self._memories[index] = None
+
+    def memory(self, index: int) -> Memory:
+        """What is remembered of a call."""
+        memory = self._memories[index]
+        if memory is None:
+            raise PlanMismatch
+        return memory
+
+
+class Replay:
+    """A pass that returns remembered outputs up to a time and computes from there on.
+
+    Args:
+        recording: finished.
+        start: time of the first use of a parameter whose value differs from the recording's.
+    """
+
+    def __init__(self, recording: Recording, start: float) -> None:
+        self._recording = recording
+        self._plan = recording.plan
+        self._start = start
+        self._cursor = 0
+        self._live = False
+
+    def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
+        """Skip the call or run it."""
+        if self._live:
+            return forward(*args, **kwargs)
+        index = self._cursor
+        if index == len(self._plan.calls):  # recomputation in the backward pass (activation checkpointing)
+            return forward(*args, **kwargs)
+        call = _expect(self._plan, index, module)
+        if call.exit > self._start or call.policy == "repeat":
+            self._cursor += 1
+            self._live = call.enter > self._start
+            return forward(*args, **kwargs)
+        self._cursor = call.end
+        for nested in range(index, call.end):
+            if self._plan.calls[nested].leaves_buffers:
+                for buffer, value in self._recording.memory(nested).buffers:
+                    buffer.copy_(value)
+        memory = self._recording.memory(index)
+        if memory.random_state is not None:
+            memory.random_state.restore()
+        return memory.recall(copy=call.policy == "copy")
+
+
+def _expect(plan: Plan, index: int, module: nn.Module) -> Call:
+    if index >= len(plan.calls) or plan.calls[index].module is not module:
+        raise PlanMismatch
+    return plan.calls[index]
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _is_opaque(output: Any) -> bool:
+    """Whether an output holds objects in which tensors could hide."""
+    plain = Tensor | int | float | complex | str | bool | torch.dtype | torch.device | None
+    return any(not isinstance(leaf, plain) for leaf in tree_leaves(output))
+
+
+# An output is remembered as (tensor without its graph, whether it needs a gradient). Some functions choose their
+# algorithm by that need (torch.matmul does), so a recalled tensor must show it too.
+@dataclass
+class _Held:
+    tensor: Tensor
+    requires_grad: bool
+
+
+def _hold(leaf: Any) -> Any:
+    return _Held(leaf.detach(), leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
+
+
+def _clone(leaf: Any) -> Any:
+    return _Held(leaf.detach().clone(), leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
+
+
+def _recall(leaf: Any) -> Any:
+    return leaf.tensor.detach().requires_grad_(leaf.requires_grad) if isinstance(leaf, _Held) else leaf
+
+
+def _recall_copy(leaf: Any) -> Any:
+    # The copy is made inside the graph: code that goes on to change it in place may do so, which a leaf would refuse.
+    return leaf.tensor.detach().requires_grad_(leaf.requires_grad).clone() if isinstance(leaf, _Held) else leaf

@@ -1,0 +1,125 @@
+"""Taking hold of a model's state and putting it back exactly: parameters, buffers, random generators, autocast."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class RandomState:
+    """A snapshot of torch's generators: the CPU's and those of the given accelerators.
+
+    Args:
+        devices: the devices a model lives on.
+    """
+
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        self._cpu = torch.get_rng_state()
+        self._accelerators = [
+            (device, torch.get_device_module(device).get_rng_state(device)) for device in devices if device.type != "cpu"
+        ]
+
+    def restore(self) -> None:
+        """Put the generators back to this snapshot."""
+        torch.set_rng_state(self._cpu)
+        for device, state in self._accelerators:
+            torch.get_device_module(device).set_rng_state(state, device)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RandomState):
+            return NotImplemented
+        mine, theirs = self._states(), other._states()
+        return len(mine) == len(theirs) and all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # equality is by content, which a caller may not rely on for long
+
+    def _states(self) -> list[Tensor]:
+        return [self._cpu, *(state for _, state in self._accelerators)]
+
+
+class Autocast:
+    """The autocast settings in force at a moment, to run a later pass under the same."""
+
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        types = dict.fromkeys(device.type for device in devices)
+        self._settings = [(t, torch.get_autocast_dtype(t)) for t in types if torch.is_autocast_enabled(t)]
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for device_type, dtype in self._settings:
+                stack.enter_context(torch.autocast(device_type, dtype=dtype))
+            yield
+
+
+class SwappedParameters:
+    """Old values put in the place of new ones for a while; the model's own tensors are never written to.
+
+    On leaving, every parameter holds the very storage it held on entering.
+
+    Args:
+        old: a parameter's other value, of the same shape.
+    """
+
+    def __init__(self, old: dict[nn.Parameter, Tensor]) -> None:
+        self._old = old
+        self._new: dict[nn.Parameter, Tensor] = {}
+        self._is_old: set[nn.Parameter] = set()
+
+    def __enter__(self) -> "SwappedParameters":
+        self._new = {parameter: parameter.data for parameter in self._old}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.use_old(set())
+
+    def use_old(self, chosen: set[nn.Parameter]) -> None:
+        """Give the chosen parameters their old values and all others their new ones."""
+        for parameter in chosen - self._is_old:
+            parameter.data = self._old[parameter]
+        for parameter in self._is_old - chosen:
+            parameter.data = self._new[parameter]
+        self._is_old = chosen
+
+
+class ScratchBuffers:
+    """Copies in the place of a model's buffers, so that passes leave running statistics and the like alone.
+
+    The buffer objects themselves are kept out of sight, not copied back: not even their version counters move.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        slots = [
+            (module, name, buffer)
+            for root in modules
+            for module in root.modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
+        copies = {id(buffer): buffer.clone() for _, _, buffer in slots}
+        self._slots = [(module, name, buffer, copies[id(buffer)]) for module, name, buffer in slots]
+        unique = {id(buffer): (copy, buffer) for _, _, buffer, copy in self._slots}
+        self._copies, self._originals = map(list, zip(*unique.values(), strict=True)) if unique else ([], [])
+
+    def __enter__(self) -> "ScratchBuffers":
+        for module, name, _, copy in self._slots:
+            module._buffers[name] = copy
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for module, name, buffer, _ in self._slots:
+            module._buffers[name] = buffer
+
+    def reset(self) -> None:
+        """Start the next pass from the model's own values."""
+        if self._copies:
+            with torch.no_grad():
+                torch._foreach_copy_(self._copies, self._originals)
+            self.__enter__()  # a forward pass may have put tensors of its own into the slots
+
+
+def devices_of(modules: Iterable[nn.Module]) -> list[torch.device]:
+    """The distinct devices on which the modules' parameters and buffers live."""
+    tensors = (t for module in modules for group in (module.parameters(), module.buffers()) for t in group)
+    return list(dict.fromkeys(tensor.device for tensor in tensors))

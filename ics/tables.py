@@ -1,0 +1,79 @@
+"""What a CSV table is: its name, its columns, what they mean. Both the writing and the reading side know only this."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["int", "float", "str"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: the header.
+        kind: "int", "float" or "str".
+        meaning: one sentence, with the unit.
+        nan: whether a float may be "nan" because the quantity is undefined there (the cosine of a zero vector);
+            infinities are allowed wherever nan is.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    nan: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """The schema of one CSV file.
+
+    Attributes:
+        name: the file is `<name>.csv`.
+        columns: in the order of the header.
+        key: the columns that together identify a row; `step` comes first and never decreases down the file.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ("step",)
+
+    @property
+    def header(self) -> list[str]:
+        """The column names in order."""
+        return [column.name for column in self.columns]
+
+    def format(self, row: Mapping[str, Any]) -> list[str]:
+        """One row as text, floats in the shortest form that reads back to the same bits.
+
+        Raises:
+            ValueError: the row's columns are not exactly the table's, or a value is of another kind.
+        """
+        if set(row) != set(self.header):
+            raise ValueError(f"table {self.name!r} has the columns {self.header}, the row has {sorted(row)}")
+        return [_format(column, row[column.name], self.name) for column in self.columns]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schema as plain data, for `tables.json`."""
+        columns = [
+            {"name": c.name, "kind": c.kind, "meaning": c.meaning, "nan": c.nan} for c in self.columns
+        ]
+        return {"name": self.name, "key": list(self.key), "columns": columns}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Table":
+        """The inverse of `to_dict`."""
+        return cls(data["name"], tuple(Column(**column) for column in data["columns"]), tuple(data["key"]))
+
+
+def columns(*rows: Sequence[Any]) -> tuple[Column, ...]:
+    """Columns from (name, kind, meaning[, nan]) tuples: a table of a table."""
+    return tuple(Column(*row) for row in rows)
+
+
+def _format(column: Column, value: Any, table: str) -> str:
+    wanted = {"int": int, "float": (int, float), "str": str}[column.kind]
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise ValueError(f"table {table!r}, column {column.name!r} holds {column.kind}s, not {value!r}")
+    return repr(float(value)) if column.kind == "float" else str(value)
