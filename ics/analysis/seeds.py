@@ -1,0 +1,48 @@
+"""Statistics over seeds: the median and a band, step by step."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+FEW = 5
+BAND = f"band: full range of the seeds (10–90 % from {FEW + 1} seeds on)"
+
+
+def over_seeds(frame: pd.DataFrame, value: str, by: Sequence[str] = ()) -> pd.DataFrame:
+    """The median over the runs and a band around it, for every step.
+
+    The band is the full range for up to five runs, where percentiles would be made up, and the 10th to the 90th
+    percentile for more. The largest number of runs at any step of a group decides, so that the meaning of the band
+    does not change along a curve when single runs end early. Values that are not finite count as missing; a step
+    without any value keeps its row, with nan and n = 0, so that a drawn line breaks there.
+
+    Args:
+        frame: one row per run, step and group, as from `load_runs`.
+        value: the column to summarise.
+        by: the columns that, beside the step, tell groups apart; nothing else may (one row per run and step each).
+
+    Returns:
+        A frame with the columns `by`, step, n, median, low, high, sorted by `by` and step.
+
+    Raises:
+        ValueError: a run has two rows for the same group and step: `by` lacks a column.
+
+    Example:
+        >>> frame = pd.DataFrame({"run": ["a", "b", "c"], "step": 0, "l2": [1.0, 2.0, 9.0]})
+        >>> over_seeds(frame, "l2").to_dict("records")
+        [{'step': 0, 'n': 3, 'median': 2.0, 'low': 1.0, 'high': 9.0}]
+    """
+    keys = [*by, "step"]
+    if frame.duplicated(["run", *keys]).any():
+        raise ValueError(f"a run has several rows for the same {', '.join(keys)}")
+    values = frame[value].astype("float64").where(np.isfinite(frame[value]))
+    grouped = values.groupby([frame[key] for key in keys], observed=True, sort=True)
+    table = grouped.agg(["count", "median", "min", "max"])
+    table.columns = ["n", "median", "low", "high"]
+    most = table["n"].groupby(level=list(by), observed=True).transform("max") if by else table["n"].max()
+    many = pd.Series(most > FEW, index=table.index)
+    if many.any():
+        for column, share in (("low", 0.1), ("high", 0.9)):
+            table[column] = table[column].where(~many, grouped.quantile(share))
+    return table.reset_index()

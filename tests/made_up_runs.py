@@ -1,0 +1,217 @@
+"""Writes small run folders with made-up numbers, as a real run would leave them."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ics.analysis.paper import paper_curves
+from ics.tables import Table, columns
+
+TRAINING = Table(
+    "training",
+    columns(
+        ("step", "int", "training step, from 0"),
+        ("epoch", "int", "passes through the data"),
+        ("loss", "float", "loss of the batch"),
+        ("accuracy", "float", "accuracy of the batch, 0 to 1; nan for a regression", True),
+        ("lr", "float", "learning rate"),
+    ),
+)
+EVALUATION = Table(
+    "evaluation",
+    columns(
+        ("step", "int", "training step, from 0"),
+        ("loss", "float", "test loss"),
+        ("accuracy", "float", "test accuracy, 0 to 1; nan for a regression", True),
+    ),
+)
+SHIFT = Table(
+    "shift",
+    columns(
+        ("step", "int", "training step, from 0"),
+        ("layer_index", "int", "measured layer, from 1"),
+        ("layer", "str", "qualified name"),
+        ("l2", "float", "l2 norm of G - G'"),
+        ("cosine", "float", "cosine of G and G'", True),
+        ("relative_l2", "float", "l2 / grad_norm", True),
+        ("grad_norm", "float", "norm of G"),
+        ("shifted_grad_norm", "float", "norm of G'"),
+    ),
+    key=("step", "layer_index"),
+)
+
+SETTINGS: dict[str, Any] = {
+    "experiment": "fig3_vgg",
+    "seed": 0,
+    "steps": 200,
+    "batch_size": 128,
+    "scale": None,
+    "model": {"name": "vgg", "depth": 11, "width": 0.25, "head": [512, 512]},
+    "norm": {"name": "batch", "eps": 1e-5},
+    "data": {"name": "digits", "scaling": "standardize"},
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0005},
+    "quantities": {"shift": {"every": 100, "layers": None}},
+}
+DLN: dict[str, Any] = {
+    "experiment": "fig3_dln",
+    "model": {"name": "deep_linear", "depth": 25, "width": 10, "head": None},
+    "data": {"name": "gaussian", "target": "normal", "scaling": None},
+    "optimizer": {"lr": 1e-6, "weight_decay": 0.0},
+}
+
+
+def merged(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with some changed."""
+    result = dict(base)
+    for change in changes:
+        for name, value in change.items():
+            nested = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+            result[name] = merged(result[name], value) if nested else value
+    return result
+
+
+def write_run(
+    root: Path,
+    name: str = "fig3_vgg/batch/seed0",
+    settings: Mapping[str, Any] = SETTINGS,
+    rows: Mapping[Table, Iterable[Mapping[str, Any]]] | None = None,
+    state: str = "done",
+    data_label: str | None = None,
+) -> Path:
+    """One run folder; with a few plain rows unless given."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    rows = rows if rows is not None else {TRAINING: training_rows([0.5, 0.25]), SHIFT: shift_rows([1.0, 2.0])}
+    (folder / "config.yaml").write_text(yaml.safe_dump(dict(settings)))
+    label = data_label or settings["data"]["name"]
+    (folder / "provenance.json").write_text(json.dumps({"command": "made up", "data_label": label}))
+    (folder / "tables.json").write_text(json.dumps([table.to_dict() for table in rows]))
+    (folder / "status.json").write_text(json.dumps({"state": state, "step": 1, "error": None}))
+    for table, records in rows.items():
+        with (folder / f"{table.name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(table.header)
+            writer.writerows(table.format(record) for record in records)
+    return folder
+
+
+def training_rows(
+    losses: Iterable[float], steps: Iterable[int] | None = None, accuracies: Iterable[float] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of training.csv, one step after the other unless told."""
+    losses = list(losses)
+    steps = range(len(losses)) if steps is None else steps
+    accuracies = [0.5] * len(losses) if accuracies is None else accuracies
+    return [
+        {
+            "step": int(step),
+            "epoch": int(step) // 50,
+            "loss": float(loss),
+            "accuracy": float(accuracy),
+            "lr": 0.1,
+        }
+        for step, loss, accuracy in zip(steps, losses, accuracies, strict=True)
+    ]
+
+
+def shift_rows(
+    l2: Iterable[float],
+    cosine: Iterable[float] | None = None,
+    steps: Iterable[int] | None = None,
+    layers: Iterable[int] = (5, 10),
+) -> list[dict[str, Any]]:
+    """Rows of shift.csv: the same values for every layer, one step after the other unless told."""
+    l2, layers = list(l2), list(layers)
+    cosine = [0.5] * len(l2) if cosine is None else list(cosine)
+    steps = range(len(l2)) if steps is None else steps
+    return [shift_row(s, i, a, c) for s, a, c in zip(steps, l2, cosine, strict=True) for i in layers]
+
+
+def shift_row(step: int, layer: int, l2: float, cosine: float) -> dict[str, Any]:
+    """One row of shift.csv."""
+    return {
+        "step": int(step),
+        "layer_index": int(layer),
+        "layer": f"features.{4 * layer}",
+        "l2": float(l2),
+        "cosine": float(cosine),
+        "relative_l2": float(l2) / 2,
+        "grad_norm": 2.0,
+        "shifted_grad_norm": 2.0,
+    }
+
+
+def like_the_paper(
+    root: Path,
+    panel: str,
+    settings: Mapping[str, Any] | None = None,
+    seeds: int = 3,
+    layers: Mapping[int, int] | None = None,
+    noisy: bool = False,
+) -> None:
+    """Runs with the paper's curves of Figure 3 ("3a" or "3b"), each seed's a little beside them.
+
+    Args:
+        root: where the run folders go.
+        panel: "3a" or "3b".
+        settings: changes to the panel's settings.
+        seeds: how many runs of each arm and learning rate.
+        layers: the paper's layer -> ours, where they differ.
+        noisy: add a noisy-BatchNorm arm, made of BatchNorm's curves.
+    """
+    base = merged(SETTINGS, DLN if panel == "3b" else {}, settings or {})
+    paper = paper_curves(panel)
+    for lr, of_rate in paper.groupby("lr"):
+        for arm in ("standard", "batch", "noisy_batch") if noisy else ("standard", "batch"):
+            own = of_rate[of_rate["arm"] == ("batch" if arm == "noisy_batch" else arm)]
+            for seed in range(seeds):
+                rng = np.random.default_rng([seed, len(arm), int(1e8 * float(str(lr)))])
+                norm = {"name": "none"} if arm == "standard" else {"name": arm, "eps": 1e-5}
+                change = {"seed": seed, "norm": norm, "optimizer": {"lr": lr}}
+                write_run(
+                    root,
+                    f"{base['experiment']}/{arm}_lr{lr:g}/seed{seed}",
+                    merged({k: v for k, v in base.items() if k != "norm"}, change),
+                    _near(own, panel, base["steps"], rng, layers or {}),
+                )
+
+
+def _near(
+    own: Any, panel: str, steps: int, rng: np.random.Generator, layers: Mapping[int, int]
+) -> dict[Table, list[dict[str, Any]]]:
+    every = max(1, min(100 if panel == "3a" else 50, steps // 100))
+    measured = np.arange(0, steps, every)
+
+    def curve(quantity: str, layer: int | None, default: float) -> Any:
+        chosen = own[
+            (own["quantity"] == quantity) & (own["layer"].isna() if layer is None else own["layer"] == layer)
+        ]
+        return (
+            np.interp(measured, chosen["step"], chosen["value"])
+            if len(chosen)
+            else np.full(len(measured), default)
+        )
+
+    if panel == "3a":
+        accuracy = np.clip(
+            curve("train_accuracy_percent", None, 0.0) / 100 + rng.normal(0, 0.03, len(measured)), 0, 1
+        )
+        training = training_rows(2.3 * (1 - accuracy) + 1e-3, measured, np.round(accuracy * 128) / 128)
+    else:
+        loss = curve("train_loss", None, 0.0) * np.exp(
+            rng.normal(0, 0.3) + rng.normal(0, 0.01, len(measured))
+        )
+        training = training_rows(loss, measured, [float("nan")] * len(measured))
+    shift: dict[tuple[int, int], dict[str, Any]] = {}
+    for theirs in (5, 10) if panel == "3a" else (9, 17):
+        layer = layers.get(theirs, theirs)
+        l2 = curve("ics_l2", theirs, 1.0) * np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.3, len(measured)))
+        angles = np.arccos(curve("ics_cosine", theirs, 1.0)) + rng.normal(0, 0.08, len(measured))
+        for step, a, c in zip(measured, l2, np.cos(angles), strict=True):
+            shift[int(step), layer] = shift_row(step, layer, a, c)
+    return {TRAINING: training, SHIFT: [shift[key] for key in sorted(shift)]}
