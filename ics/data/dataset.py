@@ -1,0 +1,65 @@
+"""What a data set is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from ics.registry import Registry
+
+Transform = Callable[[Tensor], Tensor]
+"""From a batch as it is stored to a batch as the network takes it."""
+
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples and their targets, in memory and on one device.
+
+    Attributes:
+        inputs: images as bytes, uint8 (N, C, H, W), or features, float32 (N, D).
+        targets: classes, int64 (N,), or values, float32 (N, outputs).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split of one task.
+
+    Attributes:
+        label: the name that results carry.
+        train: what is trained on.
+        test: what is only evaluated.
+        outputs: number of classes, or of values to predict.
+        task: "classification" or "regression".
+        transform: applied to each batch of inputs; the scaling of images.
+    """
+
+    label: str
+    train: Split
+    test: Split
+    outputs: int
+    task: Task
+    transform: Transform
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, (C, H, W) or (D,)."""
+        return tuple(self.train.inputs.shape[1:])
+
+
+def identity(inputs: Tensor) -> Tensor:
+    """The transform of data that are stored as the network takes them."""
+    return inputs
+
+
+DATASETS = Registry[Dataset]("data set")
+"""Builders called with the context `seed: int, device: torch.device` and options."""

@@ -1,0 +1,141 @@
+"""Images in folders named after their classes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import PositiveInt
+from tqdm import tqdm
+
+from ics.data.cache import cached
+from ics.data.dataset import DATASETS, Dataset
+from ics.data.images import Images, image_dataset
+from ics.data.scaling import Scaling
+from ics.errors import UserError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+
+Classes = dict[str, list[Path]]
+"""The image files of each class, both in alphabetical order."""
+
+
+@DATASETS.register("image_folder")
+def image_folder(
+    seed: int,
+    device: torch.device,
+    root: str,
+    label: str | None = None,
+    scaling: Scaling = "standardize",
+    limit: PositiveInt | None = None,
+) -> Dataset:
+    """Images from `root/train/<class>/…` and `root/test/<class>/…`, all of one size.
+
+    They are decoded once; afterwards a cache is read (see `ics.data.cache`) for as long as the files' names,
+    sizes and times of change stay the same. Colour images have three channels; if all are grey, one.
+
+    Args:
+        seed: of the choice that `limit` makes.
+        device: where the images are held.
+        root: the folder with `train` and `test` in it.
+        label: the name that results carry; the folder's name by default.
+        scaling: see `ics.data.scaling.scaler`.
+        limit: train on this many images only.
+
+    Raises:
+        UserError: a folder is missing or empty, there is one class only, the classes of train and test
+            differ, or an image cannot be read or has another size than the rest.
+    """
+    folder = Path(root).expanduser()
+    train, test = _classes(folder, "train"), _classes(folder, "test")
+    if differing := sorted(train.keys() ^ test.keys()):
+        name = differing[0]
+        there, missing = ("train", "test") if name in train else ("test", "train")
+        raise UserError(f"{folder / there / name} has no counterpart {folder / missing / name}")
+    files = [path for classes in (train, test) for paths in classes.values() for path in paths]
+    pixels = cached(folder, _fingerprint(folder, files), lambda: _decode(files))
+    count = sum(map(len, train.values()))
+    return image_dataset(
+        label or folder.resolve().name,
+        Images(pixels[:count], _numbers(train)),
+        Images(pixels[count:], _numbers(test)),
+        outputs=len(train),
+        scaling=scaling,
+        limit=limit,
+        seed=seed,
+        device=device,
+    )
+
+
+def _classes(root: Path, split: str) -> Classes:
+    folder = root / split
+    if not folder.is_dir():
+        raise UserError(
+            f"the folder {folder} is missing; "
+            "data.root must hold images as train/<class>/NAME.jpg and test/<class>/NAME.jpg"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(names) < 2:
+        raise UserError(
+            f"{folder} must hold one folder for each of at least two classes, not {len(names)}: {names}"
+        )
+    classes = {name: _images(folder / name) for name in names}
+    for name, paths in classes.items():
+        if not paths:
+            raise UserError(f"{folder / name} holds no images ({', '.join(sorted(SUFFIXES))})")
+    return classes
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def _numbers(classes: Classes) -> NDArray[np.int64]:
+    """The class of each file as a number, in the order of the files."""
+    return np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
+
+
+def _fingerprint(root: Path, files: list[Path]) -> str:
+    """Changes with the name, the size or the time of change of any file."""
+    listing = [
+        (path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns)
+        for path in files
+        for status in [path.stat()]
+    ]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _decode(files: list[Path]) -> NDArray[np.uint8]:
+    """All images as uint8 (N, C, H, W): grey if every one is, else in colour."""
+    images: list[NDArray[np.uint8]] = []
+    for path in tqdm(files, desc="decoding images", unit="image", disable=None, leave=False):
+        image = _read(path)
+        if images and image.shape[:2] != images[0].shape[:2]:
+            (h, w), (height, width) = image.shape[:2], images[0].shape[:2]
+            raise UserError(
+                f"{path} has {w}x{h} pixels and {files[0]} {width}x{height}; all images must have one size"
+            )
+        images.append(image)
+    shape = (*images[0].shape[:2], max(image.shape[2] for image in images))
+    pixels = np.empty((len(images), *shape), dtype=np.uint8)
+    for place, image in zip(pixels, images, strict=True):
+        place[:] = image  # a grey image among coloured ones fills all three channels
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    """One image as uint8 (H, W, 1) or (H, W, 3)."""
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            pixels = np.asarray(image.convert("L" if mode in ("1", "L") else "RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read as an image: {error}") from error
+    if mode.startswith(("I", "F")):  # Pillow clips these to 255 without a word
+        raise UserError(f"{path} has more than 8 bits per channel (mode {mode}); convert it to 8 bits")
+    return np.atleast_3d(pixels)

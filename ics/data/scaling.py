@@ -1,0 +1,72 @@
+"""Scaling of images by name, from the bytes in memory to the network's input."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ics.data.dataset import Transform
+
+Scaling = Literal["standardize", "unit", "bytes_centered", "binary", "none"]
+
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Affine:
+    """(x − shift) / scale, with shift and scale in bytes (0 to 255), shape (C, 1, 1)."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.to(torch.float32).sub_(self.shift).div_(self.scale)
+
+
+def binary(images: Tensor) -> Tensor:
+    """1 where the byte is above 127, else 0."""
+    return (images > 127).to(torch.float32)
+
+
+def scaler(scaling: Scaling, images: Tensor) -> Transform:
+    """The transform of that name, with the statistics of the training images.
+
+    Args:
+        scaling: `standardize` (channel mean 0, standard deviation 1), `unit` (0 to 1), `bytes_centered` (0 to
+            255 minus the channel mean), `binary` (0 or 1), `none` (0 to 255).
+        images: the training images, uint8 (N, C, H, W); the transform works on their device.
+
+    Returns:
+        A function from uint8 to float32 images of the same shape.
+    """
+    if scaling == "binary":
+        return binary
+    mean, std = channel_statistics(images)
+    zero, one = torch.zeros_like(mean), torch.ones_like(std)
+    shift, scale = {
+        "standardize": (mean, torch.where(std > 0, std, one)),  # a constant channel has nothing to scale
+        "unit": (zero, one * (LEVELS - 1)),
+        "bytes_centered": (mean, one),
+        "none": (zero, one),
+    }[scaling]
+    return Affine(shift, scale)
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and (biased) standard deviation of each channel in bytes, float32 (C, 1, 1).
+
+    Both come from the channel's histogram: exact, equal on every device, without a float copy of the images.
+    """
+    levels = torch.arange(LEVELS, dtype=torch.float64)
+    moments = []
+    for channel in images.unbind(1):
+        share = torch.bincount(channel.flatten(), minlength=LEVELS).cpu().double() / channel.numel()
+        mean = (share * levels).sum()
+        moments.append((mean, (share * (levels - mean) ** 2).sum().sqrt()))
+    means, stds = zip(*moments, strict=True)
+    return _per_channel(means, images.device), _per_channel(stds, images.device)
+
+
+def _per_channel(values: tuple[Tensor, ...], device: torch.device) -> Tensor:
+    return torch.stack(values).to(device, torch.float32).view(-1, 1, 1)

@@ -1,0 +1,126 @@
+"""CIFAR-10 and MNIST in the files that torchvision downloads."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import PositiveInt
+
+from ics.data.dataset import DATASETS, Dataset
+from ics.data.images import Images, image_dataset
+from ics.data.scaling import Scaling
+from ics.errors import UserError
+
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+"""MD5 sums of the unpacked files; torchvision knows those of the archives only."""
+
+
+@DATASETS.register("cifar10")
+def cifar10(
+    seed: int,
+    device: torch.device,
+    root: str = "data",
+    download: bool = False,
+    scaling: Scaling = "standardize",
+    limit: PositiveInt | None = None,
+) -> Dataset:
+    """CIFAR-10: 50,000 + 10,000 colour images of 32×32 pixels in ten classes.
+
+    Args:
+        seed: of the choice that `limit` makes.
+        device: where the images are held.
+        root: folder that holds, or is to hold, `cifar-10-batches-py`.
+        download: fetch missing files.
+        scaling: see `ics.data.scaling.scaler`.
+        limit: train on this many images only.
+
+    Raises:
+        UserError: files are missing or damaged, or the download failed.
+    """
+    from torchvision.datasets import CIFAR10  # here, because the import takes a second
+
+    def read(train: bool) -> Images:
+        files = CIFAR10(folder, train=train)
+        return Images(files.data.transpose(0, 3, 1, 2), np.asarray(files.targets))  # stored as (N, H, W, C)
+
+    folder = Path(root).expanduser()
+    sums = dict([*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])])
+    if download:
+        fetch("cifar10", lambda: CIFAR10(folder, download=True))
+    require("cifar10", {folder / CIFAR10.base_folder / name: md5 for name, md5 in sums.items()})
+    return image_dataset("cifar10", read(train=True), read(train=False), 10, scaling, limit, seed, device)
+
+
+@DATASETS.register("mnist")
+def mnist(
+    seed: int,
+    device: torch.device,
+    root: str = "data",
+    download: bool = False,
+    scaling: Scaling = "standardize",
+    limit: PositiveInt | None = None,
+) -> Dataset:
+    """MNIST: 60,000 + 10,000 grey images of 28×28 pixels in ten classes.
+
+    Args:
+        seed: of the choice that `limit` makes.
+        device: where the images are held.
+        root: folder that holds, or is to hold, `MNIST/raw`.
+        download: fetch missing files.
+        scaling: see `ics.data.scaling.scaler`.
+        limit: train on this many images only.
+
+    Raises:
+        UserError: files are missing or damaged, or the download failed.
+    """
+    from torchvision.datasets import MNIST
+
+    def read(train: bool) -> Images:
+        files = MNIST(folder, train=train)
+        return Images(files.data.unsqueeze(1).numpy(), files.targets.numpy())
+
+    folder = Path(root).expanduser()
+    if download:
+        fetch("mnist", lambda: MNIST(folder, download=True))
+    require("mnist", {folder / "MNIST" / "raw" / name: md5 for name, md5 in MNIST_MD5.items()})
+    return image_dataset("mnist", read(train=True), read(train=False), 10, scaling, limit, seed, device)
+
+
+def fetch(name: str, download: Callable[[], object]) -> None:
+    """Run torchvision's download, which does nothing where the files are there.
+
+    Raises:
+        UserError: it failed.
+    """
+    try:
+        download()
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the download of {name} failed: {error}; put its files into data.root by hand"
+        ) from error
+
+
+def require(name: str, md5_sums: dict[Path, str]) -> None:
+    """Check that every file is there and whole.
+
+    Raises:
+        UserError: names each file that is not.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    wrong = [
+        f"{path} ({'damaged: delete it' if path.exists() else 'missing'})"
+        for path, md5 in md5_sums.items()
+        if not check_integrity(str(path), md5)
+    ]
+    if wrong:
+        raise UserError(
+            f"{name} needs these files: {', '.join(wrong)}; "
+            "data.download=true fetches them, data.root=FOLDER looks elsewhere"
+        )

@@ -1,0 +1,48 @@
+"""The multilayer perceptron."""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Literal
+
+from pydantic import PositiveInt
+from torch import nn
+
+from ics.nets.chain import NamedModule, chain
+from ics.nets.norms import NormFactory
+from ics.nets.registry import NETS
+
+ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+
+
+@NETS.register("mlp")
+def mlp(
+    norm: NormFactory,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    hidden: tuple[PositiveInt, ...] = (32, 32),
+    activation: Literal["relu", "sigmoid", "tanh"] = "relu",
+) -> nn.Module:
+    """A multilayer perceptron on the flattened input: fc1, norm1, relu1, … classifier.
+
+    Args:
+        norm: placed before each non-linearity.
+        input_shape: any; flattened.
+        outputs: number of classes or of regression targets.
+        hidden: sizes of the hidden layers.
+        activation: the non-linearity, after which its modules are named.
+
+    Returns:
+        A network from (N, *input_shape) to (N, outputs).
+    """
+
+    def layers() -> Iterator[NamedModule]:
+        features = prod(input_shape)
+        yield "flatten", nn.Flatten()
+        for layer, size in enumerate(hidden, start=1):
+            yield f"fc{layer}", nn.Linear(features, size)
+            yield f"norm{layer}", norm(size, 0)
+            yield f"{activation}{layer}", ACTIVATIONS[activation]()
+            features = size
+        yield "classifier", nn.Linear(features, outputs)
+
+    return chain(layers())

@@ -1,0 +1,78 @@
+"""VGG for 32×32 images."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import PositiveFloat, PositiveInt
+from torch import nn
+
+from ics.errors import UserError
+from ics.nets.chain import NamedModule, chain
+from ics.nets.norms import NormFactory
+from ics.nets.registry import NETS
+
+STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""Convolutions before each of the five max-pools, by depth (Simonyan & Zisserman 2015, table 1)."""
+
+CHANNELS = (64, 128, 256, 512, 512)
+
+HeadNorm = Literal["none", "first", "all"]
+
+
+@NETS.register("vgg")
+def vgg(
+    norm: NormFactory,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    depth: Literal[11, 13, 16, 19] = 16,
+    width: PositiveFloat = 1.0,
+    head: tuple[PositiveInt, ...] = (512, 512),
+    head_norm: HeadNorm = "none",
+) -> nn.Module:
+    """VGG (Simonyan & Zisserman 2015) without dropout: conv1, norm1, relu1, … pool5, fc1, … classifier.
+
+    Args:
+        norm: placed before each non-linearity of the convolutions.
+        input_shape: (channels, 32, 32).
+        outputs: number of classes.
+        depth: layers with weights when the head has two hidden ones, as in the original.
+        width: multiplies the number of channels of every convolution.
+        head: sizes of the hidden fully connected layers; not multiplied by `width`.
+        head_norm: which hidden fully connected layers are normalised too.
+
+    Returns:
+        A network from (N, channels, 32, 32) to (N, outputs).
+
+    Raises:
+        UserError: the input is not an image of 32×32 pixels, which the five max-pools halve down to 1×1.
+    """
+    if len(input_shape) != 3 or input_shape[1:] != (32, 32):
+        raise UserError(
+            f"VGG needs images of shape (channels, 32, 32), and the data have shape {input_shape}; "
+            "data.size=32 upscales digits, or choose another model"
+        )
+
+    def features() -> Iterator[NamedModule]:
+        channels, layer = input_shape[0], 0
+        for stage, convolutions in enumerate(STAGES[depth], start=1):
+            wider = max(1, round(width * CHANNELS[stage - 1]))
+            for _ in range(convolutions):
+                layer += 1
+                yield f"conv{layer}", nn.Conv2d(channels, wider, kernel_size=3, padding=1)
+                yield f"norm{layer}", norm(wider, 2)
+                yield f"relu{layer}", nn.ReLU()
+                channels = wider
+            yield f"pool{stage}", nn.MaxPool2d(2)
+        yield "flatten", nn.Flatten()
+        yield from fully_connected(channels)
+
+    def fully_connected(features: int) -> Iterator[NamedModule]:
+        for layer, hidden in enumerate(head, start=1):
+            yield f"fc{layer}", nn.Linear(features, hidden)
+            if head_norm == "all" or (head_norm == "first" and layer == 1):
+                yield f"fc_norm{layer}", norm(hidden, 0)
+            yield f"fc_relu{layer}", nn.ReLU()
+            features = hidden
+        yield "classifier", nn.Linear(features, outputs)
+
+    return chain(features())
