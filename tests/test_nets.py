@@ -195,7 +195,9 @@ def test_vgg_width_scales_the_convolutions_but_not_the_head() -> None:
 
 
 def test_vgg_convolutions_keep_their_bias_under_a_norm() -> None:
-    assert all(layer.bias is not None for layer in vgg(depth=11, norm="batch") if isinstance(layer, nn.Conv2d))
+    assert all(
+        layer.bias is not None for layer in vgg(depth=11, norm="batch") if isinstance(layer, nn.Conv2d)
+    )
 
 
 @pytest.mark.parametrize("name", SMALL)
