@@ -3,6 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -40,9 +41,7 @@ class Registry(Generic[T]):
         def decorate(builder: Callable[..., T]) -> Callable[..., T]:
             if name in self._builders:
                 raise UserError(f"the {self.kind} {name!r} is registered already; choose another name")
-            self._builders[name] = validate_call(
-                config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
-            )(builder)
+            self._builders[name] = _validated(builder)
             return builder
 
         return decorate
@@ -77,6 +76,21 @@ class Registry(Generic[T]):
             return builder(**context, **options)
         except ValidationError as error:
             raise UserError(f"{self.kind} {name!r}: {first_problem(error)}") from None
+
+
+def _validated(builder: Callable[..., T]) -> Callable[..., T]:
+    """The builder with its annotations enforced; of a class, those of its constructor."""
+    check = validate_call(config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
+    if not isinstance(builder, type):
+        return check(builder)
+    construct = check(builder.__init__)
+
+    def build(**options: Any) -> T:
+        instance: T = object.__new__(builder)
+        construct(instance, **options)
+        return instance
+
+    return wraps(builder)(build)
 
 
 def suggestion(name: str, known: list[str]) -> str:

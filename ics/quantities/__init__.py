@@ -1,0 +1,6 @@
+"""Everything that is measured during training: one file, one quantity, one table."""
+
+from ics.quantities import shift
+from ics.quantities.base import QUANTITIES, Quantity, Row, Step
+
+__all__ = ["QUANTITIES", "Quantity", "Row", "Step", "shift"]

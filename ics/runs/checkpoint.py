@@ -1,0 +1,63 @@
+"""A run's whole state in one file, two generations deep."""
+
+import io
+import os
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ics.runs.files import write_atomically
+
+NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint; the one before it is kept as the previous generation.
+
+    Args:
+        folder: the run folder.
+        state: tensors and plain data only, so that it loads with `weights_only=True`.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    newest = folder / NEWEST
+    if newest.exists():
+        # A hard link leaves the newest in place: at no instant is there no checkpoint.
+        beside = folder / f".{PREVIOUS}.tmp"
+        beside.unlink(missing_ok=True)
+        os.link(newest, beside)
+        beside.replace(folder / PREVIOUS)
+    write_atomically(newest, buffer.getvalue())
+
+
+def generations(folder: Path) -> "list[dict[str, Any]]":
+    """The readable checkpoints of a run, newest first; a damaged one is warned about and left out."""
+    states = []
+    for path in (folder / NEWEST, folder / PREVIOUS):
+        if path.exists():
+            try:
+                states.append(_load(path))
+            except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
+                warnings.warn(f"{path} is damaged ({type(e).__name__}) and left aside", stacklevel=2)
+    return states
+
+
+def remove(folder: Path) -> None:
+    """Delete the checkpoints of a finished run."""
+    for name in (NEWEST, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch.load alone does not check every byte
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"checksum of {damaged}")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError("not a checkpoint")
+    return state

@@ -1,0 +1,93 @@
+"""The settings of a run: typed, in range, complete, and the same for everyone who reads them."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from ics.errors import UserError
+from ics.registry import first_problem, suggestion
+
+Component = Annotated[dict[str, Any], Field(min_length=1)]
+"""A component's `name` and its options, which its registry checks."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+
+class Evaluation(_Settings):
+    """The test set (and the training set, if `train`) in eval mode: at multiples of `every` and at the end; null: never."""
+
+    every: PositiveInt | None
+    batch_size: PositiveInt
+    train: bool
+
+
+class Checkpointing(_Settings):
+    """How much work a crash may cost (null: no such limit), and whether the final weights are kept."""
+
+    every_steps: PositiveInt | None
+    every_minutes: PositiveFloat | None
+    keep: bool
+
+
+class RunConfig(_Settings):
+    """Everything that decides a run's results, and how the run looks after itself.
+
+    Attributes:
+        experiment: what the run belongs to.
+        scale: of an experiment that exists at several; null otherwise.
+        seed: of the initial weights, the order of the batches, augmentation, noise and made-up data.
+        steps: number of updates.
+        batch_size: samples per step; null for the full training set.
+        augment: crop and flip training images at random.
+        model: network, with its `init`.
+        norm: normalisation layer.
+        data: data set.
+        optimizer: with its `lr`.
+        measure: quantity → its `every` (steps) and options.
+        record_every: steps between rows of training.csv.
+        evaluation: see `Evaluation`.
+        checkpoint: see `Checkpointing`.
+        device: "auto" takes an accelerator where there is one.
+        threads: CPU threads of this run.
+        deterministic: use deterministic algorithms only; null means on the CPU, where it costs nothing.
+    """
+
+    experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    scale: str | None
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    steps: PositiveInt
+    batch_size: PositiveInt | None
+    augment: bool
+    model: Component
+    norm: Component
+    data: Component
+    optimizer: Component
+    measure: dict[str, Annotated[dict[str, Any], Field(min_length=1)]]
+    record_every: PositiveInt
+    evaluation: Evaluation
+    checkpoint: Checkpointing
+    device: Annotated[str, Field(min_length=1)]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    deterministic: bool | None
+
+    def scientific(self) -> dict[str, Any]:
+        """The settings that a run's files depend on: all but how often it saves itself."""
+        return self.model_dump(exclude={"checkpoint"})
+
+
+def parse(settings: dict[str, Any]) -> RunConfig:
+    """Check settings and make them a `RunConfig`.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
+    """
+    known = list(RunConfig.model_fields)
+    for key in settings:
+        if key not in known:
+            raise UserError(f"unknown setting {key!r}; {suggestion(str(key), known)}")
+    try:
+        return RunConfig(**settings)
+    except ValidationError as error:
+        raise UserError(f"setting {first_problem(error)}") from None

@@ -1,0 +1,29 @@
+"""Writing files so that a reader, or a crash, never meets half of one."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the file, make it durable, then rename over it: the file is always the old one or the new one.
+
+    Raises:
+        OSError: the disk is full, the folder not writable, …; the old file is intact and nothing is left beside it.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """`write_atomically` for JSON, indented for people."""
+    write_atomically(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())

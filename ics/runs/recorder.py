@@ -1,0 +1,79 @@
+"""CSV files that grow row by row and can be cut back to where a checkpoint was taken."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ics.tables import Table
+
+
+class Recorder:
+    """The CSV files of one run.
+
+    Rows are on their way to the disk when `write` returns; a failed write is cut off again, so that the file ends with a
+    whole row. Files are opened anew or, when resuming, cut back to the given offsets.
+
+    Args:
+        folder: the run folder.
+        tables: the tables of this run.
+        offsets: table name → length in bytes to cut back to; None starts all files anew.
+
+    Raises:
+        OSError: a file cannot be written; ValueError: a file is shorter than its offset.
+    """
+
+    def __init__(self, folder: Path, tables: Iterable[Table], offsets: Mapping[str, int] | None = None) -> None:
+        self._tables = {table.name: table for table in tables}
+        self._files: dict[str, io.FileIO] = {}
+        self._ends: dict[str, int] = {}
+        try:
+            for name, table in self._tables.items():
+                path = folder / f"{name}.csv"
+                self._files[name] = open(path, "r+b" if offsets is not None else "w+b", buffering=0)  # noqa: SIM115
+                if offsets is None:
+                    self._ends[name] = 0
+                    self._append(name, [table.header])
+                else:
+                    if path.stat().st_size < offsets[name]:
+                        raise ValueError(f"{path} is shorter than when its checkpoint was taken")
+                    self._ends[name] = offsets[name]
+                    self._cut(name)
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows; columns are checked against the table."""
+        self._append(table, [self._tables[table].format(row) for row in rows])
+
+    def sync(self) -> dict[str, int]:
+        """Make all rows durable and return the files' lengths in bytes, for a checkpoint."""
+        for file in self._files.values():
+            os.fsync(file.fileno())
+        return dict(self._ends)
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+
+    def _append(self, name: str, lines: list[list[str]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        data = memoryview(text.getvalue().encode())
+        file = self._files[name]
+        written = 0
+        try:
+            while written < len(data):
+                written += file.write(data[written:]) or 0
+        except OSError:
+            self._cut(name)
+            raise
+        self._ends[name] += len(data)
+
+    def _cut(self, name: str) -> None:
+        self._files[name].truncate(self._ends[name])
+        self._files[name].seek(self._ends[name])

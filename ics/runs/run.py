@@ -1,0 +1,90 @@
+"""From settings to a finished run folder, whatever happens on the way."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ics.errors import UserError
+from ics.runs import checkpoint
+from ics.runs.config import RunConfig
+from ics.runs.files import write_json
+from ics.runs.folder import Status, check_settings, clear, now, read_status, write_settings, write_status
+from ics.runs.lock import FolderLock
+from ics.runs.provenance import provenance
+from ics.runs.signals import Interrupted, Requests
+from ics.runs.train import Training
+from ics.shift import ProbeError
+
+
+def run(
+    config: RunConfig, folder: Path, command: Sequence[str] = (), overwrite: bool = False, name: str | None = None
+) -> Status:
+    """Train as configured, into a folder; go on where an earlier process left off; skip what is finished.
+
+    Args:
+        config: the settings.
+        folder: of this run alone; made if need be.
+        command: for the record.
+        overwrite: start anew, whatever the folder holds.
+        name: for progress; the folder by default.
+
+    Returns:
+        The final status: done or diverged.
+
+    Raises:
+        UserError: the settings, the data or the folder do not allow it, or another process owns the folder.
+        Interrupted: a signal asked to stop; the run is saved.
+    """
+    before = read_status(folder)
+    if before is not None and before.finished and not overwrite:
+        check_settings(folder, config.model_dump())
+        return before
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FolderLock(folder), Requests() as requests:
+            return _run(config, folder, command, overwrite, name or str(folder), requests)
+    except OSError as error:
+        where = error.filename or folder
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{where}: {reason}; mend that and run again, what was written before is intact") from error
+
+
+def _run(
+    config: RunConfig, folder: Path, command: Sequence[str], overwrite: bool, name: str, requests: Requests
+) -> Status:
+    if overwrite:
+        clear(folder)
+    else:
+        check_settings(folder, config.model_dump())
+    before = read_status(folder)
+    started = before.started if before else now()
+    training: Training | None = None
+
+    def status(state: str, error: str | None = None) -> Status:
+        step, seconds = (training.step, training.seconds) if training else (0, 0.0)
+        final = Status(state, step, config.steps, round(seconds, 3), started, now(), error)  # type: ignore[arg-type]
+        write_status(folder, final)
+        return final
+
+    try:
+        training = Training(config)
+        write_settings(folder, config.model_dump())
+        write_json(folder / "provenance.json", provenance(list(command), training.device, training.dataset.label))
+        write_json(folder / "tables.json", [table.to_dict() for table in training.tables])
+        status("running")
+        final = status(training.run(folder, name, requests))
+        if not config.checkpoint.keep:
+            checkpoint.remove(folder)
+        return final
+    except Interrupted:
+        status("interrupted")
+        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a full disk may refuse even this; the first error is what counts
+            status("failed", f"{type(error).__name__}: {error}")
+        if isinstance(error, ProbeError):
+            raise UserError(str(error)) from error
+        raise
+    finally:
+        if training is not None:
+            training.close()

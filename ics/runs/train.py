@@ -1,0 +1,213 @@
+"""One training run: built from its settings, run in visible phases, measured around its updates, saved between its steps."""
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ics import data, nets
+from ics.data import Batches
+from ics.data.seeding import generator
+from ics.errors import UserError
+from ics.quantities import QUANTITIES, Quantity, Step
+from ics.runs import checkpoint
+from ics.runs.config import RunConfig
+from ics.runs.device import choose_device, prepare
+from ics.runs.evaluate import evaluate
+from ics.runs.losses import LOSSES, accuracy
+from ics.runs.optimizers import OPTIMIZERS
+from ics.runs.progress import Progress
+from ics.runs.recorder import Recorder
+from ics.runs.signals import Interrupted, Requests
+from ics.runs.tables import EVALUATION, TRAINING
+from ics.tables import Table
+
+DATA_ROOT = "ICS_DATA"  # environment variable: the folder that relative `data.root`s start from
+
+
+class Training:
+    """A run in memory.
+
+    Args:
+        config: its settings.
+
+    Raises:
+        UserError: a component cannot be built as asked, or the data are not there.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.device = choose_device(config.device)
+        prepare(self.device, config.threads, config.deterministic)
+        self.dataset = data.load(_located(config.data), config.seed, self.device)
+        self.model = nets.build(
+            config.model, config.norm, self.dataset.input_shape, self.dataset.outputs, config.seed
+        ).to(self.device)
+        self.batches = Batches(
+            self.dataset.train, config.batch_size, config.seed, self.dataset.transform, config.augment
+        )
+        self.loss_fn = LOSSES[self.dataset.task]
+        self.optimizer = OPTIMIZERS.build(config.optimizer, parameters=self.model.parameters())
+        self.quantities = {name: self._quantity(name, options) for name, options in config.measure.items()}
+        if config.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in self.model.modules()):
+            raise UserError("batch_size=1 leaves batch normalisation without a batch; take at least 2")
+        torch.manual_seed(int(generator("noise", config.seed).integers(2**63)))
+        self.step = 0
+        self.seconds = 0.0
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that this run writes."""
+        evaluated = [EVALUATION] if self.config.evaluation.every else []
+        return [TRAINING, *evaluated, *(quantity.table for _, quantity in self.quantities.values())]
+
+    def close(self) -> None:
+        """Remove the quantities' hooks."""
+        for _, quantity in self.quantities.values():
+            quantity.close()
+
+    def run(self, folder: Path, name: str, requests: Requests) -> Literal["done", "diverged"]:
+        """Train to the end, from the newest usable checkpoint on.
+
+        Args:
+            folder: where rows and checkpoints go.
+            name: for people.
+            requests: asks for stops and saves.
+
+        Raises:
+            Interrupted: a stop was asked for; all is saved.
+            OSError: the folder cannot be written.
+        """
+        recorder = self._resume(folder)
+        began, resumed_seconds = time.monotonic(), self.seconds
+        next_save = began + 60 * (self.config.checkpoint.every_minutes or math.inf)
+        try:
+            with Progress(name, self.config.steps, self.step) as progress:
+                while self.step < self.config.steps:
+                    if not self._train_step(recorder):
+                        return "diverged"
+                    self.step += 1
+                    progress.update(self.step)
+                    self.seconds = resumed_seconds + time.monotonic() - began
+                    due = time.monotonic() >= next_save or self._is_due(self.config.checkpoint.every_steps)
+                    if due or requests.save or requests.stop:
+                        self._save(folder, recorder)
+                        requests.saved()
+                        next_save = time.monotonic() + 60 * (self.config.checkpoint.every_minutes or math.inf)
+                    if requests.stop:
+                        raise Interrupted(requests.stop)
+            self._evaluate(recorder)
+            if self.config.checkpoint.keep:
+                self._save(folder, recorder)
+            recorder.sync()
+            return "done"
+        finally:
+            recorder.close()
+
+    # --- one step ------------------------------------------------------------------------------------------------
+
+    def _train_step(self, recorder: Recorder) -> bool:
+        """One update and all that is measured around it; False where the loss is not finite any more."""
+        if self._is_due(self.config.evaluation.every):
+            self._evaluate(recorder)
+        x, y = self.batches[self.step]
+
+        self.optimizer.zero_grad()
+        outputs = self.model(x)
+        loss = self.loss_fn(outputs, y)
+        loss.backward()
+
+        measured = [quantity for every, quantity in self.quantities.values() if self._is_due(every)]
+        recorded = self._is_due(self.config.record_every)
+        if not (measured or recorded):
+            self.optimizer.step()
+            return True
+
+        value = loss.item()
+        finite = math.isfinite(value)
+        lr = self.optimizer.param_groups[0]["lr"]
+        if recorded or not finite:
+            self._record(recorder, value, outputs.detach(), y, lr)
+        if not finite:
+            return False
+        step = Step(self.step, x, y, value, lr)
+        with ExitStack() as stack:
+            rows = {quantity.table.name: stack.enter_context(quantity.observe(step)) for quantity in measured}
+            self.optimizer.step()
+        for table, found in rows.items():
+            recorder.write(table, ({"step": self.step, **row} for row in found))
+        return True
+
+    def _record(self, recorder: Recorder, loss: float, outputs: Tensor, y: Tensor, lr: float) -> None:
+        share = float(accuracy(outputs, y, self.dataset.task))
+        epoch = self.batches.epoch(self.step)
+        recorder.write("training", [{"step": self.step, "epoch": epoch, "loss": loss, "accuracy": share, "lr": lr}])
+
+    def _evaluate(self, recorder: Recorder) -> None:
+        settings = self.config.evaluation
+        if settings.every is None:
+            return
+        splits = {"test": self.dataset.test} | ({"train": self.dataset.train} if settings.train else {})
+        for name, split in splits.items():
+            loss, share = evaluate(self.model, self.dataset, split, settings.batch_size)
+            recorder.write("evaluation", [{"step": self.step, "split": name, "loss": loss, "accuracy": share}])
+
+    def _is_due(self, every: int | None) -> bool:
+        return every is not None and self.step % every == 0
+
+    # --- between steps -------------------------------------------------------------------------------------------
+
+    def _save(self, folder: Path, recorder: Recorder) -> None:
+        random = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            random.append(torch.cuda.get_rng_state(self.device))
+        checkpoint.save(folder, {
+            "step": self.step,
+            "seconds": self.seconds,
+            "offsets": recorder.sync(),
+            "random": random,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        })
+
+    def _resume(self, folder: Path) -> Recorder:
+        """Take up the newest checkpoint that is whole and whose rows are still there; otherwise start anew."""
+        for state in checkpoint.generations(folder):
+            try:
+                recorder = Recorder(folder, self.tables, state["offsets"])
+            except (ValueError, KeyError, FileNotFoundError) as error:
+                warnings.warn(f"a checkpoint of {folder} is left aside: {error}", stacklevel=2)
+                continue
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"][0])
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["random"][1], self.device)
+            self.step, self.seconds = state["step"], state["seconds"]
+            return recorder
+        return Recorder(folder, self.tables)
+
+    def _quantity(self, name: str, settings: Mapping[str, Any]) -> tuple[int, Quantity]:
+        options = dict(settings)
+        every = options.pop("every", None)
+        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+            raise UserError(f"measure.{name}.every must be a whole number of steps from 1 on, not {every!r}")
+        return every, QUANTITIES.build({"name": name, **options}, model=self.model, loss_fn=self.loss_fn)
+
+
+def _located(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A data set's settings with its root found: a relative one starts from $ICS_DATA, by default `data`."""
+    located = dict(settings)
+    if isinstance(located.get("root"), str):
+        located["root"] = str(Path(os.environ.get(DATA_ROOT, "data")) / located["root"])
+    return located
+
+
