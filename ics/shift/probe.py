@@ -12,7 +12,7 @@ full passes; `ics.shift.replay` computes the same bits in about a third of that.
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from ics.shift.errors import ProbeError
 from ics.shift.layers import Layer, ParameterUse, Params, find_layers, flat, select_layers
 from ics.shift.metrics import METRICS, compare
 from ics.shift.replay import NEVER, Interceptor, Plan, PlanMismatch, Recording, Replay, Survey
-from ics.shift.state import Autocast, RandomState, ScratchBuffers, SwappedParameters, devices_of
+from ics.shift.state import PassWatcher, RandomState, SwappedParameters, TrainingPass, devices_of, undisturbed
 
 LossFunction = Callable[[Any, Any], Tensor]
 Noise = Literal["same", "fresh"]
@@ -67,14 +67,6 @@ class Observation:
     def __init__(self) -> None:
         self.rows: list[LayerShift] = []
         self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
-
-
-@dataclass
-class _TrainingPass:
-    """The conditions of the training pass that a later pass has to repeat."""
-
-    random_state: RandomState
-    autocast: Autocast
 
 
 class ShiftProbe:
@@ -128,11 +120,13 @@ class ShiftProbe:
         self._roots = [model, loss_fn] if isinstance(loss_fn, nn.Module) else [model]
         self._devices = devices_of(self._roots)
         self._layers: list[Layer] | None = None
-        self._training_pass: _TrainingPass | None = None
         self._plan: Plan | None = None
+        self._watcher: PassWatcher | None = PassWatcher(model, self._devices)
         self._first_pass: ParameterUse | None = None
-        self._observing = False
-        self._hooks = [model.register_forward_pre_hook(self._before_forward)]
+        self._first_pass_hooks = [
+            model.register_forward_pre_hook(self._before_first_pass),
+            model.register_forward_hook(self._after_first_pass, always_call=True),
+        ]
 
     @property
     def layers(self) -> list[Layer]:
@@ -143,10 +137,10 @@ class ShiftProbe:
 
     def close(self) -> None:
         """Remove every hook from the model."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-        self._training_pass = None
+        self._close_first_pass()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
 
     def __enter__(self) -> "ShiftProbe":
         return self
@@ -171,42 +165,44 @@ class ShiftProbe:
             ProbeError: no forward pass or no gradients came before, the loss is not a scalar, or the model does not
                 repeat its own forward pass.
         """
-        if self._training_pass is None:
-            why = "is closed" if not self._hooks else "has seen no forward pass with gradients; call model(x) first"
-            raise ProbeError(f"the probe {why}")
-        training_pass = self._training_pass
+        watcher = self._watcher
+        if watcher is None:
+            raise ProbeError("the probe is closed; make a new one")
+        if watcher.last is None:
+            raise ProbeError("the probe has seen no forward pass with gradients; call model(x) before probe.observe(x, y)")
+        training_pass = watcher.last
         gradients = {layer: self._gradient(layer) for layer in self.layers}
         if all(gradient is None for gradient in gradients.values()):
             raise ProbeError("no measured layer has a gradient; call loss.backward() before probe.observe(x, y)")
         old = {p: p.detach().clone() for root in self._roots for p in root.parameters()}
         observation = Observation()
-        self._observing = True
+        watcher.paused = True
         try:
             yield observation
             self._measure(x, y, training_pass, gradients, old, observation, keep_gradients)
         finally:
-            self._observing = False
+            watcher.paused = False
 
     # --- the training pass ---------------------------------------------------------------------------------------
 
-    def _before_forward(self, model: nn.Module, args: Any) -> None:
-        if self._observing or not torch.is_grad_enabled():
-            return
-        self._training_pass = _TrainingPass(RandomState(self._devices), Autocast(self._devices))
-        if self._layers is None and self._first_pass is None:
+    def _before_first_pass(self, model: nn.Module, args: Any) -> None:
+        if torch.is_grad_enabled():
             self._first_pass = ParameterUse(model.parameters())
-            self._hooks.append(model.register_forward_hook(self._after_first_forward, always_call=True))
             self._first_pass.__enter__()
 
-    def _after_first_forward(self, model: nn.Module, args: Any, output: Any) -> None:
+    def _after_first_pass(self, model: nn.Module, args: Any, output: Any) -> None:
         first_pass, self._first_pass = self._first_pass, None
         if first_pass is None:
             return
         first_pass.__exit__(None, None, None)
-        self._hooks.pop().remove()
-        if output is None:  # the pass raised: its error goes to the caller, the next pass is watched instead
-            return
-        self._layers = select_layers(find_layers(model, first_pass.order, self._params), self._wanted)
+        if output is not None:  # None: the pass raised; its error goes to the caller, and the next pass is watched instead
+            self._close_first_pass()
+            self._layers = select_layers(find_layers(model, first_pass.order, self._params), self._wanted)
+
+    def _close_first_pass(self) -> None:
+        for hook in self._first_pass_hooks:
+            hook.remove()
+        self._first_pass_hooks.clear()
 
     def _gradient(self, layer: Layer) -> Tensor | None:
         """A copy of G_i: the update may well overwrite `.grad`. None where the layer took no part in the loss."""
@@ -224,28 +220,19 @@ class ShiftProbe:
         self,
         x: Any,
         y: Any,
-        training_pass: _TrainingPass,
+        training_pass: TrainingPass,
         gradients: dict[Layer, Tensor | None],
         old: dict[nn.Parameter, Tensor],
         observation: Observation,
         keep_gradients: bool,
     ) -> None:
-        afterwards = self._snapshot()
-        start_state = training_pass.random_state if self._noise == "same" else afterwards
         interceptor = Interceptor(self.model)
         results: dict[Layer, Tensor] = {}
         shifted_gradients: dict[Layer, Tensor] = {}
-        with ExitStack() as stack:
-            stack.callback(afterwards.restore)
-            buffers = stack.enter_context(ScratchBuffers(self._roots))
-            parameters = stack.enter_context(SwappedParameters(old))
-            stack.enter_context(training_pass.autocast())
-            stack.enter_context(torch.enable_grad())
-
-            def start_pass() -> None:
-                start_state.restore()
-                buffers.reset()
-
+        with (
+            undisturbed(self._roots, training_pass, fresh_noise=self._noise == "fresh") as start_pass,
+            SwappedParameters(old) as parameters,
+        ):
             recording = self._record(x, interceptor, start_pass)
             first_use = recording.plan.first_use
             for layer in reversed(self.layers):  # deepest first: what lies beyond a layer can be forgotten

@@ -1,7 +1,18 @@
-"""Taking hold of a model's state and putting it back exactly: parameters, buffers, random generators, autocast."""
+"""Taking hold of a model's state and putting it back exactly: parameters, buffers, random generators, autocast.
 
-from collections.abc import Iterable, Iterator
+`PassWatcher` and `undisturbed` together let any measurement run the training pass again without leaving a trace:
+
+    watcher = PassWatcher(model)
+    … the training pass …
+    with undisturbed([model], watcher.last) as start_pass:
+        start_pass()  # the same random numbers, the same buffers, as often as wanted
+        loss = loss_fn(model(x), y)
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +62,77 @@ class Autocast:
             for device_type, dtype in self._settings:
                 stack.enter_context(torch.autocast(device_type, dtype=dtype))
             yield
+
+
+@dataclass(frozen=True)
+class TrainingPass:
+    """The conditions under which a forward pass with gradients began.
+
+    Attributes:
+        devices: those the model lives on.
+        random_state: of their generators.
+        autocast: its settings.
+    """
+
+    devices: Sequence[torch.device]
+    random_state: RandomState
+    autocast: Autocast
+
+
+class PassWatcher:
+    """Notes the conditions of a model's forward passes, at the cost of a few microseconds each.
+
+    Args:
+        model: called as `model(x)`.
+        devices: whose random state matters.
+
+    Attributes:
+        last: the last forward pass with gradients; None before the first.
+        paused: while true, passes are not noted.
+    """
+
+    def __init__(self, model: nn.Module, devices: Sequence[torch.device]) -> None:
+        self.last: TrainingPass | None = None
+        self.paused = False
+        self._devices = devices
+        self._hook = model.register_forward_pre_hook(self._note)
+
+    def close(self) -> None:
+        """Remove the hook."""
+        self._hook.remove()
+
+    def _note(self, model: nn.Module, args: Any) -> None:
+        if not self.paused and torch.is_grad_enabled():
+            self.last = TrainingPass(self._devices, RandomState(self._devices), Autocast(self._devices))
+
+
+@contextmanager
+def undisturbed(
+    modules: Sequence[nn.Module], training_pass: TrainingPass, fresh_noise: bool = False
+) -> Iterator[Callable[[], None]]:
+    """Inside, passes through the modules leave their buffers and the random state as they were.
+
+    Args:
+        modules: the model, and the loss if it is a module.
+        training_pass: whose conditions the passes repeat.
+        fresh_noise: start from the present random state instead of the training pass's.
+
+    Yields:
+        A function to call before each pass: it puts random state and buffers to the start.
+    """
+    present = RandomState(training_pass.devices)
+    start = present if fresh_noise else training_pass.random_state
+    with ExitStack() as stack:
+        stack.callback(present.restore)
+        buffers = stack.enter_context(ScratchBuffers(modules))
+        stack.enter_context(training_pass.autocast())
+        stack.enter_context(torch.enable_grad())
+
+        def start_pass() -> None:
+            start.restore()
+            buffers.reset()
+
+        yield start_pass
 
 
 class SwappedParameters:
