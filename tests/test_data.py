@@ -40,9 +40,7 @@ def test_digits_are_scikit_learns_with_every_fifth_for_testing() -> None:
 
 
 def test_digits_are_upscaled_bilinearly() -> None:
-    centres = (
-        np.arange(32) + 0.5
-    ) / 4 - 0.5  # of the new pixels, in old pixels; those at the rim are repeated
+    centres = (np.arange(32) + 0.5) / 4 - 0.5  # of the new pixels, in old pixels; the rim is repeated
     distance = np.abs(np.clip(centres, 0, 7)[:, None] - np.arange(8))
     weight = np.maximum(0, 1 - distance)  # (32, 8)
     expected = weight @ (load_digits().images[4::5] * 255 / 16) @ weight.T

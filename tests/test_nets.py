@@ -194,10 +194,10 @@ def test_vgg_width_scales_the_convolutions_but_not_the_head() -> None:
     assert vgg(width=0.001, head=()).conv13.out_channels == 1
 
 
-def test_vgg_convolutions_keep_their_bias_under_a_norm() -> None:
-    assert all(
-        layer.bias is not None for layer in vgg(depth=11, norm="batch") if isinstance(layer, nn.Conv2d)
-    )
+def test_vgg_layers_keep_their_bias_under_a_norm() -> None:
+    net = vgg(depth=11, width=0.125, norm="batch", head_norm="all")
+    layers = [layer for layer in net if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 11 and all(layer.bias is not None for layer in layers)
 
 
 @pytest.mark.parametrize("name", SMALL)
