@@ -7,40 +7,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from ics.analysis.paper import paper_curves
 from ics.tables import Table, columns
 
+# The schemas of the real tables; a test holds them equal.
 TRAINING = Table(
     "training",
     columns(
-        ("step", "int", "training step, from 0"),
-        ("epoch", "int", "passes through the data"),
-        ("loss", "float", "loss of the batch"),
-        ("accuracy", "float", "accuracy of the batch, 0 to 1; nan for a regression", True),
-        ("lr", "float", "learning rate"),
+        ("step", "int", ""),
+        ("epoch", "int", ""),
+        ("loss", "float", "", True),
+        ("accuracy", "float", "", True),
+        ("lr", "float", ""),
     ),
 )
 EVALUATION = Table(
     "evaluation",
     columns(
-        ("step", "int", "training step, from 0"),
-        ("loss", "float", "test loss"),
-        ("accuracy", "float", "test accuracy, 0 to 1; nan for a regression", True),
+        ("step", "int", ""),
+        ("split", "str", ""),
+        ("loss", "float", "", True),
+        ("accuracy", "float", "", True),
     ),
+    key=("step", "split"),
 )
 SHIFT = Table(
     "shift",
     columns(
-        ("step", "int", "training step, from 0"),
-        ("layer_index", "int", "measured layer, from 1"),
-        ("layer", "str", "qualified name"),
-        ("l2", "float", "l2 norm of G - G'"),
-        ("cosine", "float", "cosine of G and G'", True),
-        ("relative_l2", "float", "l2 / grad_norm", True),
-        ("grad_norm", "float", "norm of G"),
-        ("shifted_grad_norm", "float", "norm of G'"),
+        ("step", "int", ""),
+        ("layer_index", "int", ""),
+        ("layer", "str", ""),
+        ("l2", "float", ""),
+        ("cosine", "float", "", True),
+        ("relative_l2", "float", "", True),
+        ("grad_norm", "float", ""),
+        ("shifted_grad_norm", "float", "", True),
     ),
     key=("step", "layer_index"),
 )
@@ -55,7 +59,7 @@ SETTINGS: dict[str, Any] = {
     "norm": {"name": "batch", "eps": 1e-5},
     "data": {"name": "digits", "scaling": "standardize"},
     "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0005},
-    "quantities": {"shift": {"every": 100, "layers": None}},
+    "measure": {"shift": {"every": 100, "layers": None}},
 }
 DLN: dict[str, Any] = {
     "experiment": "fig3_dln",
@@ -137,7 +141,7 @@ def shift_row(step: int, layer: int, l2: float, cosine: float) -> dict[str, Any]
     return {
         "step": int(step),
         "layer_index": int(layer),
-        "layer": f"features.{4 * layer}",
+        "layer": f"conv{layer}",
         "l2": float(l2),
         "cosine": float(cosine),
         "relative_l2": float(l2) / 2,
@@ -154,7 +158,7 @@ def like_the_paper(
     layers: Mapping[int, int] | None = None,
     noisy: bool = False,
 ) -> None:
-    """Runs with the paper's curves of Figure 3 ("3a" or "3b"), each seed's a little beside them.
+    """Runs that follow the paper's curves of Figure 3, each seed with its own noise.
 
     Args:
         root: where the run folders go.
@@ -187,31 +191,28 @@ def _near(
     every = max(1, min(100 if panel == "3a" else 50, steps // 100))
     measured = np.arange(0, steps, every)
 
-    def curve(quantity: str, layer: int | None, default: float) -> Any:
-        chosen = own[
-            (own["quantity"] == quantity) & (own["layer"].isna() if layer is None else own["layer"] == layer)
-        ]
-        return (
-            np.interp(measured, chosen["step"], chosen["value"])
-            if len(chosen)
-            else np.full(len(measured), default)
-        )
+    def curve(quantity: str, layer: int | None, of: Any = lambda v: v, back: Any = lambda v: v) -> Any:
+        """The paper's curve with this seed's jitter instead of its own, on a scale where jitter adds up."""
+        same_layer = own["layer"].isna() if layer is None else own["layer"] == layer
+        chosen = own[(own["quantity"] == quantity) & same_layer]
+        if chosen.empty:
+            return np.ones(len(measured))
+        values = pd.Series(of(np.interp(measured, chosen["step"], chosen["value"])))
+        course = values.rolling(5, center=True, min_periods=1).median()
+        jitter = (values - course).rolling(25, center=True, min_periods=1).std().fillna(0.0)
+        return back((course + jitter * rng.normal(0, 1, len(measured))).to_numpy())
 
     if panel == "3a":
-        accuracy = np.clip(
-            curve("train_accuracy_percent", None, 0.0) / 100 + rng.normal(0, 0.03, len(measured)), 0, 1
-        )
+        accuracy = np.clip(curve("train_accuracy_percent", None) / 100, 0, 1)
         training = training_rows(2.3 * (1 - accuracy) + 1e-3, measured, np.round(accuracy * 128) / 128)
     else:
-        loss = curve("train_loss", None, 0.0) * np.exp(
-            rng.normal(0, 0.3) + rng.normal(0, 0.01, len(measured))
-        )
+        loss = curve("train_loss", None, np.log, np.exp) * np.exp(rng.normal(0, 0.3))
         training = training_rows(loss, measured, [float("nan")] * len(measured))
     shift: dict[tuple[int, int], dict[str, Any]] = {}
     for theirs in (5, 10) if panel == "3a" else (9, 17):
         layer = layers.get(theirs, theirs)
-        l2 = curve("ics_l2", theirs, 1.0) * np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.3, len(measured)))
-        angles = np.arccos(curve("ics_cosine", theirs, 1.0)) + rng.normal(0, 0.08, len(measured))
-        for step, a, c in zip(measured, l2, np.cos(angles), strict=True):
-            shift[int(step), layer] = shift_row(step, layer, a, c)
+        l2 = curve("ics_l2", theirs, np.log, np.exp) * np.exp(rng.normal(0, 0.3))
+        cosine = curve("ics_cosine", theirs, np.arccos, np.cos)
+        for step, a, c in zip(measured, l2, cosine, strict=True):
+            shift[int(step), layer] = shift_row(int(step), layer, a, c)
     return {TRAINING: training, SHIFT: [shift[key] for key in sorted(shift)]}

@@ -1,4 +1,4 @@
-"""From CSV files to tidy frames, statistics over seeds, and the paper's digitised curves. Nothing here needs torch."""
+"""From CSV files to tidy frames, statistics over seeds, and the paper's curves. Nothing here needs torch."""
 
 from ics.analysis.load import NoRuns, Runs, load_runs
 from ics.analysis.paper import paper_curves

@@ -24,10 +24,10 @@ class NoRuns(UserError):
 class Runs(Mapping[str, pd.DataFrame]):
     """All runs below a folder: table name -> tidy frame.
 
-    Every frame has `run` (the folder relative to the root), the table's own columns, `status`, `data_label`, and the
-    settings with dotted names (`norm.name`, `optimizer.lr`, `seed`). A setting that has the name of one of the table's
-    columns is called `config.<name>`. Settings that are numbers throughout are numbers, the others categories; lists
-    are tuples.
+    Every frame has `run` (the folder relative to the root), the table's own columns, `status`, `data_label`,
+    and the settings with dotted names (`norm.name`, `optimizer.lr`, `seed`). A setting that has the name of
+    one of the table's columns is called `config.<name>`. Settings that are numbers throughout are numbers,
+    the others categories; lists are tuples.
 
     Attributes:
         root: where the runs lie.
@@ -92,8 +92,8 @@ def load_runs(
     Args:
         root: the folder, such as `results/runs`; or one run's own.
         tables: the names of the tables to read; all of them by default.
-        include_unfinished: take runs that are neither done nor diverged as well. Without it they are left out with a
-            warning. Of such runs a half-written last line is left out.
+        include_unfinished: take runs that are neither done nor diverged as well. Without it they are left out
+            with a warning. Of such runs a half-written last line is left out.
 
     Returns:
         A mapping from table name to frame.

@@ -1,4 +1,4 @@
-"""The paper's own curves, digitised from its vector figures (`results/paper/README.md` says how and in which units)."""
+"""The paper's own curves, digitised from its figures; `results/paper/README.md` says how, and the units."""
 
 from pathlib import Path
 
@@ -51,9 +51,9 @@ def paper_curves(
         path: the CSV file.
 
     Returns:
-        A frame with the columns figure, model ("vgg", "dln"), lr, layer, arm (the project's names), quantity, step,
-        value (or low and high, where the paper shows a range), axis_labelled (False: the paper's axis has no numbers,
-        so the values are known only up to a common power of ten). Accuracies are in per cent.
+        A frame with the columns figure, model ("vgg", "dln"), lr, layer, arm (the project's names), quantity,
+        step, value (or low and high, where the paper shows a range), axis_labelled (False: the paper's axis
+        has no numbers, so the values are known only up to a common power of ten). Accuracies are in per cent.
 
     Raises:
         UserError: the file is missing or is not the one described here, or the paper has no such figure.

@@ -1,7 +1,8 @@
-"""Reads one CSV file of a run as carefully as it was written: the schema is checked, a fault is named by its line.
+"""Reads one CSV file as carefully as it was written: the schema is checked, a fault is named by its line.
 
-There are two readers. `_line_by_line` is the definition: slow, obvious, stops at the first fault. `_at_once` is ten
-times faster and gives up (None) on anything out of the ordinary, so that only the slow one ever judges a fault.
+There are two readers. `_line_by_line` is the definition: slow, obvious, stops at the first fault. `_at_once`
+is ten times faster and gives up (None) on anything out of the ordinary, so that only the slow one ever judges
+a fault.
 """
 
 import csv
@@ -29,12 +30,13 @@ def read_table(path: Path, table: Table, *, diverged: bool = False, growing: boo
     Args:
         path: the file.
         table: its schema.
-        diverged: the run ended because a value was no longer finite; the rows of the file's last step may then hold
-            nan and inf in every float column.
+        diverged: the run ended because a value was no longer finite; the rows of the file's last step may
+            then hold nan and inf in every float column.
         growing: the run is not finished; a half-written last line is left out and not an error.
 
     Raises:
-        UserError: the file cannot be read or is not what the schema says; the message begins with `file:line`.
+        UserError: the file cannot be read or is not what the schema says; the message begins with
+            `file:line`.
     """
     try:
         data = path.read_bytes()
@@ -58,7 +60,7 @@ def _at_once(data: bytes, table: Table) -> pd.DataFrame | None:
     if (commas_per_line != len(table.columns) - 1).any():
         return None
     try:
-        # pandas would take 1.0 or True for an int or float when told the type; so it guesses, and the guess is checked.
+        # Told the types, pandas would take 1.0 for an int, True for a float: it guesses, the guess is checked.
         frame = pd.read_csv(
             io.BytesIO(data),
             dtype={c.name: "str" for c in table.columns if c.kind == "str"},

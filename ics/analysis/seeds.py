@@ -12,15 +12,16 @@ BAND = f"band: full range of the seeds (10–90 % from {FEW + 1} seeds on)"
 def over_seeds(frame: pd.DataFrame, value: str, by: Sequence[str] = ()) -> pd.DataFrame:
     """The median over the runs and a band around it, for every step.
 
-    The band is the full range for up to five runs, where percentiles would be made up, and the 10th to the 90th
-    percentile for more. The largest number of runs at any step of a group decides, so that the meaning of the band
-    does not change along a curve when single runs end early. Values that are not finite count as missing; a step
-    without any value keeps its row, with nan and n = 0, so that a drawn line breaks there.
+    The band is the full range for up to five runs, where percentiles would be made up, and the 10th to the
+    90th percentile for more. The largest number of runs at any step of a group decides, so that the meaning
+    of the band does not change along a curve when single runs end early. Values that are not finite count as
+    missing; a step without any value keeps its row, with nan and n = 0, so that a drawn line breaks there.
 
     Args:
         frame: one row per run, step and group, as from `load_runs`.
         value: the column to summarise.
-        by: the columns that, beside the step, tell groups apart; nothing else may (one row per run and step each).
+        by: the columns that, beside the step, tell groups apart; nothing else may (one row per run and step
+            each).
 
     Returns:
         A frame with the columns `by`, step, n, median, low, high, sorted by `by` and step.

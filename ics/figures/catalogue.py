@@ -1,0 +1,83 @@
+"""All figures by name. A new one joins in one line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from ics.analysis.load import Runs
+from ics.errors import UserError
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, or one lettered part of it.
+
+    Attributes:
+        name: "fig3a".
+        experiment: makes the runs it is drawn from.
+        how_to_read: a sentence or two, printed below the figure.
+        draw: writes files into a folder and returns them; none when the runs it needs are not there.
+    """
+
+    name: str
+    experiment: str
+    how_to_read: str
+    draw: Callable[[Runs, Path], list[Path]]
+
+    @property
+    def command(self) -> str:
+        """Makes the runs."""
+        return f"python scripts/train.py -m experiment={self.experiment}"
+
+
+class MissingRuns(UserError):
+    """A figure cannot be drawn yet; the message has the command that makes its runs."""
+
+
+# name -> where it is defined; loaded when asked for.
+FIGURES = {
+    "fig3a": "ics.figures.fig3:FIG3A",
+    "fig3b": "ics.figures.fig3:FIG3B",
+}
+
+
+def select(name: str) -> list[Figure]:
+    """The figures of that name: a part ("fig3a"), a figure with all its parts ("fig3"), or "all".
+
+    Raises:
+        UserError: there is none.
+    """
+    names = [n for n in FIGURES if name in (n, n.rstrip("abcdefgh"), "all")]
+    if not names:
+        known = sorted({*FIGURES, *(n.rstrip("abcdefgh") for n in FIGURES), "all"})
+        raise UserError(f"no figure {name!r}; there are {', '.join(known)}")
+    return [_load(FIGURES[n]) for n in names]
+
+
+def draw(figure: Figure, runs: Runs | None, folder: Path) -> list[Path]:
+    """Draws one figure.
+
+    Args:
+        figure: from `select`.
+        runs: what there is; None if nothing.
+        folder: where the files go.
+
+    Returns:
+        The files written.
+
+    Raises:
+        MissingRuns: the runs are not there.
+    """
+    files = figure.draw(runs, folder) if runs is not None else []
+    if not files:
+        unfinished = len(runs.skipped) if runs is not None else 0
+        some = f" (unfinished ones are left out: {unfinished})" if unfinished else ""
+        raise MissingRuns(f"the runs for {figure.name} are missing{some}; make them with: {figure.command}")
+    return files
+
+
+def _load(place: str) -> Figure:
+    module, name = place.split(":")
+    figure: Figure = getattr(import_module(module), name)
+    return figure

@@ -1,0 +1,98 @@
+"""Runs that may share a figure: only their norm, learning rate and seed differ."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ics.errors import UserError
+
+_SAME = ("data_label", "steps", "batch_size", "augment")
+_SAME_GROUPS = ("model.", "data.", "optimizer.", "measure.shift.")
+_FREE = {"optimizer.lr", "data.root", "data.download", "measure.shift.every", "measure.shift.layers"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Runs of one scale.
+
+    Attributes:
+        slug: for file names.
+        title: for people.
+        runs: their rows of `Runs.settings`, one per norm, learning rate and seed.
+    """
+
+    slug: str
+    title: str
+    runs: pd.DataFrame
+
+
+def split_by_scale(settings: pd.DataFrame) -> Iterator[Scale]:
+    """Sorts runs into groups that can be compared.
+
+    Args:
+        settings: rows of `Runs.settings`.
+
+    Raises:
+        UserError: two runs of a group would be taken for seeds of one another, but their norms have other
+            options.
+    """
+    fixed = [n for n in map(str, settings) if (n in _SAME or n.startswith(_SAME_GROUPS)) and n not in _FREE]
+    texts = settings[fixed].astype(object).map(_text)
+    varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
+    groups = settings.groupby([texts[name] for name in varying]) if varying else [((), settings)]
+    scales = [(*_names(runs.iloc[0]), runs) for _, runs in groups]
+    for slug, title, runs in scales:
+        namesakes = pd.concat([other for name, _, other in scales if name == slug])
+        # Where the usual names do not tell two scales apart, what does is added.
+        distinct = [name for name in varying if texts.loc[namesakes.index, name].nunique() > 1]
+        options = {name: str(texts.at[runs.index[0], name]) for name in distinct}
+        slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
+        title += "".join(f", {name} {value}" for name, value in options.items())
+        _refuse_other_norm_options(runs)
+        # The same run made twice, for two experiments, is one run.
+        yield Scale(_safe(slug), title, runs.drop_duplicates(["norm.name", "optimizer.lr", "seed"]))
+
+
+def _names(run: pd.Series) -> tuple[str, str]:
+    """Short and long name of a run's scale."""
+    data = _text(run["data_label"])
+    steps = f"{run['steps']:,} steps" if "steps" in run else "any number of steps"
+    depth, width = _text(run.get("model.depth")), _text(run.get("model.width"))
+    match str(run["model.name"]):
+        case "vgg":
+            return f"{data}_vgg{depth}_w{width}", f"VGG-{depth}, width ×{width}, on {data}, {steps}"
+        case "deep_linear":
+            target = _text(run.get("data.target"))
+            law = {"normal": "N(0, 1)", "uniform": "U(0, 1)"}.get(target, target)
+            return (
+                f"{data}-{target}_{depth}x{width}",
+                f"{depth}-layer deep linear network, width {width}, target A ~ {law}, {steps}",
+            )
+        case other:
+            return f"{data}_{other}", f"{other} on {data}, {steps}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
+
+
+def _safe(slug: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in slug)
+
+
+def _refuse_other_norm_options(runs: pd.DataFrame) -> None:
+    options = [str(name) for name in runs if str(name).startswith("norm.") and name != "norm.name"]
+    for name, same in runs.groupby("norm.name", observed=True):
+        texts = same[options].map(_text)
+        for option in options:
+            other = texts[option] != texts[option].iloc[0]
+            if other.any():
+                one, two = same["run"].iloc[0], same["run"][other].iloc[0]
+                raise UserError(
+                    f"runs {one} and {two} would be one curve, but differ in {option} of norm {name}; "
+                    "keep them in separate folders and draw each with --runs"
+                )
