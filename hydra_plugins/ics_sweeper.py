@@ -88,7 +88,9 @@ class IcsSweeper(Sweeper):
 
     def _job(self, overrides: tuple[str, ...]) -> Job:
         config = self.loader.load_sweep_config(self.config, list(overrides))
-        settings = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True)
+        settings = OmegaConf.to_container(
+            OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True
+        )
         assert isinstance(settings, dict)
         folder = run_folder(config.hydra.runtime.choices, settings, config.hydra.overrides.task)
         return Job(overrides, Path(settings["runs"]) / folder, settings["steps"])

@@ -83,7 +83,7 @@ def _validated(builder: Callable[..., T]) -> Callable[..., T]:
     check = validate_call(config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
     if not isinstance(builder, type):
         return check(builder)
-    construct = check(builder.__init__)
+    construct = check(builder.__init__)  # type: ignore[misc]  # the very class, no subclass
 
     def build(**options: Any) -> T:
         instance: T = object.__new__(builder)

@@ -56,9 +56,7 @@ class Table:
 
     def to_dict(self) -> dict[str, Any]:
         """The schema as plain data, for `tables.json`."""
-        columns = [
-            {"name": c.name, "kind": c.kind, "meaning": c.meaning, "nan": c.nan} for c in self.columns
-        ]
+        columns = [{"name": c.name, "kind": c.kind, "meaning": c.meaning, "nan": c.nan} for c in self.columns]
         return {"name": self.name, "key": list(self.key), "columns": columns}
 
     @classmethod
@@ -73,7 +71,7 @@ def columns(*rows: Sequence[Any]) -> tuple[Column, ...]:
 
 
 def _format(column: Column, value: Any, table: str) -> str:
-    wanted = {"int": int, "float": (int, float), "str": str}[column.kind]
+    wanted: Any = {"int": int, "float": (int, float), "str": str}[column.kind]
     if isinstance(value, bool) or not isinstance(value, wanted):
         raise ValueError(f"table {table!r}, column {column.name!r} holds {column.kind}s, not {value!r}")
     return repr(float(value)) if column.kind == "float" else str(value)

@@ -41,7 +41,15 @@ def generations(folder: Path) -> "list[dict[str, Any]]":
         if path.exists():
             try:
                 states.append(_load(path))
-            except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
+            except (
+                OSError,
+                EOFError,
+                RuntimeError,
+                ValueError,
+                KeyError,
+                zipfile.BadZipFile,
+                pickle.UnpicklingError,
+            ) as e:
                 warnings.warn(f"{path} is damaged ({type(e).__name__}) and left aside", stacklevel=2)
     return states
 

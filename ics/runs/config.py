@@ -16,7 +16,7 @@ class _Settings(BaseModel):
 
 
 class Evaluation(_Settings):
-    """The test set (and the training set, if `train`) in eval mode: at multiples of `every` and at the end; null: never."""
+    """The test set, with `train` also the training set, in eval mode: every so many steps and at the end."""
 
     every: PositiveInt | None
     batch_size: PositiveInt

@@ -27,7 +27,7 @@ def choose_device(name: str) -> torch.device:
 def prepare(device: torch.device, threads: int, deterministic: bool | None) -> None:
     """Set this process's threads, precision and choice of algorithms.
 
-    TF32 stays off: its 10-bit mantissa would drown differences of gradients. Deterministic algorithms are the default on
+    TF32 stays off: its 10-bit mantissa would drown gradient differences. Deterministic algorithms are the default on
     the CPU. On CUDA they are slower, and the memory for cuBLAS has to be fixed before its first use.
 
     Args:
@@ -42,5 +42,5 @@ def prepare(device: torch.device, threads: int, deterministic: bool | None) -> N
     if chosen and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(chosen)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory before writing it
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory before writing it
     torch.backends.cudnn.benchmark = not chosen and device.type == "cuda"

@@ -20,8 +20,8 @@ STALE = 60.0  # seconds without one after which an owner on another host counts 
 class FolderLock:
     """Holds a run folder for this process. Use as a context manager.
 
-    On one host the kernel's file lock decides, and falls with its process. Where the file system does not carry that lock
-    between hosts, the owner's heartbeat does: the lock file is touched every `HEARTBEAT` seconds.
+    On one host the kernel's file lock decides, and falls with its process. Where the file system does not share that
+    lock between hosts, the owner's heartbeat does: the lock file is touched every `HEARTBEAT` seconds.
 
     Args:
         folder: an existing folder.
@@ -38,14 +38,20 @@ class FolderLock:
 
     def __enter__(self) -> "FolderLock":
         self._file = self._acquire()
-        owner = {"host": socket.gethostname(), "process": os.getpid(), "since": datetime.now(UTC).isoformat("T", "seconds")}
+        owner = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": datetime.now(UTC).isoformat("T", "seconds"),
+        }
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(owner).encode(), 0)
         self._beat = threading.Thread(target=self._keep_beating, name="run-folder heartbeat", daemon=True)
         self._beat.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._released.set()
         if self._beat is not None:
             self._beat.join()
@@ -76,7 +82,7 @@ class FolderLock:
 
     def _is_current(self, file: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(file), os.stat(self._path))
+            return os.path.samestat(os.fstat(file), self._path.stat())
         except FileNotFoundError:
             return False
 

@@ -13,7 +13,7 @@ from ics.tables import Table
 class Recorder:
     """The CSV files of one run.
 
-    Rows are on their way to the disk when `write` returns; a failed write is cut off again, so that the file ends with a
+    Rows are on their way to the disk when `write` returns; a failed write is cut off again, so that the file ends in a
     whole row. Files are opened anew or, when resuming, cut back to the given offsets.
 
     Args:

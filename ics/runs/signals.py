@@ -37,7 +37,9 @@ class Requests:
             self._earlier[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, self._ask_to_save)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for signum, handler in self._earlier.items():
             signal.signal(signum, handler)
         self._earlier.clear()

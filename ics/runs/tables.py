@@ -7,8 +7,13 @@ TRAINING = Table(
     columns(
         ("step", "int", "number of updates before this one"),
         ("epoch", "int", "epoch of the batch, from 0"),
-        ("loss", "float", "loss of the batch before the update, without the penalty: mean per sample, or summed "
-         "squared error for a regression; not finite in the last row of a diverged run", True),
+        (
+            "loss",
+            "float",
+            "loss of the batch before the update, without the penalty: mean per sample, or summed "
+            "squared error for a regression; not finite in the last row of a diverged run",
+            True,
+        ),
         ("accuracy", "float", "share of the batch classified rightly, 0 to 1; nan for a regression", True),
         ("lr", "float", "learning rate of the update"),
     ),

@@ -1,4 +1,4 @@
-"""One training run: built from its settings, run in visible phases, measured around its updates, saved between its steps."""
+"""One training run: built from its settings, measured around its updates, saved between its steps."""
 
 import math
 import os
@@ -123,7 +123,7 @@ class Training:
         self.optimizer.zero_grad()
         outputs = self.model(x)
         loss = self.loss_fn(outputs, y)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
         measured = [quantity for every, quantity in self.quantities.values() if self._is_due(every)]
         recorded = self._is_due(self.config.record_every)
@@ -169,14 +169,17 @@ class Training:
         random = [torch.get_rng_state()]
         if self.device.type == "cuda":
             random.append(torch.cuda.get_rng_state(self.device))
-        checkpoint.save(folder, {
-            "step": self.step,
-            "seconds": self.seconds,
-            "offsets": recorder.sync(),
-            "random": random,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        })
+        checkpoint.save(
+            folder,
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "offsets": recorder.sync(),
+                "random": random,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+        )
 
     def _resume(self, folder: Path) -> Recorder:
         """Take up the newest checkpoint that is whole and whose rows are still there; otherwise start anew."""
@@ -209,5 +212,3 @@ def _located(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(located.get("root"), str):
         located["root"] = str(Path(os.environ.get(DATA_ROOT, "data")) / located["root"])
     return located
-
-

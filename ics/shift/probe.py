@@ -6,8 +6,8 @@ For every layer i, with the same batch (x, y):
     G'_i = ∇_{W_i} L(W_1ᵗ⁺¹, …, W_{i−1}ᵗ⁺¹, W_iᵗ, W_{i+1}ᵗ, …, W_kᵗ; x, y)
 
 G_i is what the training pass left in `.grad`. G'_i takes a forward pass in which all that comes before layer i has its
-updated value and all the rest its old value, and a backward pass that goes no deeper than layer i. The definition costs k
-full passes; `ics.shift.replay` computes the same bits in about a third of that.
+updated value and all the rest its old value, and a backward pass that goes no deeper than layer i. The definition costs
+k full passes; `ics.shift.replay` computes the same bits in about a third of that.
 """
 
 import warnings
@@ -72,8 +72,8 @@ class Observation:
 class ShiftProbe:
     """Measures, around an optimizer's step, how much the update of the earlier layers moves each layer's gradient.
 
-    Measuring changes nothing: parameters, buffers, `.grad`, optimizer state and torch's random state are afterwards, bit
-    for bit, what they would have been without it.
+    Measuring changes nothing: parameters, buffers, `.grad`, optimizer state and torch's random state are afterwards,
+    bit for bit, what they would have been without it.
 
     Args:
         model: any `nn.Module` that is called as `model(x)`. Convolutions and linear modules with a trainable weight are
@@ -169,7 +169,9 @@ class ShiftProbe:
         if watcher is None:
             raise ProbeError("the probe is closed; make a new one")
         if watcher.last is None:
-            raise ProbeError("the probe has seen no forward pass with gradients; call model(x) before probe.observe(x, y)")
+            raise ProbeError(
+                "the probe has seen no forward pass with gradients; call model(x) before probe.observe(x, y)"
+            )
         training_pass = watcher.last
         gradients = {layer: self._gradient(layer) for layer in self.layers}
         if all(gradient is None for gradient in gradients.values()):
@@ -188,14 +190,16 @@ class ShiftProbe:
     def _before_first_pass(self, model: nn.Module, args: Any) -> None:
         if torch.is_grad_enabled():
             self._first_pass = ParameterUse(model.parameters())
-            self._first_pass.__enter__()
+            self._first_pass.__enter__()  # type: ignore[no-untyped-call]
 
     def _after_first_pass(self, model: nn.Module, args: Any, output: Any) -> None:
         first_pass, self._first_pass = self._first_pass, None
         if first_pass is None:
             return
-        first_pass.__exit__(None, None, None)
-        if output is not None:  # None: the pass raised; its error goes to the caller, and the next pass is watched instead
+        first_pass.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        if (
+            output is not None
+        ):  # None: the pass raised; its error goes to the caller, and the next pass is watched instead
             self._close_first_pass()
             self._layers = select_layers(find_layers(model, first_pass.order, self._params), self._wanted)
 
@@ -209,10 +213,12 @@ class ShiftProbe:
         parts = [p.grad for p in layer.parameters]
         if all(part is None for part in parts):
             return None
-        return flat([
-            torch.zeros_like(p) if part is None else part.detach().clone()
-            for p, part in zip(layer.parameters, parts, strict=True)
-        ])
+        return flat(
+            [
+                torch.zeros_like(p) if part is None else part.detach().clone()
+                for p, part in zip(layer.parameters, parts, strict=True)
+            ]
+        )
 
     # --- the measurement -----------------------------------------------------------------------------------------
 
@@ -235,8 +241,9 @@ class ShiftProbe:
         ):
             recording = self._record(x, interceptor, start_pass)
             first_use = recording.plan.first_use
-            for layer in reversed(self.layers):  # deepest first: what lies beyond a layer can be forgotten
-                place = min((first_use.get(p, NEVER) for p in layer.parameters), default=NEVER)
+            places = {layer: min(first_use.get(p, NEVER) for p in layer.parameters) for layer in self.layers}
+            # Deepest first: what lies beyond a layer can be forgotten.
+            for layer, place in sorted(places.items(), key=lambda item: item[1], reverse=True):
                 held = {p for p in old if first_use.get(p, NEVER) >= place}
                 start = min((first_use.get(p, NEVER) for p in held), default=NEVER)
                 recording.forget_from(start)
@@ -247,8 +254,10 @@ class ShiftProbe:
                 gradient = gradients[layer]
                 if gradient is None:
                     if shifted is not None:
-                        raise ProbeError(f"layer {layer.name!r} had no gradient when observe was entered, yet the loss "
-                                         "depends on it; call loss.backward() and do not clear .grad before")
+                        raise ProbeError(
+                            f"layer {layer.name!r} had no gradient when observe was entered, yet the loss "
+                            "depends on it; call loss.backward() and do not clear .grad before"
+                        )
                     gradient = torch.zeros_like(flat(layer.parameters))
                 shifted = torch.zeros_like(gradient) if shifted is None else shifted
                 results[layer] = compare(gradient, shifted)
@@ -279,16 +288,20 @@ class ShiftProbe:
                 return recording
             except PlanMismatch:
                 self._plan = None
-        raise ProbeError("the model does not repeat its own forward pass: the same input and random state led through "
-                         "different modules each time; make its control flow depend on these alone")
+        raise ProbeError(
+            "the model does not repeat its own forward pass: the same input and random state led through "
+            "different modules each time; make its control flow depend on these alone"
+        )
 
     def _shifted_gradient(self, layer: Layer, x: Any, y: Any) -> Tensor | None:
         """G'_i from the hybrid network that stands in the model's place right now."""
         try:
             loss = self.loss_fn(self._forward(x), y)
         except PlanMismatch:
-            raise ProbeError(f"the model took another way through its modules for the gradient of {layer.name!r}; its "
-                             "control flow must not depend on the weights") from None
+            raise ProbeError(
+                f"the model took another way through its modules for the gradient of {layer.name!r}; its "
+                "control flow must not depend on the weights"
+            ) from None
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
             raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
@@ -297,9 +310,9 @@ class ShiftProbe:
         parts = torch.autograd.grad(loss, layer.parameters, allow_unused=True)
         if all(part is None for part in parts):
             return None
-        return flat([
-            torch.zeros_like(p) if part is None else part for p, part in zip(layer.parameters, parts, strict=True)
-        ])
+        return flat(
+            [torch.zeros_like(p) if part is None else part for p, part in zip(layer.parameters, parts, strict=True)]
+        )
 
     def _forward(self, x: Any) -> Any:
         if isinstance(x, Mapping):
@@ -323,8 +336,9 @@ class ShiftProbe:
         layer = self.layers[0]
         if plan.first_use.get(layer.parameters[0]) == min(plan.first_use.values()) and row.relative_l2 > UNREPEATED:
             warnings.warn(
-                f"layer {layer.name!r} has nothing before it, yet its gradient moved by {row.relative_l2:.2g} of its norm: "
-                "observe was not given the batch of the last training pass, or .grad was clipped, scaled or accumulated",
+                f"layer {layer.name!r} has nothing before it, yet its gradient moved by {row.relative_l2:.2g} of "
+                "its norm: observe was not given the batch of the last training pass, or .grad was clipped, scaled or "
+                "accumulated",
                 stacklevel=5,
             )
 
@@ -344,10 +358,16 @@ def _refuse_wrapped(model: nn.Module) -> None:
     for name, module in model.named_modules():
         where = f"its module {name!r}" if name else "the model"
         if isinstance(module, torch.jit.ScriptModule):
-            raise ProbeError(f"{where} is a TorchScript module, whose calls cannot be replayed; use the Python original")
+            raise ProbeError(
+                f"{where} is a TorchScript module, whose calls cannot be replayed; use the Python original"
+            )
         if type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
-            raise ProbeError(f"{where} is compiled, and its calls cannot be replayed; give the probe the model from before "
-                             "torch.compile (model._orig_mod)")
+            raise ProbeError(
+                f"{where} is compiled, and its calls cannot be replayed; give the probe the model from before "
+                "torch.compile (model._orig_mod)"
+            )
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            raise ProbeError(f"{where} is wrapped in {type(module).__name__}; give the probe the module inside "
-                             "(model.module) and the batch of one process")
+            raise ProbeError(
+                f"{where} is wrapped in {type(module).__name__}; give the probe the module inside "
+                "(model.module) and the batch of one process"
+            )

@@ -90,7 +90,9 @@ class Memory:
         if call.policy != "repeat":
             memory.output = _map(_clone if call.policy == "copy" else _hold, output)
         if call.leaves_buffers:
-            memory.buffers = [(buffer, buffer.clone()) for buffer in call.module._buffers.values() if buffer is not None]
+            memory.buffers = [
+                (buffer, buffer.clone()) for buffer in call.module._buffers.values() if buffer is not None
+            ]
         return memory
 
     def recall(self, copy: bool) -> Any:
@@ -110,7 +112,7 @@ class Interceptor:
 
     @contextmanager
     def route(self, handler: "Callable[[nn.Module, Forward, Any, Any], Any]") -> Iterator[None]:
-        """While open, `handler(module, forward, args, kwargs)` stands in for every `module.forward(*args, **kwargs)`."""
+        """While open, `handler(module, forward, args, kwargs)` stands in for each `module.forward(*args, **kwargs)`."""
         replaced = []
         try:
             for module in self._modules:
@@ -295,7 +297,7 @@ def _map(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _is_opaque(output: Any) -> bool:

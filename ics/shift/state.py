@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 
 class RandomState:
@@ -28,7 +29,9 @@ class RandomState:
     def __init__(self, devices: Iterable[torch.device]) -> None:
         self._cpu = torch.get_rng_state()
         self._accelerators = [
-            (device, torch.get_device_module(device).get_rng_state(device)) for device in devices if device.type != "cpu"
+            (device, torch.get_device_module(device).get_rng_state(device))
+            for device in devices
+            if device.type != "cpu"
         ]
 
     def restore(self) -> None:
@@ -72,15 +75,20 @@ class TrainingPass:
         devices: those the model lives on.
         random_state: of their generators.
         autocast: its settings.
+        buffers: a buffer → its value at that moment, for buffers that may enter the result.
     """
 
     devices: Sequence[torch.device]
     random_state: RandomState
     autocast: Autocast
+    buffers: dict[Tensor, Tensor]
 
 
 class PassWatcher:
     """Notes the conditions of a model's forward passes, at the cost of a few microseconds each.
+
+    Buffers are copied only where a pass has changed them, and not those of batch and instance norms: in training their
+    running statistics do not enter the result, and otherwise they do not change.
 
     Args:
         model: called as `model(x)`.
@@ -95,6 +103,8 @@ class PassWatcher:
         self.last: TrainingPass | None = None
         self.paused = False
         self._devices = devices
+        self._buffered = [module for module in model.modules() if module._buffers and not isinstance(module, _NormBase)]
+        self._copies: dict[Tensor, tuple[int, Tensor]] = {}  # buffer → its version when copied, the copy
         self._hook = model.register_forward_pre_hook(self._note)
 
     def close(self) -> None:
@@ -103,7 +113,15 @@ class PassWatcher:
 
     def _note(self, model: nn.Module, args: Any) -> None:
         if not self.paused and torch.is_grad_enabled():
-            self.last = TrainingPass(self._devices, RandomState(self._devices), Autocast(self._devices))
+            buffers = self._copy_buffers() if self._buffered else {}
+            self.last = TrainingPass(self._devices, RandomState(self._devices), Autocast(self._devices), buffers)
+
+    def _copy_buffers(self) -> dict[Tensor, Tensor]:
+        buffers = [b for module in self._buffered for b in module._buffers.values() if b is not None]
+        for buffer in buffers:
+            if buffer not in self._copies or self._copies[buffer][0] != buffer._version:
+                self._copies[buffer] = (buffer._version, buffer.detach().clone())
+        return {buffer: self._copies[buffer][1] for buffer in buffers}
 
 
 @contextmanager
@@ -124,13 +142,14 @@ def undisturbed(
     start = present if fresh_noise else training_pass.random_state
     with ExitStack() as stack:
         stack.callback(present.restore)
-        buffers = stack.enter_context(ScratchBuffers(modules))
+        buffers = stack.enter_context(ScratchBuffers(modules, training_pass.buffers))
         stack.enter_context(training_pass.autocast())
         stack.enter_context(torch.enable_grad())
 
         def start_pass() -> None:
             start.restore()
             buffers.reset()
+            torch.clear_autocast_cache()  # it would hand out casts of weights that have been swapped since
 
         yield start_pass
 
@@ -169,36 +188,40 @@ class ScratchBuffers:
     """Copies in the place of a model's buffers, so that passes leave running statistics and the like alone.
 
     The buffer objects themselves are kept out of sight, not copied back: not even their version counters move.
+
+    Args:
+        modules: whose buffers, with those of their submodules.
+        start: the values that passes start from, for buffers that have changed since; all others start as they are.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
-        slots = [
+    def __init__(self, modules: Iterable[nn.Module], start: dict[Tensor, Tensor]) -> None:
+        self._slots = [
             (module, name, buffer)
             for root in modules
             for module in root.modules()
             for name, buffer in module._buffers.items()
             if buffer is not None
         ]
-        copies = {id(buffer): buffer.clone() for _, _, buffer in slots}
-        self._slots = [(module, name, buffer, copies[id(buffer)]) for module, name, buffer in slots]
-        unique = {id(buffer): (copy, buffer) for _, _, buffer, copy in self._slots}
-        self._copies, self._originals = map(list, zip(*unique.values(), strict=True)) if unique else ([], [])
+        self._copies = {buffer: buffer.detach().clone() for _, _, buffer in self._slots}
+        self._starts = [start.get(buffer, buffer) for buffer in self._copies]
 
     def __enter__(self) -> "ScratchBuffers":
-        for module, name, _, copy in self._slots:
-            module._buffers[name] = copy
+        self._fill_slots(self._copies)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for module, name, buffer, _ in self._slots:
-            module._buffers[name] = buffer
+        self._fill_slots({})
 
     def reset(self) -> None:
-        """Start the next pass from the model's own values."""
+        """Put the values to the start of a pass."""
         if self._copies:
             with torch.no_grad():
-                torch._foreach_copy_(self._copies, self._originals)
-            self.__enter__()  # a forward pass may have put tensors of its own into the slots
+                torch._foreach_copy_(list(self._copies.values()), self._starts)
+            self._fill_slots(self._copies)  # a forward pass may have put tensors of its own into the slots
+
+    def _fill_slots(self, contents: dict[Tensor, Tensor]) -> None:
+        for module, name, buffer in self._slots:
+            module._buffers[name] = contents.get(buffer, buffer)
 
 
 def devices_of(modules: Iterable[nn.Module]) -> list[torch.device]:

@@ -1,0 +1,273 @@
+"""Networks made to be awkward: each breaks a simpler way of replaying a forward pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+from torch.utils.checkpoint import checkpoint
+
+
+class Residual(nn.Module):
+    """`out += identity` spoils a remembered tensor; in-place ReLUs spoil their inputs."""
+
+    def __init__(self, inplace: bool = True) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "conv1": nn.Conv2d(6, 6, 3, padding=1, bias=False),
+                    "norm1": nn.BatchNorm2d(6),
+                    "conv2": nn.Conv2d(6, 6, 3, padding=1, bias=False),
+                    "norm2": nn.BatchNorm2d(6),
+                }
+            )
+            for _ in range(2)
+        )
+        self.relu = nn.ReLU(inplace=inplace)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem(x))
+        for block in self.blocks:
+            identity = x
+            out = self.relu(block["norm1"](block["conv1"](x)))
+            out = block["norm2"](block["conv2"](out))
+            out += identity
+            x = self.relu(out)
+        return self.fc(x.mean((2, 3)))
+
+
+class IgnoredReturn(nn.Module):
+    """An in-place call whose return value nobody takes, and an alias that is changed in place."""
+
+    class Double(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mul_(2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 4)
+        self.act, self.same = self.Double(), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        self.act(x)
+        y = self.same(x)
+        y *= 1.5
+        return self.c(self.b(x) + y)
+
+
+class Branches(nn.Module):
+    """Branches, concatenation, and modules that return tuples and dicts."""
+
+    class Split(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(6, 8)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            left, right = self.fc(x).chunk(2, dim=1)
+            return left, {"right": right}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.split = self.Split()
+        self.left, self.right = nn.Linear(4, 3), nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3), nn.GELU())
+        self.out = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, rest = self.split(x)
+        return self.out(torch.cat([self.left(left), self.right(rest["right"])], dim=1))
+
+
+class Twice(nn.Module):
+    """A module called before and after others, with a norm that is shared too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.norm, self.between, self.last = (
+            nn.Linear(5, 5),
+            nn.BatchNorm1d(5),
+            nn.Linear(5, 5),
+            nn.Linear(5, 4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.norm(self.shared(x)))
+        x = torch.tanh(self.between(x))
+        return self.last(torch.tanh(self.norm(self.shared(x))))
+
+
+class Noisy(nn.Module):
+    """Module dropout, functional dropout between modules, and noise of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.drop = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 4), nn.Dropout(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.dropout(self.drop(self.a(x)), 0.2)
+        x = self.b(x) + 0.1 * torch.randn(len(x), 8)
+        return self.c(F.dropout(x, 0.2))
+
+
+class Norms(nn.Module):
+    """Grouped, dilated and transposed convolutions under every norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, groups=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, groups=4, padding=1),
+            nn.GroupNorm(2, 8),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(8, 4, 3, stride=2),
+            nn.InstanceNorm2d(4, affine=True),
+            nn.ELU(),
+            nn.Conv2d(4, 4, 3, dilation=2),
+            nn.LayerNorm([4, 9, 9]),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(324, 4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+class Attention(nn.Module):
+    """Embeddings and raw parameters before the layers; attention uses its output layer without calling it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(11, 8), nn.Parameter(torch.randn(5, 8))
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.gain = nn.Parameter(torch.ones(8))
+        self.attend = nn.MultiheadAttention(8, 2, kdim=8, vdim=8, batch_first=True, add_bias_kv=True)
+        self.out = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.encoder(self.words(x) + self.places)
+        h = h + self.attend(h, h, h)[0]
+        return self.out((h * self.gain).mean(1))
+
+
+class Tied(nn.Module):
+    """One weight in two modules, and a weight used through a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.out = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 4)
+        self.c.weight = self.a.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(F.linear(self.a(x), self.b.weight, self.b.bias))
+        return self.out(torch.tanh(self.c(x)))
+
+
+class Frozen(nn.Module):
+    """Frozen layers and a frozen norm in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm, self.b, self.c = nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 6), nn.Linear(6, 4)
+        self.a.requires_grad_(False)
+        self.norm.eval()
+        self.b.bias.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.relu(self.b(torch.relu(self.norm(self.a(x))))))
+
+
+class Recurrent(nn.Module):
+    """A recurrent module, whose many weights are used at once, and a convolution over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lstm, self.out = nn.Conv1d(3, 5, 3), nn.LSTM(5, 6, batch_first=True), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.lstm(self.conv(x).transpose(1, 2))[0][:, -1])
+
+
+class Parametrized(nn.Module):
+    """Weights made of other tensors; spectral norm reads and writes buffers at every call, twice per pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = weight_norm(nn.Linear(5, 5))
+        self.b = spectral_norm(nn.Linear(5, 5))
+        self.c = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.b(torch.tanh(self.a(x))))
+        return self.c(torch.tanh(self.b(x)))
+
+
+class TwoInputs(nn.Module):
+    """Takes its batch in two parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.out = nn.Linear(5, 4), nn.Linear(3, 4), nn.Bilinear(4, 4, 4)
+        self.last = nn.Linear(4, 4)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.last(self.out(torch.tanh(self.left(a)), torch.tanh(self.right(b))))
+
+
+class Checkpointed(nn.Module):
+    """Activation checkpointing calls modules again during the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.a(x))
+        return self.c(checkpoint(lambda h: torch.relu(self.b(h)), x, use_reentrant=False))
+
+
+def chain(norm: type[nn.Module] | None = nn.BatchNorm1d) -> nn.Module:
+    """A plain chain."""
+    layers: list[nn.Module] = []
+    for _ in range(4):
+        layers += [nn.Linear(6, 6), *([norm(6)] if norm else []), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(6, 4))
+
+
+def images() -> Tensor:
+    return torch.randn(4, 3, 8, 8)
+
+
+def vectors(n: int = 5) -> Callable[[], Tensor]:
+    return lambda: torch.randn(7, n)
+
+
+ZOO: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
+    "chain": (chain, vectors(6)),
+    "chain without norm": (lambda: chain(None), vectors(6)),
+    "residual": (Residual, images),
+    "residual, nothing in place": (lambda: Residual(inplace=False), images),
+    "ignored return value": (IgnoredReturn, vectors()),
+    "branches": (Branches, vectors(6)),
+    "called twice": (Twice, vectors()),
+    "dropout": (Noisy, vectors(6)),
+    "norms and convolutions": (Norms, images),
+    "attention": (Attention, lambda: torch.randint(0, 11, (4, 5))),
+    "tied": (Tied, vectors()),
+    "frozen": (Frozen, vectors()),
+    "recurrent": (Recurrent, lambda: torch.randn(4, 3, 9)),
+    "parametrized": (Parametrized, vectors()),
+    "two inputs": (TwoInputs, lambda: (torch.randn(6, 5), torch.randn(6, 3))),
+    "inputs by name": (TwoInputs, lambda: {"b": torch.randn(6, 3), "a": torch.randn(6, 5)}),
+    "checkpointed": (Checkpointed, vectors()),
+    "a layer alone": (lambda: nn.Linear(5, 4), vectors()),
+    "float64": (lambda: chain().double(), lambda: torch.randn(7, 6, dtype=torch.float64)),
+}
