@@ -242,6 +242,8 @@ def test_carriage_returns_and_quotes_are_read(tmp_path: Path) -> None:
     ("name", "text", "problem"),
     [
         ("config.yaml", "seed: [1", r"config.yaml:\d+: not valid YAML"),
+        ("config.yaml", "a: 2001-02-30", "config.yaml: not valid YAML"),
+        ("config.yaml", "a: &a [*a]", "config.yaml: the settings contain themselves"),
         ("config.yaml", "just text", "config.yaml: holds no settings"),
         ("config.yaml", "a: !!python/object/apply:os.system ['true']", "config.yaml:1: not valid YAML"),
         ("tables.json", "{", "tables.json:1: not valid JSON"),

@@ -1,4 +1,4 @@
-"""The figures: drawn from files alone, the same bytes each time, scales apart, and a command where runs are missing."""
+"""The figures: the same bytes each time, scales kept apart, and a command where runs are missing."""
 
 import importlib.util
 import itertools
@@ -73,6 +73,7 @@ def test_both_parts_are_drawn_the_same_to_the_byte(
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
     assert (first / names[1]).read_bytes()[:4] == b"\x89PNG"
+    assert b"/FontFile2" in (first / names[0]).read_bytes()  # fonts are embedded
 
 
 def lines_of(axes: Any) -> list[tuple[str, list[float]]]:

@@ -60,7 +60,7 @@ def _at_once(data: bytes, table: Table) -> pd.DataFrame | None:
     if (commas_per_line != len(table.columns) - 1).any():
         return None
     try:
-        # Told the types, pandas would take 1.0 for an int, True for a float: it guesses, the guess is checked.
+        # Told the types, pandas would take 1.0 for an int, True for a float: it guesses, and is checked.
         frame = pd.read_csv(
             io.BytesIO(data),
             dtype={c.name: "str" for c in table.columns if c.kind == "str"},

@@ -52,9 +52,14 @@ class RunFolder:
             mark = getattr(error, "problem_mark", None)
             place = f"{path}:{mark.line + 1}" if mark else str(path)
             raise UserError(f"{place}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+        except ValueError as error:  # such as the 30th of February
+            raise UserError(f"{path}: not valid YAML ({error})") from None
         if not isinstance(config, dict):
             raise UserError(f"{path}: holds no settings (a mapping of names to values)")
-        return dict(_flat(config))
+        try:
+            return dict(_flat(config))
+        except RecursionError:
+            raise UserError(f"{path}: the settings contain themselves, or are nested too deeply") from None
 
     def data_label(self) -> str | None:
         """What provenance.json calls the data really used; None where it does not say."""
@@ -121,6 +126,8 @@ def _read_json(path: Path, kind: type) -> Any:
         data = json.loads(_read(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(data, kind):
         raise UserError(f"{path}: holds a {type(data).__name__}, not a {kind.__name__}")
     return data

@@ -89,9 +89,9 @@ _DLN = Part(
 
 HOW_TO_READ = (
     "How to read: G is the gradient of a layer's weights, G′ the same gradient once the earlier layers have "
-    "been updated. Without internal covariate shift ‖G − G′‖₂ would be 0 and the cosine 1 (dotted). If BatchNorm "
-    "reduced the shift, its curves would lie lower on the ℓ₂ axes and nearer to 1 on the cosine axes than the "
-    "standard network's."
+    "been updated. Without internal covariate shift ‖G − G′‖₂ would be 0 and the cosine 1 (dotted). If "
+    "BatchNorm reduced the shift, its curves would lie lower on the ℓ₂ axes and nearer to 1 on the cosine "
+    "axes than the standard network's."
 )
 
 
@@ -131,7 +131,7 @@ def _figure(part: Part, runs: Runs, scale: Scale) -> Canvas:
     layers = choose_layers(part, shift, int(scale.runs["model.depth"].iloc[0]))
     paper = paper_curves(f"3{part.letter}")
     cosines: list[Axes] = []
-    last_step = int(max(training["step"].max(), shift["step"].max()))
+    last_step = int(max(1, training["step"].max(), shift["step"].max()))
 
     top, bottom, row = 0.95, 1.05, 2.6  # inches
     height = top + bottom + row * len(rates)
@@ -184,8 +184,8 @@ def choose_layers(part: Part, shift: pd.DataFrame, depth: int) -> list[Layer]:
         shift: rows of shift.csv.
         depth: the model's number of layers.
     """
-    of_runs = shift.groupby("run", observed=True)["layer_index"].unique()
-    common = sorted(set.intersection(*map(set, of_runs)))
+    of_runs = [set(indices) for indices in shift.groupby("run", observed=True)["layer_index"].unique()]
+    common = sorted(set.intersection(*of_runs) or set.union(*of_runs))
     names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"]
     wanted: Sequence[float] = part.layers
     if not set(part.layers) <= set(common):
