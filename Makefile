@@ -1,0 +1,47 @@
+# make reproduce   install, run the quick suite, draw its figures: the main job
+# make test        install, lint, check types, run the tests
+# make test-full   the tests with their full counts
+# make figures     redraw every figure, claim and distance from the committed CSV files
+# make lock        choose dependency versions anew
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNS ?= results/runs
+FIGURES ?= results/figures
+STAMP := $(VENV)/.installed
+
+# One thread per process: the sweep runs as many processes as there are cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: reproduce test test-full lint figures lock clean
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11-3.13 is needed, not " + sys.version.split()[0] + "; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock -e .
+	touch $@
+
+reproduce: $(STAMP)
+	$(BIN)/python scripts/train.py -m experiment=fig3_dln hydra/launcher=local runs=$(RUNS)
+	$(BIN)/python scripts/train.py -m experiment=quick hydra/launcher=local runs=$(RUNS)
+	$(BIN)/python scripts/figures.py fig3 --runs $(RUNS) --out $(FIGURES)
+	@echo "runs: $(RUNS)   figures: $(FIGURES)"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n auto
+
+test-full: lint
+	$(BIN)/python -m pytest -n auto -m "full or not full"
+
+lock:
+	uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,197 @@
+"""Killed at any instant and started again, a run ends with the bytes of one that was left alone."""
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import config, finish, kill_after, results, start_child, wait_for
+
+from ics.runs import checkpoint, files, read_status, recorder, run
+
+KILLS_PER_RUN = 5
+LONG = 1500  # steps that take longer than all the kills together
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert finish(config(), folder) == 0
+    return results(folder)
+
+
+def test_the_same_command_gives_the_same_bytes(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    run(config(), tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+@pytest.fixture(scope="module")
+def undisturbed_long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert finish(config(steps=LONG), folder) == 0
+    return results(folder)
+
+
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(s, marks=pytest.mark.full) for s in range(6, 30))])
+def test_killed_at_random_moments(seed: int, undisturbed_long: dict[str, bytes], tmp_path: Path) -> None:
+    draw, settings = random.Random(seed), config(steps=LONG)
+    assert all(kill_after(start_child(settings, tmp_path), draw.uniform(0, 0.4)) for _ in range(KILLS_PER_RUN))
+    assert finish(settings, tmp_path) == 0
+    assert results(tmp_path) == undisturbed_long
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_in_csv_write(nth: int) -> None:
+    """Write half of the bytes, then die."""
+    append = recorder.Recorder._append
+    count = 0
+
+    def dying(self: recorder.Recorder, name: str, lines: list[list[str]]) -> None:
+        nonlocal count
+        count += 1
+        if count == nth:
+            self._files[name].write(",".join(lines[-1]).encode()[:5])
+            die()
+        append(self, name, lines)
+
+    recorder.Recorder._append = dying  # type: ignore[method-assign]
+
+
+def die_in_checkpoint_write(nth: int) -> None:
+    """Leave half a file beside, then die."""
+    count = 0
+
+    def dying(path: Path, content: bytes) -> None:
+        nonlocal count
+        count += path.name == checkpoint.NEWEST
+        if path.name == checkpoint.NEWEST and count == nth:
+            path.with_name(f".{path.name}.tmp").write_bytes(content[: len(content) // 2])
+            die()
+        files.write_atomically(path, content)
+
+    checkpoint.write_atomically = dying  # type: ignore[attr-defined]
+
+
+def die_between_generations(nth: int) -> None:
+    """Die after the previous generation is in place and before the newest is."""
+    replace, count = Path.replace, 0
+
+    def dying(self: Path, target: Path) -> Path:
+        nonlocal count
+        count += target.name == checkpoint.NEWEST
+        if target.name == checkpoint.NEWEST and count == nth:
+            die()
+        return replace(self, target)
+
+    Path.replace = dying  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("nth", [1, 3, 7])
+@pytest.mark.parametrize("way", [die_in_csv_write, die_in_checkpoint_write, die_between_generations])
+def test_killed_inside_a_write(
+    way: Callable[[int], None], nth: int, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    process = start_child(config(), tmp_path, before=lambda: way(nth))
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert finish(config(), tmp_path) == 0
+    assert results(tmp_path) == undisturbed
+
+
+def damage_truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 256] = bytes(byte ^ 0xFF for byte in data[middle : middle + 256])
+    path.write_bytes(data)
+
+
+def damage_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def interrupted_run(folder: Path) -> None:
+    """A run with both generations of checkpoints, killed."""
+    process = start_child(config(), folder)
+    wait_for(lambda: (folder / checkpoint.PREVIOUS).exists() or not process.is_alive())
+    kill_after(process, 0)
+    assert (folder / checkpoint.PREVIOUS).exists()
+
+
+@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_empty])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_damaged_checkpoint_is_warned_about_and_the_one_before_is_taken(
+    damage: Callable[[Path], None], both: bool, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    interrupted_run(tmp_path)
+    damage(tmp_path / checkpoint.NEWEST)
+    if both:
+        damage(tmp_path / checkpoint.PREVIOUS)
+    with pytest.warns(UserWarning, match="checkpoint.pt is damaged"):
+        run(config(), tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+def test_a_checkpoint_that_runs_code_is_not_loaded(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    interrupted_run(tmp_path)
+    trace = tmp_path / "trace"
+
+    class Evil:
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+            return os.system, (f"touch {trace}",)
+
+    for name in (checkpoint.NEWEST, checkpoint.PREVIOUS):
+        torch.save({"step": Evil()}, tmp_path / name)
+    with pytest.warns(UserWarning, match="damaged"):
+        run(config(), tmp_path)
+    assert not trace.exists()
+    assert results(tmp_path) == undisturbed
+
+
+def test_lost_rows_send_the_run_back_to_where_they_are_whole(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    interrupted_run(tmp_path)
+    (tmp_path / "shift.csv").write_bytes((tmp_path / "shift.csv").read_bytes()[:100])
+    with pytest.warns(UserWarning, match="left aside"):
+        run(config(), tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_on_request_saves(signum: int, code: int, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
+    process = start_child(settings, tmp_path)
+    wait_for(lambda: b"\n20," in (tmp_path / "shift.csv").read_bytes() if (tmp_path / "shift.csv").exists() else False)
+    os.kill(process.pid, signum)
+    process.join()
+    assert process.exitcode == code
+    status = read_status(tmp_path)
+    assert status is not None
+    assert status.state == "interrupted"
+    assert 20 <= status.step < 60
+    assert finish(settings, tmp_path) == 0
+    assert results(tmp_path) == undisturbed
+
+
+def test_usr2_saves_and_calls_the_handler_that_was_there(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
+    called = tmp_path / "called"
+
+    def before() -> None:
+        signal.signal(signal.SIGUSR2, lambda signum, frame: called.write_text(str((tmp_path / "checkpoint.pt").exists())))
+
+    process = start_child(settings, tmp_path, before)
+    wait_for(lambda: (tmp_path / "shift.csv").exists() and b"\n8," in (tmp_path / "shift.csv").read_bytes())
+    os.kill(process.pid, signal.SIGUSR2)
+    process.join()
+    assert process.exitcode == 0
+    assert called.read_text() == "True"
+    assert results(tmp_path) == undisturbed
