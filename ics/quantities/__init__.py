@@ -1,6 +1,6 @@
 """Everything that is measured during training: one file, one quantity, one table."""
 
-from ics.quantities import shift
+from ics.quantities import activations, landscape, moments, shift
 from ics.quantities.base import QUANTITIES, Quantity, Row, Step
 
-__all__ = ["QUANTITIES", "Quantity", "Row", "Step", "shift"]
+__all__ = ["QUANTITIES", "Quantity", "Row", "Step", "activations", "landscape", "moments", "shift"]

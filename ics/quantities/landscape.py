@@ -1,0 +1,134 @@
+"""The loss and its gradient along a line from the present point: the table behind Figures 4 and 10 to 13.
+
+At step t, with θ the trainable parameters, L the loss of the step's batch and g = ∇L(θ), for every step length η and
+every direction d (Santurkar et al. 2018, section 3.1):
+
+    loss                    L(θ − ηd)                            (a) its range over η
+    gradient predictiveness ‖∇L(θ − ηd) − g‖₂                    (b) its range over η
+    "effective" β           ‖∇L(θ − ηd) − g‖₂ / (η‖d‖₂)          (c) its largest value over η
+
+Nothing is trained on the way, and the next length starts from θ again.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat
+from torch import Tensor, nn
+
+from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
+from ics.quantities.passes import TrainingPasses
+from ics.quantities.vectors import gaussian, norm
+from ics.shift import ProbeError
+from ics.shift.state import SwappedParameters
+from ics.tables import Table, columns
+
+Direction = Literal["gradient", "random"]
+
+
+@QUANTITIES.register("landscape")
+class Landscape:
+    """The landscape around the point that the update starts from.
+
+    θ is every trainable parameter that takes part in the loss; g is what the training pass left in `.grad`: the
+    gradient of the batch's loss, before weight decay and momentum. The passes at θ − ηd are the training pass again,
+    with the same batch, random draws, buffers and modes. Each pair (direction, factor) costs one forward and one
+    backward pass; the row of θ itself costs none.
+
+    Args:
+        factors: η = factor · reference. The paper's VGG: from ½ to 4 (0.05, 0.1, 0.2, 0.4 at a rate of 0.1), its deep
+            linear network: from 1/100 to 30.
+        relative_to: the reference: "lr": the learning rate of the step; "one": 1.
+        directions: "gradient": d = g; "random": a Gaussian direction, another at each step, scaled to ‖d‖ = ‖g‖ so that
+            equal factors are equal distances.
+        seed: of the random directions, which depend on it and on the step alone.
+    """
+
+    table = Table(
+        "landscape",
+        columns(
+            ("step", "int", "number of updates before this one"),
+            ("direction", "str", "what d is: gradient, random; origin: the row is about θ itself, η = 0"),
+            ("factor", "float", "step length η in units of the reference (the learning rate, unless chosen otherwise)"),
+            ("loss", "float", "L(θ − ηd), the loss of the same batch; inf or nan where it overflows", True),
+            ("gradient_norm", "float", "‖∇L(θ − ηd)‖₂, loss per unit of weight", True),
+            ("gradient_distance", "float", "‖∇L(θ − ηd) − g‖₂ with g = ∇L(θ), loss per unit of weight", True),
+            ("effective_beta", "float", "gradient_distance / (η‖d‖₂), loss per squared unit of weight; nan at θ", True),
+        ),
+        key=("step", "direction", "factor"),
+    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFunction,
+        factors: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 4.0),
+        relative_to: Literal["lr", "one"] = "lr",
+        directions: Annotated[tuple[Direction, ...], Field(min_length=1)] = ("gradient",),
+        seed: NonNegativeInt = 0,
+    ) -> None:
+        self._model = model
+        self._loss_fn = loss_fn
+        self._factors = list(dict.fromkeys(factors))
+        self._relative_to = relative_to
+        self._directions = list(dict.fromkeys(directions))
+        self._seed = seed
+        self._passes = TrainingPasses(model, loss_fn)
+
+    @contextmanager
+    def observe(self, step: Step) -> Iterator[list[Row]]:
+        yield self._measure(step)
+
+    def close(self) -> None:
+        self._passes.close()
+
+    def _measure(self, step: Step) -> list[Row]:
+        gradients = {p: p.grad.detach() for p in self._passes.parameters if p.grad is not None}
+        if not gradients:
+            raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
+        parameters, g = list(gradients), list(gradients.values())
+        g_norm = norm(g)
+        keys, found = [("origin", 0.0)], [_row(step.loss, g_norm, 0.0, torch.nan)]
+
+        start = [p.detach() for p in parameters]  # shares θ's storage, which only the model's own tensors leave below
+        moved = [torch.empty_like(p) for p in start]
+        with (
+            self._passes.again(self._passes.last) as start_pass,
+            SwappedParameters(dict(zip(parameters, moved, strict=True))) as place,
+        ):
+            place.use_old(set(parameters))
+            for name in self._directions:
+                d = g if name == "gradient" else self._random(g, g_norm, step.number)
+                for factor in self._factors:
+                    eta = factor * (step.lr if self._relative_to == "lr" else 1.0)
+                    for point, p, part in zip(moved, start, d, strict=True):
+                        torch.sub(p, part, alpha=eta, out=point)  # θ − ηd
+                    start_pass()
+                    keys.append((name, factor))
+                    found.append(self._compare(step, parameters, g, eta * g_norm))
+        values = torch.stack(found).tolist()
+        return [
+            {"direction": direction, "factor": factor} | dict(zip(self.table.header[3:], row, strict=True))
+            for (direction, factor), row in zip(keys, values, strict=True)
+        ]
+
+    def _compare(self, step: Step, parameters: list[nn.Parameter], g: list[Tensor], length: Tensor) -> Tensor:
+        """Loss, ‖∇L‖₂, ‖∇L − g‖₂ and effective β where the parameters stand now; `length` is η‖d‖₂."""
+        loss = self._loss_fn(self._model(step.x), step.y)
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        gradient = [torch.zeros_like(h) if part is None else part for part, h in zip(found, g, strict=True)]
+        distance = norm(torch._foreach_sub(gradient, g))
+        return _row(loss.detach(), norm(gradient), distance, distance / length)
+
+    def _random(self, g: list[Tensor], g_norm: Tensor, step: int) -> list[Tensor]:
+        u = gaussian(g, self._seed, step)
+        scale = g_norm / norm(u)
+        return [part * scale.to(part) for part in u]  # ‖d‖ = ‖g‖
+
+
+def _row(*values: Tensor | float) -> Tensor:
+    """Loss and norms as one tensor, so that all rows come from the device at once."""
+    device = next(value.device for value in values if isinstance(value, Tensor))
+    return torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in values])

@@ -1,0 +1,140 @@
+"""The landscape against closed forms on a quadratic, and against a slow re-implementation on deep copies."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ics import nets
+from ics.errors import UserError
+from ics.quantities import QUANTITIES, Step
+from ics.shift import ProbeError
+
+H = torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+
+class Point(nn.Module):
+    """f(θ) = ½ θᵀHθ as a model: the output is θ itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.theta
+
+
+def quadratic(theta: torch.Tensor, y: object) -> torch.Tensor:
+    return theta @ H @ theta / 2
+
+
+def measure(model: nn.Module, loss_fn, x, y, number=0, lr=0.1, **options):
+    quantity = QUANTITIES.build({"name": "landscape", **options}, model=model, loss_fn=loss_fn)
+    model.zero_grad()
+    loss = loss_fn(model(x), y)
+    loss.backward()
+    with quantity.observe(Step(number, x, y, loss.item(), lr)) as rows:
+        pass
+    quantity.close()
+    for row in rows:
+        quantity.table.format({"step": number, **row})
+    return rows
+
+
+@pytest.mark.parametrize(("relative_to", "unit"), [("lr", 0.1), ("one", 1.0)])
+def test_quadratic_along_the_gradient(relative_to, unit):
+    model, x = Point(), torch.zeros(1)
+    origin, *rows = measure(model, quadratic, x, None, factors=[0.5, 4], relative_to=relative_to)
+    theta = model.theta.detach()
+    g = H @ theta
+    assert (origin["direction"], origin["factor"], origin["gradient_distance"]) == ("origin", 0, 0)
+    assert origin["loss"] == pytest.approx(float(theta @ g / 2))
+    assert origin["gradient_norm"] == pytest.approx(float(g.norm()))
+    assert math.isnan(origin["effective_beta"])
+    assert [(row["direction"], row["factor"]) for row in rows] == [("gradient", 0.5), ("gradient", 4.0)]
+    for row in rows:
+        eta = unit * row["factor"]
+        moved = theta - eta * g
+        assert row["loss"] == pytest.approx(float(moved @ H @ moved / 2))
+        assert row["gradient_norm"] == pytest.approx(float((H @ moved).norm()))
+        assert row["gradient_distance"] == pytest.approx(float(eta * (H @ g).norm()))
+        assert row["effective_beta"] == pytest.approx(float((H @ g).norm() / g.norm()))  # whatever the step length
+
+
+def test_beta_along_any_direction_lies_between_the_eigenvalues():
+    smallest, largest = torch.linalg.eigvalsh(H).tolist()
+    seen = set()
+    for number in range(5):
+        rows = measure(Point(), quadratic, torch.zeros(1), None, number, directions=["random", "gradient"])
+        random = [row for row in rows if row["direction"] == "random"]
+        assert len(random) == len(rows) // 2 == 4
+        assert all(smallest <= row["effective_beta"] <= largest for row in random)
+        seen.add(random[0]["loss"])
+    assert len(seen) == 5, "another direction at each step"
+
+
+def test_random_directions_depend_on_seed_and_step_alone():
+    def losses(number: int, seed: int) -> list[float]:
+        torch.rand(number + 1)
+        rows = measure(Point(), quadratic, torch.zeros(1), None, number, directions=["random"], seed=seed)
+        return [row["loss"] for row in rows]
+
+    assert losses(3, 1) == losses(3, 1)
+    assert losses(3, 1) != losses(1, 3)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "noisy_batch", "l1"])
+def test_equals_slow_reimplementation(norm):
+    model = nets.build({"name": "mlp", "hidden": [9, 7]}, {"name": norm}, (6,), 4, seed=0)
+    loss_fn = nn.functional.cross_entropy
+    x, y = torch.randn(16, 6), torch.randint(4, (16,))
+    before = torch.get_rng_state()
+    rows = measure(model, loss_fn, x, y, lr=0.5, factors=[0.5, 2])[1:]
+    g = [p.grad.clone() for p in model.parameters()]
+    for row in rows:
+        eta = row["factor"] * 0.5
+        moved = copy.deepcopy(model)
+        with torch.no_grad():
+            for p, d in zip(moved.parameters(), g, strict=True):
+                p.sub_(eta * d)
+        torch.set_rng_state(before)
+        moved.zero_grad()
+        loss = loss_fn(moved(x), y)
+        loss.backward()
+        difference = torch.cat([(p.grad - d).flatten() for p, d in zip(moved.parameters(), g, strict=True)])
+        length = eta * torch.cat([d.flatten() for d in g]).norm()
+        assert row["loss"] == pytest.approx(loss.item(), rel=1e-5)
+        assert row["gradient_distance"] == pytest.approx(difference.norm().item(), rel=1e-4)
+        assert row["effective_beta"] == pytest.approx((difference.norm() / length).item(), rel=1e-4)
+
+
+def test_overflow_is_recorded_as_such():
+    rows = measure(Point().double(), lambda theta, y: quadratic(theta, y) ** 9, torch.zeros(1), None, factors=[1e300])
+    assert not math.isfinite(rows[1]["loss"])
+
+
+def test_costs_one_pass_per_length_and_direction():
+    model, passes = nn.Linear(3, 2), []
+    x, y = torch.randn(5, 3), torch.randn(5, 2)
+    model.register_forward_hook(lambda *_: passes.append(1))
+    measure(model, nn.functional.mse_loss, x, y, directions=["gradient", "random"], factors=[1, 2, 3])
+    assert len(passes) == 1 + 6
+
+
+def test_bad_use_is_refused():
+    quantity = QUANTITIES.build({"name": "landscape"}, model=Point(), loss_fn=quadratic)
+    with pytest.raises(ProbeError, match=r"loss\.backward"), quantity.observe(Step(0, torch.zeros(1), None, 0.0, 0.1)):
+        pass
+    for options in ({"factors": []}, {"factors": [0]}, {"directions": ["up"]}, {"relative_to": "x"}, {"seed": -1}):
+        with pytest.raises(UserError):
+            QUANTITIES.build({"name": "landscape", **options}, model=Point(), loss_fn=quadratic)
