@@ -37,7 +37,9 @@ SETTINGS: dict[str, Any] = {
 
 def config(**changes: Any) -> RunConfig:
     """The small run's settings with some of them changed; `optimizer__lr=1` reaches inside."""
-    settings: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in SETTINGS.items()}
+    settings: dict[str, Any] = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in SETTINGS.items()
+    }
     for key, value in changes.items():
         outer, _, inner = key.partition("__")
         if inner:

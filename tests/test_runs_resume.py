@@ -186,7 +186,9 @@ def test_usr2_saves_and_calls_the_handler_that_was_there(undisturbed: dict[str, 
     called = tmp_path / "called"
 
     def before() -> None:
-        signal.signal(signal.SIGUSR2, lambda signum, frame: called.write_text(str((tmp_path / "checkpoint.pt").exists())))
+        signal.signal(
+            signal.SIGUSR2, lambda signum, frame: called.write_text(str((tmp_path / "checkpoint.pt").exists()))
+        )
 
     process = start_child(settings, tmp_path, before)
     wait_for(lambda: (tmp_path / "shift.csv").exists() and b"\n8," in (tmp_path / "shift.csv").read_bytes())

@@ -15,6 +15,7 @@ from ics.errors import UserError
 
 HEARTBEAT = 10.0  # seconds between signs of life
 STALE = 60.0  # seconds without one after which an owner on another host counts as dead
+PATIENCE = 5.0  # seconds to wait for the kernel to clean up after a dead owner on this host
 
 
 class FolderLock:
@@ -61,13 +62,19 @@ class FolderLock:
             self._file = None
 
     def _acquire(self) -> int:
+        deadline = time.monotonic() + PATIENCE
         while True:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise self._held(_read_owner(file)) from None
+                    owner = _read_owner(file)
+                    if time.monotonic() > deadline or not _is_gone(owner):
+                        raise self._held(owner) from None
+                    os.close(file)  # a dead owner's child holds on to the file for an instant longer
+                    time.sleep(0.02)
+                    continue
                 if not self._is_current(file):  # its owner released it, and deleted it, between our open and our lock
                     os.close(file)
                     continue
@@ -96,6 +103,20 @@ class FolderLock:
         while not self._released.wait(HEARTBEAT):
             with contextlib.suppress(OSError):  # a sign of life missed is no reason to lose the run
                 os.utime(self._path)
+
+
+def _is_gone(owner: dict[str, object]) -> bool:
+    """Whether an owner on this host has died."""
+    process = owner.get("process")
+    if owner.get("host") != socket.gethostname() or not isinstance(process, int):
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _read_owner(file: int) -> dict[str, object]:

@@ -1,0 +1,219 @@
+"""What a run folder holds, who may write it, and what happens when writing fails."""
+
+import errno
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from small_runs import config, finish, kill_after, start_child, wait_for
+
+from ics import UserError, load_runs
+from ics.runs import checkpoint, parse, read_status, recorder, run
+from ics.runs.lock import STALE, FolderLock
+
+
+def test_a_finished_run_holds_all_its_files_and_reads_back(tmp_path: Path) -> None:
+    folder = tmp_path / "test" / "seed3"
+    status = run(config(checkpoint__keep=False), folder, ["train.py", "seed=3"])
+    assert (status.state, status.step) == ("done", 60)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "DONE", "config.yaml", "evaluation.csv", "provenance.json", "shift.csv", "status.json", "tables.json", "training.csv",
+    ]  # fmt: skip
+    runs = load_runs(tmp_path)
+    assert runs["training"].step.tolist() == list(range(0, 60, 3))
+    assert runs["evaluation"].step.unique().tolist() == [0, 20, 40, 60]
+    assert sorted(runs["evaluation"].split.unique()) == ["test", "train"]
+    shift = runs["shift"]
+    assert shift.step.unique().tolist() == list(range(0, 60, 4))
+    assert shift.layer.unique().tolist() == ["fc1", "fc2", "classifier"]
+    first = shift[shift.layer_index == 1]
+    assert (first.l2 == 0).all()
+    assert (first.cosine == 1).all()
+    assert (shift["optimizer.lr"] == 0.05).all()
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["command"] == "train.py seed=3"
+    assert provenance["data_label"] == "digits"
+    assert parse(yaml.safe_load((folder / "config.yaml").read_text())) == config(checkpoint__keep=False)
+
+
+def test_a_finished_run_is_skipped(tmp_path: Path) -> None:
+    run(config(), tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert run(config(), tmp_path).state == "done"
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_other_settings_are_refused_with_the_differing_keys_unless_overwrite(tmp_path: Path) -> None:
+    run(config(), tmp_path)
+    with pytest.raises(UserError, match=r"optimizer.lr \(0.05 there, 0.1 asked for\); steps \(60 there, 30"):
+        run(config(optimizer__lr=0.1, steps=30), tmp_path)
+    assert run(config(checkpoint__every_steps=50), tmp_path).step == 60  # how often it saves itself may differ
+    assert run(config(steps=30), tmp_path, overwrite=True).step == 30
+
+
+def test_divergence_keeps_its_rows_and_counts_as_finished(tmp_path: Path) -> None:
+    settings = config(optimizer__lr=1e25, norm={"name": "none"})
+    assert run(settings, tmp_path / "a").state == "diverged"
+    assert not (tmp_path / "a" / "DONE").exists()
+    training = load_runs(tmp_path)["training"]
+    assert training.status.unique().tolist() == ["diverged"]
+    assert training.loss.notna().iloc[0]
+    assert not training.loss.abs().lt(float("inf")).iloc[-1]
+    assert run(settings, tmp_path / "a").state == "diverged"
+
+
+# --- one owner ---------------------------------------------------------------------------------------------------
+
+
+def test_the_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+    process = start_child(config(steps=100000), tmp_path)
+    wait_for(lambda: (tmp_path / "config.yaml").exists())
+    with pytest.raises(UserError, match=rf"in use by process {process.pid} on {socket.gethostname()} since 2"):
+        run(config(steps=100000), tmp_path)
+    kill_after(process, 0)
+
+
+def test_a_dead_owner_is_taken_over_at_once(tmp_path: Path) -> None:
+    process = start_child(config(), tmp_path)
+    wait_for(lambda: (tmp_path / "config.yaml").exists() or not process.is_alive())
+    kill_after(process, 0)
+    assert run(config(), tmp_path).state == "done"
+    assert not (tmp_path / "lock").exists()
+
+
+def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(json.dumps({"host": "elsewhere", "process": 1, "since": "2026-01-01"}))
+    with pytest.raises(UserError, match="process 1 on elsewhere since 2026-01-01"), FolderLock(tmp_path):
+        pass
+    stale = time.time() - STALE - 1
+    os.utime(lock, (stale, stale))
+    with FolderLock(tmp_path):
+        assert json.loads(lock.read_text())["host"] == socket.gethostname()
+    assert not lock.exists()
+
+
+def test_a_heartbeat_keeps_the_lock_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ics.runs.lock.HEARTBEAT", 0.01)
+    with FolderLock(tmp_path):
+        os.utime(tmp_path / "lock", (0, 0))
+        wait_for(lambda: (tmp_path / "lock").stat().st_mtime > time.time() - 5)
+
+
+# --- writing fails -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+@pytest.mark.parametrize("what", ["row", "checkpoint"])
+def test_a_failed_write_is_one_line_and_costs_no_earlier_row(
+    code: int, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    assert finish(config(), undisturbed) == 0
+    folder = tmp_path / "run"
+
+    class Full:
+        """A file on a disk that fills up in the middle of a row."""
+
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def write(self, data: memoryview) -> int:
+            if self.file.tell() > 1500:
+                self.file.write(data[: len(data) // 2])
+                raise OSError(code, os.strerror(code))
+            return int(self.file.write(data))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    with monkeypatch.context() as patch:
+        if what == "row":
+            original = open
+            patch.setattr(recorder, "open", lambda *a, **k: Full(original(*a, **k)), raising=False)
+        else:
+
+            def failing(path: Path, content: bytes) -> None:
+                raise OSError(code, os.strerror(code), str(path))
+
+            patch.setattr(checkpoint, "write_atomically", failing)
+        with pytest.raises(UserError, match=os.strerror(code)) as error:
+            run(config(), folder)
+    assert "\n" not in str(error.value)
+    status = read_status(folder)
+    assert status is not None
+    assert status.state == "failed"
+    assert status.error is not None
+    assert os.strerror(code) in status.error
+    for name in ("training.csv", "shift.csv"):
+        kept = (folder / name).read_bytes()
+        assert kept.endswith(b"\n")
+        assert (undisturbed / name).read_bytes().startswith(kept)
+    assert run(config(), folder).state == "done"
+    assert (folder / "shift.csv").read_bytes() == (undisturbed / "shift.csv").read_bytes()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Not a directory"):
+        run(config(), tmp_path / "file" / "run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="Permission denied"):
+        run(config(), tmp_path / "run")
+
+
+# --- bad settings ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer__lr": 0}, "lr: .*greater than 0 .*got 0"),
+        ({"optimizer__lr": -0.1}, "greater than 0"),
+        ({"optimizer__momentum": 1}, "less than 1"),
+        ({"optimizer": {"name": "sdg", "lr": 0.1}}, "unknown optimizer 'sdg'; did you mean 'sgd'?"),
+        ({"optimizer": {"name": "sgd"}}, "lr"),
+        ({"steps": 0}, "steps: .*greater than 0"),
+        ({"seed": -1}, "seed: .*greater than or equal to 0"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 1000}, "1000 .* 200"),
+        ({"batch_size": 1}, "at least 2"),
+        ({"threads": 0}, "threads"),
+        ({"device": "abacus"}, "abacus"),
+        ({"model": {"name": "vggg"}}, "unknown network 'vggg'; did you mean 'vgg'?"),
+        ({"model__hiden": [3]}, "has no option 'hiden'; did you mean 'hidden'?"),
+        ({"model": {"name": "vgg"}}, "32"),
+        ({"norm": {"name": "bach"}}, "did you mean 'batch'?"),
+        ({"norm__mean_range": "wide"}, "mean_range"),
+        ({"data": {"name": "cifar"}}, "did you mean 'cifar10'?"),
+        ({"data": {"name": "mnist", "root": "/nowhere"}}, "train-images-idx3-ubyte"),
+        ({"measure": {"shft": {"every": 1}}}, "did you mean 'shift'?"),
+        ({"measure": {"shift": {"every": 0}}}, "measure.shift.every"),
+        ({"measure": {"shift": {"every": True}}}, "measure.shift.every"),
+        ({"measure": {"shift": {"every": 1, "layers": [9]}}}, "no layer 9; the measurable layers are 1 .fc1."),
+        ({"evaluation__every": 0}, "evaluation.every"),
+        ({"experiment": "../evil"}, "experiment"),
+        ({"deterministic": "maybe"}, "deterministic"),
+    ],
+)
+def test_bad_settings_get_one_clear_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        run(config(**changes), tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "DONE").exists()
+
+
+def test_unknown_and_missing_settings() -> None:
+    with pytest.raises(UserError, match="unknown setting 'stepps'; did you mean 'steps'?"):
+        parse({"stepps": 1})
+    with pytest.raises(UserError, match="Field required"):
+        parse({"steps": 1})
