@@ -1,6 +1,17 @@
 """Everything that is measured during training: one file, one quantity, one table."""
 
-from ics.quantities import activations, landscape, moments, shift
+from ics.quantities import activations, landscape, moments, running_stats, shift, train_eval_gap
 from ics.quantities.base import QUANTITIES, Quantity, Row, Step
 
-__all__ = ["QUANTITIES", "Quantity", "Row", "Step", "activations", "landscape", "moments", "shift"]
+__all__ = [
+    "QUANTITIES",
+    "Quantity",
+    "Row",
+    "Step",
+    "activations",
+    "landscape",
+    "moments",
+    "running_stats",
+    "shift",
+    "train_eval_gap",
+]

@@ -1,0 +1,128 @@
+"""The running statistics of batch normalisation, and how far they are from the batch's own."""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ics.errors import UserError
+from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
+from ics.quantities.batch_norms import find_batch_norms
+from ics.quantities.distribution import rounded
+from ics.quantities.passes import TrainingPasses
+from ics.tables import Table, columns
+
+Statistics = tuple[Tensor, Tensor]  # mean and unbiased variance per channel: (C,), (C,)
+
+_SUMMARY = ("mean_mean", "mean_std", "var_mean", "var_std")
+
+
+def running_stats_vector(model: nn.Module) -> Tensor:
+    """What the running statistics of a whole model say, in four numbers per batch normalisation.
+
+    Args:
+        model: any module.
+
+    Returns:
+        float64 (4 · layers): for every layer in order of registration mean and (unbiased) standard deviation over
+        channels of `running_mean`, then of `running_var`. A layer of one channel has nan for the deviations.
+
+    Raises:
+        UserError: there is no batch normalisation, or one without running statistics.
+
+    Example:
+        >>> running_stats_vector(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
+        tensor([0., 0., 1., 0.], dtype=torch.float64)
+    """
+    layers = find_batch_norms(model).values()
+    if not layers:
+        raise UserError("the model has no batch normalisation, so it has no running statistics")
+    return torch.tensor([number for layer in layers for number in summary(_running(layer))], dtype=torch.float64)
+
+
+@QUANTITIES.register("running_stats")
+class RunningStats:
+    """The running statistics that the training pass has left behind, and that pass's own, per batch normalisation.
+
+    A network without batch normalisation has no rows. Costs one forward pass without gradients.
+    """
+
+    table = Table(
+        "running_stats",
+        columns(
+            ("step", "int", "number of updates before this one; the running statistics include this step's batch"),
+            ("layer", "str", "qualified name of the batch normalisation"),
+            ("running_mean_mean", "float", "mean over channels of running_mean; six digits in all columns", True),
+            ("running_mean_std", "float", "its unbiased standard deviation over channels; nan for one channel", True),
+            ("running_var_mean", "float", "mean over channels of running_var", True),
+            ("running_var_std", "float", "its unbiased standard deviation over channels", True),
+            ("batch_mean_mean", "float", "the same of the batch's means; nan if the pass does not use the layer", True),
+            ("batch_mean_std", "float", "likewise", True),
+            ("batch_var_mean", "float", "the same of the batch's unbiased variances", True),
+            ("batch_var_std", "float", "likewise", True),
+            ("mean_distance", "float", "root mean square over channels of running_mean - batch mean", True),
+            ("var_distance", "float", "root mean square over channels of running_var - unbiased batch variance", True),
+        ),
+        key=("step", "layer"),
+    )
+
+    def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
+        self._model = model
+        self._layers = find_batch_norms(model)
+        self._passes = TrainingPasses(model, loss_fn)
+
+    @contextmanager
+    def observe(self, step: Step) -> Iterator[list[Row]]:
+        rows: list[Row] = []
+        batch = self._batch_statistics(step.x) if self._layers else {}
+        for name, layer in self._layers.items():
+            running = _running(layer)
+            unknown = torch.full_like(running[0], math.nan)
+            own = batch.get(name, (unknown, unknown))
+            row = dict(zip((f"running_{part}" for part in _SUMMARY), summary(running), strict=True))
+            row |= dict(zip((f"batch_{part}" for part in _SUMMARY), summary(own), strict=True))
+            row |= {
+                f"{part}_distance": float((a - b).square().mean().sqrt())
+                for part, a, b in zip(("mean", "var"), running, own, strict=True)
+            }
+            rows.append({"layer": name, **{column: rounded(value) for column, value in row.items()}})
+        yield rows
+
+    def close(self) -> None:
+        self._passes.close()
+
+    def _batch_statistics(self, x: Tensor) -> dict[str, Statistics]:
+        """Of the inputs of the batch normalisations in the training pass; of a layer's several calls the last."""
+        found: dict[str, Statistics] = {}
+
+        def note(name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+            values = args[0].double()
+            variance, mean = torch.var_mean(values, (0, *range(2, values.ndim)), correction=1)
+            found[name] = (mean, variance)
+
+        with self._passes.again(self._passes.last) as start_pass, torch.no_grad(), ExitStack() as stack:
+            for name, layer in self._layers.items():
+                stack.callback(layer.register_forward_pre_hook(partial(note, name)).remove)
+            start_pass()
+            self._model(x)
+        return found
+
+
+def summary(statistics: Statistics) -> list[float]:
+    """Mean and unbiased standard deviation over channels of the means, then of the variances."""
+    return [number for values in statistics for number in (float(values.mean()), _std(values))]
+
+
+def _std(values: Tensor) -> float:
+    return float(values.std(correction=1)) if values.numel() > 1 else math.nan
+
+
+def _running(layer: _BatchNorm) -> Statistics:
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    return layer.running_mean.double(), layer.running_var.double()
