@@ -1,6 +1,16 @@
 """Everything that is measured during training: one file, one quantity, one table."""
 
-from ics.quantities import activations, landscape, moments, running_stats, shift, train_eval_gap
+from ics.quantities import (
+    activations,
+    histogram,
+    input_shift,
+    landscape,
+    moments,
+    running_stats,
+    sharpness,
+    shift,
+    train_eval_gap,
+)
 from ics.quantities.base import QUANTITIES, Quantity, Row, Step
 
 __all__ = [
@@ -9,9 +19,12 @@ __all__ = [
     "Row",
     "Step",
     "activations",
+    "histogram",
+    "input_shift",
     "landscape",
     "moments",
     "running_stats",
+    "sharpness",
     "shift",
     "train_eval_gap",
 ]

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeInt
+from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import ALL_UNITS, PERCENTILES, describe, moments, rounded
-from ics.quantities.places import LayerPasses
+from ics.quantities.places import Keys, LayerPasses
 from ics.shift import Layer
 from ics.shift.state import TrainingPass
 from ics.tables import Table, columns
@@ -73,7 +73,7 @@ class Activations:
         self,
         model: nn.Module,
         loss_fn: LossFunction,
-        layers: tuple[Annotated[int, Field(ge=1)] | str, ...] | None = None,
+        layers: Keys | None = None,
         units: tuple[NonNegativeInt, ...] = (0, 1, 2, 3),
         at: Literal["pre_activation", "layer"] = "pre_activation",
         batch_change: bool = True,

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import moments, rounded
-from ics.quantities.places import LayerPasses
+from ics.quantities.places import Keys, LayerPasses
 from ics.shift import Layer
 from ics.tables import Table, columns
 
@@ -44,7 +44,7 @@ class Moments:
         self,
         model: nn.Module,
         loss_fn: LossFunction,
-        layers: tuple[Annotated[int, Field(ge=1)] | str, ...] | None = None,
+        layers: Keys | None = None,
         units: PositiveInt = 16,
         at: Literal["pre_activation", "layer"] = "pre_activation",
     ) -> None:

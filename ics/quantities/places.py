@@ -13,12 +13,13 @@ The layers are those of `ShiftProbe`, under the same numbers. Of each, the first
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
@@ -30,6 +31,7 @@ from ics.shift.layers import ParameterUse, find_layers, select_layers
 from ics.shift.state import TrainingPass
 
 At = Literal["input", "layer", "pre_activation"]
+Keys = tuple[Annotated[int, Field(ge=1)] | str, ...]  # a person's choice of layers: 1-based indices or names
 Look = Callable[[Layer, Tensor], None]
 
 
@@ -53,7 +55,7 @@ class LayerPasses:
         at: see above.
     """
 
-    def __init__(self, model: nn.Module, loss_fn: LossFunction, layers: Sequence[int | str] | None, at: At) -> None:
+    def __init__(self, model: nn.Module, loss_fn: LossFunction, layers: Keys | None, at: At) -> None:
         self._model = model
         self._wanted = layers
         self._at: At = at
@@ -92,7 +94,7 @@ class LayerPasses:
         self._passes.close()
 
 
-def _survey(model: nn.Module, x: Tensor, wanted: Sequence[int | str] | None, at: At) -> list[Place]:
+def _survey(model: nn.Module, x: Tensor, wanted: Keys | None, at: At) -> list[Place]:
     """Run one pass and find the places of the wanted layers in it."""
     calls: Counter[nn.Module] = Counter()
     found: dict[nn.Module, tuple[nn.Module, int, int]] = {}  # layer's module → (module, call, unit_dim)

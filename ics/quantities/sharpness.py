@@ -1,0 +1,107 @@
+"""Sharpness: the largest eigenvalue of the loss's Hessian, beside 2/lr.
+
+Gradient descent on a quadratic diverges where an eigenvalue exceeds 2/lr; training tends to hover there, at the "edge
+of stability" (Cohen et al. 2021), and the plateaus of Figures 4c and 10c of Santurkar et al. 2018 lie at 2/lr.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
+from ics.quantities.lanczos import largest_eigenvalue
+from ics.quantities.passes import TrainingPasses
+from ics.quantities.vectors import gaussian
+from ics.shift import ProbeError
+from ics.tables import Table, columns
+
+
+@QUANTITIES.register("sharpness")
+class Sharpness:
+    """The largest eigenvalue of ∇²L(θ), before the update, by Lanczos' method on Hessian-vector products.
+
+    L is the loss of the step's batch in the training pass: its random draws, and with batch normalisation its batch
+    statistics, through which the Hessian goes too. θ is every trainable parameter that takes part in the loss.
+
+    Costs a forward pass, a backward pass that is itself differentiable, and the way back through both per iteration.
+
+    Args:
+        iterations: at most so many Hessian-vector products; as many copies of the parameters are held in memory.
+        tolerance: enough once ‖Hv − λv‖ ≤ tolerance · |λ|. Where no other eigenvalue is as near,
+            the relative error of λ is of the order of its square.
+        seed: of the start vector, which depends on it and on the step alone.
+    """
+
+    table = Table(
+        "sharpness",
+        columns(
+            ("step", "int", "number of updates before this one"),
+            ("sharpness", "float", "λ, largest eigenvalue of ∇²L(θ), loss per squared unit of weight", True),
+            ("two_over_lr", "float", "2 / lr, same unit; inf at a learning rate of 0", True),
+            ("edge_ratio", "float", "λ · lr / 2, no unit; 1 at the edge of stability", True),
+            ("iterations", "int", "Hessian-vector products that it took"),
+            ("residual", "float", "‖Hv − λv‖₂ / |λ| for the eigenvector v found, no unit", True),
+        ),
+    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFunction,
+        iterations: PositiveInt = 30,
+        tolerance: PositiveFloat = 0.01,
+        seed: NonNegativeInt = 0,
+    ) -> None:
+        self._model = model
+        self._loss_fn = loss_fn
+        self._iterations = iterations
+        self._tolerance = tolerance
+        self._seed = seed
+        self._passes = TrainingPasses(model, loss_fn)
+
+    @contextmanager
+    def observe(self, step: Step) -> Iterator[list[Row]]:
+        yield [self._measure(step)]
+
+    def close(self) -> None:
+        self._passes.close()
+
+    def _measure(self, step: Step) -> Row:
+        parameters = [p for p in self._passes.parameters if p.grad is not None]
+        if not parameters:
+            raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
+        start = _flat(gaussian(parameters, self._seed, step.number))
+        with self._passes.again(self._passes.last) as start_pass:
+            start_pass()
+            loss = self._loss_fn(self._model(step.x), step.y)
+            gradient = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+            found = largest_eigenvalue(
+                lambda v: _hessian_times(v, gradient, parameters), start, self._iterations, self._tolerance
+            )
+        return {
+            "sharpness": found.value,
+            "two_over_lr": 2 / step.lr if step.lr else math.inf,
+            "edge_ratio": found.value * step.lr / 2,
+            "iterations": found.iterations,
+            "residual": found.residual,
+        }
+
+
+def _hessian_times(v: Tensor, gradient: tuple[Tensor, ...], parameters: list[nn.Parameter]) -> Tensor:
+    """Hv = ∇⟨∇L, v⟩ (Pearlmutter 1994)."""
+    pieces = torch.split(v, [p.numel() for p in parameters])
+    parts = [piece.view_as(p).to(p) for piece, p in zip(pieces, parameters, strict=True)]
+    # A gradient without a graph is a constant: its row of H is zero.
+    bent = [(g, part) for g, part in zip(gradient, parts, strict=True) if g.requires_grad]
+    if not bent:
+        return torch.zeros_like(v)
+    outputs, weights = zip(*bent, strict=True)
+    return _flat(torch.autograd.grad(outputs, parameters, weights, retain_graph=True, materialize_grads=True))
+
+
+def _flat(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([part.detach().flatten().to(parts[0]) for part in parts])
