@@ -4,13 +4,16 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ics.errors import UserError
 
 T = TypeVar("T")
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+"""A number of things; bounded, so that a slip of the hand is refused here and not by an overflow later."""
 
 
 class Registry(Generic[T]):

@@ -4,13 +4,14 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from ics.data.dataset import DATASETS, Dataset
 from ics.data.images import Images, image_dataset
 from ics.data.scaling import Scaling
+from ics.registry import Count
 
 SIDE = 8
 LARGEST = 16  # the images hold 0 to 16, not 0 to 255
@@ -22,7 +23,7 @@ def digits(
     device: torch.device,
     size: Annotated[int, Field(ge=SIDE)] = SIDE,
     scaling: Scaling = "standardize",
-    limit: PositiveInt | None = None,
+    limit: Count | None = None,
 ) -> Dataset:
     """1,797 grey 8×8 images of ten digits, every fifth of them for testing.
 

@@ -3,18 +3,18 @@
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 
 from ics.data.dataset import DATASETS, Dataset, Split, identity
 from ics.data.seeding import generator
+from ics.registry import Count
 
 
 @DATASETS.register("gaussian")
 def gaussian(
     seed: int,
     device: torch.device,
-    samples: PositiveInt = 1000,
-    dim: PositiveInt = 10,
+    samples: Count = 1000,
+    dim: Count = 10,
     target: Literal["normal", "uniform"] = "normal",
 ) -> Dataset:
     """y = A x for Gaussian x and a random square A (Santurkar et al. 2018, section 2.2).

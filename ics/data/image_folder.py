@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import PositiveInt
 from tqdm import tqdm
 
 from ics.data.cache import cached
@@ -16,6 +15,7 @@ from ics.data.dataset import DATASETS, Dataset
 from ics.data.images import Images, image_dataset
 from ics.data.scaling import Scaling
 from ics.errors import UserError
+from ics.registry import Count
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 
@@ -30,7 +30,7 @@ def image_folder(
     root: str,
     label: str | None = None,
     scaling: Scaling = "standardize",
-    limit: PositiveInt | None = None,
+    limit: Count | None = None,
 ) -> Dataset:
     """Images from `root/train/<class>/…` and `root/test/<class>/…`, all of one size.
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
 
 from ics.data.dataset import DATASETS, Dataset
 from ics.data.images import Images, image_dataset
 from ics.data.scaling import Scaling
 from ics.errors import UserError
+from ics.registry import Count
 
 MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -28,7 +28,7 @@ def cifar10(
     root: str = "data",
     download: bool = False,
     scaling: Scaling = "standardize",
-    limit: PositiveInt | None = None,
+    limit: Count | None = None,
 ) -> Dataset:
     """CIFAR-10: 50,000 + 10,000 colour images of 32×32 pixels in ten classes.
 
@@ -64,7 +64,7 @@ def mnist(
     root: str = "data",
     download: bool = False,
     scaling: Scaling = "standardize",
-    limit: PositiveInt | None = None,
+    limit: Count | None = None,
 ) -> Dataset:
     """MNIST: 60,000 + 10,000 grey images of 28×28 pixels in ten classes.
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from pydantic import PositiveInt
 from torch import nn
 
 from ics.errors import UserError
 from ics.nets.chain import NamedModule, chain
 from ics.nets.norms import NormFactory
 from ics.nets.registry import NETS
+from ics.registry import Count
 
 
 @NETS.register("deep_linear")
@@ -16,8 +16,8 @@ def deep_linear(
     norm: NormFactory,
     input_shape: tuple[int, ...],
     outputs: int,
-    depth: PositiveInt = 25,
-    width: PositiveInt = 10,
+    depth: Count = 25,
+    width: Count = 10,
     norm_last: bool = True,
 ) -> nn.Module:
     """Square linear maps W_k⋯W₁x without biases or non-linearities: linear1, norm1, ….

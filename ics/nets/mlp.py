@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from math import prod
 from typing import Literal
 
-from pydantic import PositiveInt
 from torch import nn
 
 from ics.nets.chain import NamedModule, chain
 from ics.nets.norms import NormFactory
 from ics.nets.registry import NETS
+from ics.registry import Count
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
@@ -19,7 +19,7 @@ def mlp(
     norm: NormFactory,
     input_shape: tuple[int, ...],
     outputs: int,
-    hidden: tuple[PositiveInt, ...] = (32, 32),
+    hidden: tuple[Count, ...] = (32, 32),
     activation: Literal["relu", "sigmoid", "tanh"] = "relu",
 ) -> nn.Module:
     """A multilayer perceptron on the flattened input: fc1, norm1, relu1, … classifier.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import nn
 
 from ics.errors import UserError
@@ -13,7 +13,7 @@ from ics.nets.batch_norm_by_hand import BatchNormByHand, MomentumIs
 from ics.nets.chain import chain
 from ics.nets.lp_norm import LpNorm
 from ics.nets.noise import ActivationNoise
-from ics.registry import Registry
+from ics.registry import Count, Registry
 
 NormFactory = Callable[[int, int], nn.Module | None]
 """`norm(features, spatial_dims)`: the norm for activations (N, C) (`spatial_dims` 0, after a linear layer) or
@@ -108,7 +108,7 @@ def layer(eps: NonNegativeFloat = 1e-5, affine: bool = True) -> NormFactory:
 
 
 @NORMS.register("group")
-def group(groups: PositiveInt = 8, eps: NonNegativeFloat = 1e-5, affine: bool = True) -> NormFactory:
+def group(groups: Count = 8, eps: NonNegativeFloat = 1e-5, affine: bool = True) -> NormFactory:
     """Group normalisation. Its paper uses 32 groups; the default of 8 also divides narrower networks."""
 
     def norm(features: int, spatial_dims: int) -> nn.Module:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 from torch import nn
 
 from ics.errors import UserError
 from ics.nets.chain import NamedModule, chain
 from ics.nets.norms import NormFactory
 from ics.nets.registry import NETS
+from ics.registry import Count
 
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions before each of the five max-pools, by depth (Simonyan & Zisserman 2015, table 1)."""
@@ -26,7 +27,7 @@ def vgg(
     outputs: int,
     depth: Literal[11, 13, 16, 19] = 16,
     width: PositiveFloat = 1.0,
-    head: tuple[PositiveInt, ...] = (512, 512),
+    head: tuple[Count, ...] = (512, 512),
     head_norm: HeadNorm = "none",
 ) -> nn.Module:
     """VGG (Simonyan & Zisserman 2015) without dropout: conv1, norm1, relu1, … pool5, fc1, … classifier.

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from ics.errors import UserError
-from ics.registry import first_problem, suggestion
+from ics.registry import Count, first_problem, suggestion
 
 Component = Annotated[dict[str, Any], Field(min_length=1)]
 """A component's `name` and its options, which its registry checks."""
@@ -18,15 +18,15 @@ class _Settings(BaseModel):
 class Evaluation(_Settings):
     """The test set, with `train` also the training set, in eval mode: every so many steps and at the end."""
 
-    every: PositiveInt | None
-    batch_size: PositiveInt
+    every: Count | None
+    batch_size: Count
     train: bool
 
 
 class Checkpointing(_Settings):
     """How much work a crash may cost (null: no such limit), and whether the final weights are kept."""
 
-    every_steps: PositiveInt | None
+    every_steps: Count | None
     every_minutes: PositiveFloat | None
     keep: bool
 
@@ -57,15 +57,15 @@ class RunConfig(_Settings):
     experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     scale: str | None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    steps: PositiveInt
-    batch_size: PositiveInt | None
+    steps: Count
+    batch_size: Count | None
     augment: bool
     model: Component
     norm: Component
     data: Component
     optimizer: Component
     measure: dict[str, Annotated[dict[str, Any], Field(min_length=1)]]
-    record_every: PositiveInt
+    record_every: Count
     evaluation: Evaluation
     checkpoint: Checkpointing
     device: Annotated[str, Field(min_length=1)]

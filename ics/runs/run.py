@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from ics.errors import UserError
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig
@@ -52,11 +54,9 @@ def run(
 def _run(
     config: RunConfig, folder: Path, command: Sequence[str], overwrite: bool, name: str, requests: Requests
 ) -> Status:
-    if overwrite:
-        clear(folder)
-    else:
+    if not overwrite:
         check_settings(folder, config.model_dump())
-    before = read_status(folder)
+    before = None if overwrite else read_status(folder)
     started = before.started if before else now()
     training: Training | None = None
 
@@ -68,6 +68,8 @@ def _run(
 
     try:
         training = Training(config)
+        if overwrite:  # not before the new run can be built
+            clear(folder)
         write_settings(folder, config.model_dump())
         write_json(folder / "provenance.json", provenance(list(command), training.device, training.dataset.label))
         write_json(folder / "tables.json", [table.to_dict() for table in training.tables])
@@ -84,6 +86,9 @@ def _run(
             status("failed", f"{type(error).__name__}: {error}")
         if isinstance(error, ProbeError):
             raise UserError(str(error)) from error
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
+            first_line = str(error).splitlines()[0]
+            raise UserError(f"not enough memory ({first_line}); take a smaller network or batch_size") from error
         raise
     finally:
         if training is not None:
