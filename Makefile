@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml requirements.lock
 reproduce: $(STAMP)
 	$(BIN)/python scripts/train.py -m experiment=fig3_dln hydra/launcher=local runs=$(RUNS)
 	$(BIN)/python scripts/train.py -m experiment=quick hydra/launcher=local runs=$(RUNS)
-	$(BIN)/python scripts/figures.py fig3 --runs $(RUNS) --out $(FIGURES)
+	$(BIN)/python scripts/figures.py all --runs $(RUNS) --out $(FIGURES)
 	@echo "runs: $(RUNS)   figures: $(FIGURES)"
 
 lint: $(STAMP)

@@ -10,11 +10,15 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from ics.runs.folder import Status, read_status
-from ics.runs.naming import run_folder
+from hydra_plugins.ics_request import read_request
+from ics.errors import UserError
+from ics.runs import parse
+from ics.runs.folder import FINISHED, Status, check_settings, read_status
 
 
 @dataclass
@@ -28,17 +32,34 @@ class IcsSweeperConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="ics", node=IcsSweeperConf, provider="ics")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
-    """One run of a sweep: its overrides and its folder."""
+    """One run of a sweep.
+
+    Attributes:
+        overrides: what makes it this run.
+        folder: where it goes.
+        settings: its composed settings.
+    """
 
     overrides: tuple[str, ...]
     folder: Path
-    steps: int
+    settings: Mapping[str, Any]
 
     def status(self) -> Status | None:
         """What its folder says."""
         return read_status(self.folder)
+
+    def is_finished(self) -> bool:
+        """Whether its folder holds this very run, finished."""
+        status = self.status()
+        if status is None or not status.finished:
+            return False
+        try:
+            check_settings(self.folder, parse(dict(self.settings)).model_dump())
+        except UserError:
+            return False  # the run will say what is wrong
+        return True
 
 
 class IcsSweeper(Sweeper):
@@ -49,8 +70,6 @@ class IcsSweeper(Sweeper):
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         """Called by Hydra."""
-        from hydra.core.plugins import Plugins
-
         self.config = config
         self.loader = hydra_context.config_loader
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -63,19 +82,25 @@ class IcsSweeper(Sweeper):
         Args:
             arguments: the command line's overrides.
         """
+        assert self.config is not None, "Hydra calls setup first"
+        assert self.launcher is not None
         jobs = self._jobs(arguments)
-        missing = [job for job in jobs if self.config.overwrite or not _finished(job)]
+        missing = [job for job in jobs if self.config.overwrite or not job.is_finished()]
         if self.config.plan:
             _print_plan(jobs, missing)
             return
         print(f"{len(jobs)} runs, {len(jobs) - len(missing)} of them finished already", file=sys.stderr)
-        error: Exception | None = None
+        problems: dict[Job, str] = {}
         if missing:
             try:
-                self.launcher.launch([list(job.overrides) for job in missing], initial_job_idx=0)
-            except Exception as launch_error:  # an engine reports a killed job so; the folders tell the rest
-                error = launch_error
-        if not _report(jobs, missing, error):
+                results = self.launcher.launch([list(job.overrides) for job in missing], initial_job_idx=0)
+            except Exception as error:  # an engine tells so of a job that was killed; the folders tell the rest
+                print(f"the launcher stopped with {type(error).__name__}: {error}", file=sys.stderr)
+            else:
+                for job, result in zip(missing, results, strict=True):
+                    if result.status == JobStatus.FAILED:
+                        problems[job] = str(result._return_value)
+        if not _report(jobs, problems):
             sys.exit(1)
 
     def _jobs(self, arguments: list[str]) -> list[Job]:
@@ -88,17 +113,8 @@ class IcsSweeper(Sweeper):
 
     def _job(self, overrides: tuple[str, ...]) -> Job:
         config = self.loader.load_sweep_config(self.config, list(overrides))
-        settings = OmegaConf.to_container(
-            OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True
-        )
-        assert isinstance(settings, dict)
-        folder = run_folder(config.hydra.runtime.choices, settings, config.hydra.overrides.task)
-        return Job(overrides, Path(settings["runs"]) / folder, settings["steps"])
-
-
-def _finished(job: Job) -> bool:
-    status = job.status()
-    return status is not None and status.finished
+        request = read_request(config, config.hydra)
+        return Job(overrides, request.folder, request.settings)
 
 
 def _print_plan(jobs: list[Job], missing: list[Job]) -> None:
@@ -109,15 +125,16 @@ def _print_plan(jobs: list[Job], missing: list[Job]) -> None:
     print(f"{len(jobs)} runs, {len(missing)} to do")
 
 
-def _report(jobs: list[Job], launched: list[Job], error: Exception | None) -> bool:
+def _report(jobs: list[Job], problems: Mapping[Job, str]) -> bool:
     """Say what became of a sweep; True where every run is finished."""
-    states = {job: (status.state if (status := job.status()) else "not started") for job in jobs}
-    print("; ".join(f"{count} {state}" for state, count in sorted(Counter(states.values()).items())), file=sys.stderr)
-    unfinished = [job for job in jobs if not _finished(job)]
-    for job in unfinished:
+    ends = {}
+    for job in jobs:
         status = job.status()
-        reason = status.error if status and status.error else "stopped before its end"
-        print(f"{job.folder}: {states[job]}: {reason}", file=sys.stderr)
-    if error is not None:
-        print(f"the launcher stopped with {type(error).__name__}: {error}", file=sys.stderr)
+        ends[job] = "failed" if job in problems else status.state if status else "not started"
+    print("; ".join(f"{count} {end}" for end, count in sorted(Counter(ends.values()).items())), file=sys.stderr)
+    unfinished = {job: end for job, end in ends.items() if end not in FINISHED}
+    for job, end in unfinished.items():
+        status = job.status()
+        reason = problems.get(job) or (status.error if status else None) or "stopped before its end"
+        print(f"{job.folder}: {end}: {reason}", file=sys.stderr)
     return not unfinished

@@ -111,7 +111,7 @@ class Loop:
         loss = self.loss_fn(self.model(x), y)
         loss.backward()
         with ExitStack() as stack:
-            step = Step(self.number, x, y, loss.item(), 0.05)
+            step = Step(self.number, x, y, loss.item(), 0.05, lambda: x)
             rows = {name: stack.enter_context(quantity.observe(step)) for name, quantity in self.quantities.items()}
             self.optimizer.step()
         self.number += 1
@@ -241,7 +241,7 @@ def test_an_error_inside_the_block_leaves_nothing_behind(name: str) -> None:
     loss.backward()
     marks = loop.marks()
     before = [(what, None if tensor is None else tensor.clone()) for what, tensor in loop.tensors()]
-    step = Step(0, loop.x[0], loop.y[0], loss.item(), 0.05)
+    step = Step(0, loop.x[0], loop.y[0], loss.item(), 0.05, lambda: loop.x[1])
     with pytest.raises(ZeroDivisionError), loop.quantities[name].observe(step):
         raise ZeroDivisionError
     assert loop.marks() == marks

@@ -24,7 +24,7 @@ def measure(x: torch.Tensor, **options):
         model[0].bias.zero_()
     quantity = QUANTITIES.build({"name": "histogram", **options}, model=model, loss_fn=lambda out, y: out.sum())
     model(x).sum().backward()
-    with quantity.observe(Step(0, x, x, 0.0, 0.1)) as rows:
+    with quantity.observe(Step(0, x, x, 0.0, 0.1, lambda: x)) as rows:
         pass
     quantity.close()
     for row in rows:

@@ -24,7 +24,7 @@ def measure(model, x, y, update, loss_fn=functional.cross_entropy, **options):
     model.zero_grad()
     loss = loss_fn(model(x), y)
     loss.backward()
-    with quantity.observe(Step(0, x, y, loss.item(), 0.1)) as rows, torch.no_grad():
+    with quantity.observe(Step(0, x, y, loss.item(), 0.1, lambda: x)) as rows, torch.no_grad():
         update(model)
     quantity.close()
     for row in rows:

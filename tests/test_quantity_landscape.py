@@ -20,7 +20,6 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-
 class Point(nn.Module):
     """f(θ) = ½ θᵀHθ as a model: the output is θ itself."""
 
@@ -43,7 +42,7 @@ def measure(model: nn.Module, loss_fn, x, y, number=0, lr=0.1, **options):
     model.zero_grad()
     loss = loss_fn(model(x), y)
     loss.backward()
-    with quantity.observe(Step(number, x, y, loss.item(), lr)) as rows:
+    with quantity.observe(Step(number, x, y, loss.item(), lr, lambda: x)) as rows:
         pass
     quantity.close()
     for row in rows:
@@ -133,7 +132,10 @@ def test_costs_one_pass_per_length_and_direction():
 
 def test_bad_use_is_refused():
     quantity = QUANTITIES.build({"name": "landscape"}, model=Point(), loss_fn=quadratic)
-    with pytest.raises(ProbeError, match=r"loss\.backward"), quantity.observe(Step(0, torch.zeros(1), None, 0.0, 0.1)):
+    with (
+        pytest.raises(ProbeError, match=r"loss\.backward"),
+        quantity.observe(Step(0, torch.zeros(1), None, 0.0, 0.1, torch.Tensor)),
+    ):
         pass
     for options in ({"factors": []}, {"factors": [0]}, {"directions": ["up"]}, {"relative_to": "x"}, {"seed": -1}):
         with pytest.raises(UserError):

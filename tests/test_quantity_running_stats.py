@@ -44,7 +44,7 @@ def train(
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x), y)
         loss.backward()
-        with measured.observe(Step(number, x, y, loss.item(), 0.3)) as rows:
+        with measured.observe(Step(number, x, y, loss.item(), 0.3, lambda: x)) as rows:
             optimizer.step()
         for row in rows:
             measured.table.format({"step": number, **row})
@@ -231,7 +231,7 @@ def test_other_quantities_passes_are_not_taken_for_training() -> None:
             model.zero_grad()
             loss = F.cross_entropy(model(x), y)
             loss.backward()
-            step = Step(number, x, y, loss.item(), 0.1)
+            step = Step(number, x, y, loss.item(), 0.1, lambda: x)
             contexts = [quantity.observe(step) for quantity in quantities]
             rows = [context.__enter__() for context in contexts][-1]
             for context in reversed(contexts):
@@ -243,7 +243,7 @@ def test_other_quantities_passes_are_not_taken_for_training() -> None:
 def test_gap_needs_a_training_pass() -> None:
     quantity = QUANTITIES.build({"name": "train_eval_gap"}, model=network(), loss_fn=F.cross_entropy)
     ((x, y),) = batches(1)
-    with pytest.raises(ProbeError, match="no training pass"), quantity.observe(Step(0, x, y, 0.0, 0.1)):
+    with pytest.raises(ProbeError, match="no training pass"), quantity.observe(Step(0, x, y, 0.0, 0.1, lambda: x)):
         pass
 
 

@@ -41,7 +41,7 @@ def measure(model, loss_fn, x, y, lr=0.1, number=0, **options):
     model.zero_grad()
     loss = loss_fn(model(x), y)
     loss.backward()
-    with quantity.observe(Step(number, x, y, loss.item(), lr)) as rows:
+    with quantity.observe(Step(number, x, y, loss.item(), lr, lambda: x)) as rows:
         pass
     quantity.close()
     (row,) = rows
@@ -127,5 +127,8 @@ def test_start_vector_depends_on_seed_and_step_alone():
 
 def test_without_gradients():
     quantity = QUANTITIES.build({"name": "sharpness"}, model=Point(3), loss_fn=lambda theta, y: theta.sum())
-    with pytest.raises(ProbeError, match=r"loss\.backward"), quantity.observe(Step(0, torch.zeros(1), None, 0.0, 0.1)):
+    with (
+        pytest.raises(ProbeError, match=r"loss\.backward"),
+        quantity.observe(Step(0, torch.zeros(1), None, 0.0, 0.1, torch.Tensor)),
+    ):
         pass

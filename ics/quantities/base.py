@@ -28,6 +28,7 @@ class Step:
         y: its targets.
         loss: the batch's loss.
         lr: the learning rate of the update to come.
+        next_x: gives the inputs of the next step's batch, which are made when asked for.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Step:
     y: Tensor
     loss: float
     lr: float
+    next_x: Callable[[], Tensor]
 
 
 class Quantity(Protocol):

@@ -138,7 +138,7 @@ class Training:
             self._record(recorder, value, outputs.detach(), y, lr)
         if not finite:
             return False
-        step = Step(self.step, x, y, value, lr)
+        step = Step(self.step, x, y, value, lr, next_x=lambda: self.batches[self.step + 1][0])
         with ExitStack() as stack:
             rows = {quantity.table.name: stack.enter_context(quantity.observe(step)) for quantity in measured}
             self.optimizer.step()
