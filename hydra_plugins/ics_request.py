@@ -35,7 +35,7 @@ def read_request(config: DictConfig, hydra: DictConfig) -> Request:
         config: with or without its `hydra` node.
         hydra: that node.
     """
-    keys = [key for key in config if key != "hydra"]
+    keys = [str(key) for key in config if key != "hydra"]
     settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True, throw_on_missing=True)
     runs, overwrite, plan = (settings.pop(key) for key in ("runs", "overwrite", "plan"))
     name = run_folder(hydra.runtime.choices, settings, hydra.overrides.task)

@@ -1,7 +1,7 @@
 """What measuring costs, in plain training steps: `python scripts/benchmark.py [--rounds N] [--only NAME]`.
 
-Every case is timed in turn with all others of its network, in one process with one thread; what is printed are ratios of
-medians. Absolute times mean little on a shared machine and are not printed.
+Every case is timed in turn with all others of its network, in one process and one thread. Printed are ratios of
+medians: absolute times mean little on a shared machine.
 """
 
 import argparse
@@ -132,7 +132,7 @@ def compare(name: str, subject: Subject, rounds: int) -> None:
 
 
 def not_due(rounds: int) -> None:
-    """Print what a probe costs on steps that it does not measure: its one remaining hook, put on and taken off in turn."""
+    """Print what a probe costs on steps it does not measure: its one remaining hook, put on and taken off in turn."""
     for name in ("VGG-16-BN, all layers", "deep linear, all layers"):
         bench = Bench(SUBJECTS[name])
         bench.probe.close()
@@ -141,7 +141,11 @@ def not_due(rounds: int) -> None:
             bench.watcher = PassWatcher(bench.model, devices_of([bench.model]))
 
         repeats = rounds * (100 if "linear" in name else 3)
-        found = medians({"with": (watched, bench.plain), "without": (lambda b=bench: b.watcher.close(), bench.plain)}, repeats)
+
+        def unwatched(bench: Bench = bench) -> None:
+            bench.watcher.close()
+
+        found = medians({"with": (watched, bench.plain), "without": (unwatched, bench.plain)}, repeats)
         print(f"a step that is not due, {name.split(',')[0]}: {found['with'] / found['without'] - 1:+.2%}")
 
 
@@ -179,7 +183,8 @@ def peak_memory() -> None:
 
     plain, once, often = peak(3, False), peak(1, True), peak(20, True)
     print(f"memory: activations {activations / 2**20:.0f} MiB, parameters {parameters / 2**20:.0f} MiB; ", end="")
-    print(f"a measurement needs {(once - plain) / 2**20:+.0f} MiB beyond a plain step, twenty {(often - plain) / 2**20:+.0f}")
+    print(f"beyond a plain step, one measurement needs {(once - plain) / 2**20:+.0f} MiB, ", end="")
+    print(f"twenty {(often - plain) / 2**20:+.0f} MiB")
 
 
 def main() -> None:

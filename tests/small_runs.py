@@ -61,7 +61,7 @@ def start_child(settings: RunConfig, folder: Path, before: Callable[[], None] = 
     """A process of its own that trains; it forks from this one, so that it need not import torch again."""
 
     def work() -> None:
-        with contextlib.redirect_stderr(open(os.devnull, "w")):  # noqa: SIM115
+        with contextlib.redirect_stderr(open(os.devnull, "w")):
             torch.set_num_threads(1)
             before()
             try:

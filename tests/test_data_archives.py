@@ -126,9 +126,7 @@ def test_cifar10_has_its_channels_first(tmp_path: Path, monkeypatch: pytest.Monk
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
     rows = np.random.default_rng(0).integers(0, 256, (6, 3072), dtype=np.uint8)
-    parts = [
-        write(f"data_batch_{i}", {"data": rows[2 * i : 2 * i + 2], "labels": [i, 9 - i]}) for i in range(2)
-    ]
+    parts = [write(f"data_batch_{i}", {"data": rows[2 * i : 2 * i + 2], "labels": [i, 9 - i]}) for i in range(2)]
     test = write("test_batch", {"data": rows[4:], "labels": [3, 7]})
     meta = write("batches.meta", {"label_names": [str(i) for i in range(10)]})
     monkeypatch.setattr(CIFAR10, "train_list", parts)
@@ -142,9 +140,7 @@ def test_cifar10_has_its_channels_first(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("name", "kind"), [("cifar10", CIFAR10), ("mnist", MNIST)])
-def test_a_failed_download_is_one_line(
-    name: str, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_download_is_one_line(name: str, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(self: Any) -> None:
         raise OSError("no route to host")
 

@@ -52,8 +52,7 @@ def test_the_last_incomplete_batch_is_dropped() -> None:
     epoch = torch.cat([batches[step][1] for step in range(6, 12)])
     assert len(epoch.unique()) == 48
     left_out = {
-        frozenset(range(50)) - set(torch.cat([batches[6 * e + i][1] for i in range(6)]).tolist())
-        for e in range(4)
+        frozenset(range(50)) - set(torch.cat([batches[6 * e + i][1] for i in range(6)]).tolist()) for e in range(4)
     }
     assert len(left_out) > 1  # not the same samples each time
 

@@ -104,9 +104,7 @@ def test_a_second_load_decodes_nothing(root: Path, decoded: list[Path]) -> None:
     second = read(root, scaling="unit", limit=2)
     assert len(decoded) == 7
     assert torch.equal(second.test.inputs, first.test.inputs)
-    assert [path.name for path in root.iterdir() if path.name.startswith(".")] == [
-        CACHE
-    ]  # nothing left beside
+    assert [path.name for path in root.iterdir() if path.name.startswith(".")] == [CACHE]  # nothing left beside
 
 
 @pytest.mark.parametrize("change", ["content", "size", "time", "new file", "renamed", "removed"])

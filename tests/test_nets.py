@@ -170,9 +170,7 @@ def test_vgg_modules_have_readable_names_in_order() -> None:
     net = vgg(depth=11, width=0.125, norm="batch", head=(32, 16), head_norm="all")
     features = [["conv1", "norm1", "relu1", "pool1"], ["conv2", "norm2", "relu2", "pool2"]]
     for stage, (a, b) in enumerate([(3, 4), (5, 6), (7, 8)], start=3):
-        features.append(
-            [f"conv{a}", f"norm{a}", f"relu{a}", f"conv{b}", f"norm{b}", f"relu{b}", f"pool{stage}"]
-        )
+        features.append([f"conv{a}", f"norm{a}", f"relu{a}", f"conv{b}", f"norm{b}", f"relu{b}", f"pool{stage}"])
     head = ["fc1", "fc_norm1", "fc_relu1", "fc2", "fc_norm2", "fc_relu2", "classifier"]
     assert names(net) == [*(name for stage in features for name in stage), "flatten", *head]
 
@@ -225,9 +223,7 @@ def test_deep_linear_normalises_every_layer_the_last_if_asked(norm_last: bool, n
     assert names(net)[:4] == ["linear1", "norm1", "linear2", "norm2"]
 
 
-@pytest.mark.parametrize(
-    ("activation", "kind"), [("relu", nn.ReLU), ("sigmoid", nn.Sigmoid), ("tanh", nn.Tanh)]
-)
+@pytest.mark.parametrize(("activation", "kind"), [("relu", nn.ReLU), ("sigmoid", nn.Sigmoid), ("tanh", nn.Tanh)])
 def test_mlp_has_its_layers_and_non_linearity(activation: str, kind: type[nn.Module]) -> None:
     net = build({"name": "mlp", "activation": activation}, {"name": "batch"}, (1, 28, 28), 10, 0)
     hidden = [name for i in (1, 2) for name in (f"fc{i}", f"norm{i}", f"{activation}{i}")]
@@ -281,9 +277,7 @@ def test_resnet_shortcut_keeps_every_second_pixel_and_pads_channels() -> None:
         ({"name": "resnet"}, "none", (10,), r"have shape \(10,\)"),
     ],
 )
-def test_mistakes_give_one_clear_line(
-    model: dict[str, Any], norm: str, shape: tuple[int, ...], message: str
-) -> None:
+def test_mistakes_give_one_clear_line(model: dict[str, Any], norm: str, shape: tuple[int, ...], message: str) -> None:
     before = torch.get_rng_state()
     with pytest.raises(UserError, match=message) as error:
         build(model, {"name": norm}, shape, 10, 0)

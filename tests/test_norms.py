@@ -83,9 +83,7 @@ def test_mean_and_scale_are_shared_within_a_unit_and_the_rest_is_not(shape: tupl
 def test_noise_options_are_the_constants_of_algorithm_1() -> None:
     fixed = ActivationNoise(mean_range=0, scale_range=(2, 2), mean_spread=0, scale_spread=0)
     torch.testing.assert_close(fixed(torch.arange(6.0).view(2, 3)), 2 * torch.arange(6.0).view(2, 3))
-    m, s = drawn(
-        ActivationNoise(mean_range=3, scale_range=(5, 7), mean_spread=0, scale_spread=0), (2, 10_000)
-    )
+    m, s = drawn(ActivationNoise(mean_range=3, scale_range=(5, 7), mean_spread=0, scale_spread=0), (2, 10_000))
     assert torch.equal(m[0], m[1]) and 2.9 < m.abs().max() <= 3
     assert s.min() + 1e-5 >= 5 and s.max() <= 7 + 1e-5 and s.max() - s.min() > 1.9
 

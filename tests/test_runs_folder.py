@@ -22,7 +22,8 @@ def test_a_finished_run_holds_all_its_files_and_reads_back(tmp_path: Path) -> No
     status = run(config(checkpoint__keep=False), folder, ["train.py", "seed=3"])
     assert (status.state, status.step) == ("done", 60)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "DONE", "config.yaml", "evaluation.csv", "provenance.json", "shift.csv", "status.json", "tables.json", "training.csv",
+        "DONE", "config.yaml", "evaluation.csv", "provenance.json",
+        "shift.csv", "status.json", "tables.json", "training.csv",
     ]  # fmt: skip
     runs = load_runs(tmp_path)
     assert runs["training"].step.tolist() == list(range(0, 60, 3))

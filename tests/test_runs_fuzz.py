@@ -22,21 +22,40 @@ COMPONENTS: dict[str, list[dict[str, Any]]] = {
         {"name": "vgg", "depth": 11, "width": 0.05, "head": [8], "head_norm": "first"},
         {"name": "resnet", "depth": 8, "width": 0.25},
     ],
-    "norm": [{"name": "none"}, {"name": "batch", "eps": 1e-5, "momentum": 0.1}, {"name": "noisy_batch", "mean_spread": 0.1},
-             {"name": "layer"}, {"name": "group", "groups": 2}, {"name": "l1"}, {"name": "linf"}, {"name": "noise_only"}],
-    "data": [{"name": "digits", "size": 8, "scaling": "unit", "limit": 64}, {"name": "digits", "size": 32, "limit": 64},
-             {"name": "gaussian", "samples": 20, "dim": 10, "target": "uniform"}, {"name": "mnist", "root": "/nowhere"},
-             {"name": "cifar10", "root": "/nowhere"}, {"name": "image_folder", "root": "/nowhere"}],
-    "optimizer": [{"name": "sgd", "lr": 0.1, "momentum": 0.5, "weight_decay": 0.1}, {"name": "adam", "lr": 0.1, "beta1": 0.5}],
-    "measure": [{}, {"shift": {"every": 1, "layers": [1], "noise": "fresh", "params": "all"}},
-                {"landscape": {"every": 1, "factors": [1.0]}}, {"activations": {"every": 1, "layers": [1]}}],
+    "norm": [
+        {"name": "none"},
+        {"name": "batch", "eps": 1e-5, "momentum": 0.1},
+        {"name": "noisy_batch", "mean_spread": 0.1},
+        {"name": "layer"},
+        {"name": "group", "groups": 2},
+        {"name": "l1"},
+        {"name": "linf"},
+        {"name": "noise_only"},
+    ],
+    "data": [
+        {"name": "digits", "size": 8, "scaling": "unit", "limit": 64},
+        {"name": "digits", "size": 32, "limit": 64},
+        {"name": "gaussian", "samples": 20, "dim": 10, "target": "uniform"},
+        {"name": "mnist", "root": "/nowhere"},
+        {"name": "cifar10", "root": "/nowhere"},
+        {"name": "image_folder", "root": "/nowhere"},
+    ],
+    "optimizer": [
+        {"name": "sgd", "lr": 0.1, "momentum": 0.5, "weight_decay": 0.1},
+        {"name": "adam", "lr": 0.1, "beta1": 0.5},
+    ],
+    "measure": [
+        {},
+        {"shift": {"every": 1, "layers": [1], "noise": "fresh", "params": "all"}},
+        {"landscape": {"every": 1, "factors": [1.0]}},
+        {"activations": {"every": 1, "layers": [1]}},
+    ],
     "evaluation": [{"every": 1, "batch_size": 50, "train": False}],
     "checkpoint": [{"every_steps": 1, "every_minutes": 0.5, "keep": False}],
-}  # fmt: skip
-ODD = [
-    0, 1, 2, 7, -1, 0.5, -0.5, 1e-30, 1e30, math.nan, math.inf, 10**12, 2**70, True, False, None, "", "x", "none", "batch",
-    "../up", "a b\n", [], [1], [0], [-3], ["x"], {}, {"name": "x"}, {"every": 1}, b"bytes",
-]  # fmt: skip
+}
+NUMBERS = [0, 1, 2, 7, -1, 0.5, -0.5, 1e-30, 1e30, math.nan, math.inf, 10**12, 2**70, True, False, None]
+WORDS = ["", "x", "none", "batch", "../up", "a b\n", b"bytes"]
+ODD = [*NUMBERS, *WORDS, [], [1], [0], [-3], ["x"], {}, {"name": "x"}, {"every": 1}]
 
 
 def paths(tree: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Random networks against the definition, to the bit: depth, widths, kinds of layer, skips, sharing, in-place, dropout."""
+"""Random networks against the definition, to the bit: widths, kinds of layer, skips, sharing, in-place, dropout."""
 
 from dataclasses import dataclass
 
@@ -84,11 +84,14 @@ class RandomBlock(nn.Module):
         width = CHANNELS * block.wide
         self.block = block
         self.layer, self.norm = make_layer(block, images, width), make_norm(block, images, width)
-        self.act = {"relu": nn.ReLU(), "relu_": nn.ReLU(inplace=True), "tanh": nn.Tanh()}.get(block.activation, nn.Identity())
+        acts = {"relu": nn.ReLU(), "relu_": nn.ReLU(inplace=True), "tanh": nn.Tanh()}
+        self.act = acts.get(block.activation, nn.Identity())
         self.drop = nn.Dropout(block.dropout) if block.layer == "two" else None
         width *= 1 + (block.skip == "concatenate")
         kind = {"kernel_size": 1} if images else {}
-        self.down = (nn.Conv2d if images else nn.Linear)(width, CHANNELS, **kind) if width != CHANNELS else nn.Identity()
+        self.down = (
+            (nn.Conv2d if images else nn.Linear)(width, CHANNELS, **kind) if width != CHANNELS else nn.Identity()
+        )
         if block.frozen:
             self.layer.requires_grad_(False)
 
@@ -147,7 +150,6 @@ ALLOWED = {"deadline": None, "suppress_health_check": list(HealthCheck), "derand
 @given(SPECS)
 def test_sixty_random_networks(spec: Spec) -> None:
     check(spec)
-
 
 
 @pytest.mark.full

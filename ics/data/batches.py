@@ -47,9 +47,7 @@ class Batches:
                 f"choose a batch size from 1 to {len(split)}"
             )
         if augment and split.inputs.ndim != 4:
-            raise UserError(
-                f"only images can be augmented, not inputs of shape {tuple(split.inputs.shape[1:])}"
-            )
+            raise UserError(f"only images can be augmented, not inputs of shape {tuple(split.inputs.shape[1:])}")
         self.split = split
         self.batch_size = batch_size
         self.seed = seed
@@ -83,9 +81,7 @@ class Batches:
         return self._order[1]
 
 
-def evaluation_batches(
-    split: Split, size: int, transform: Transform = identity
-) -> Iterator[tuple[Tensor, Tensor]]:
+def evaluation_batches(split: Split, size: int, transform: Transform = identity) -> Iterator[tuple[Tensor, Tensor]]:
     """All samples of a split in their stored order, the last batch as small as it comes.
 
     Args:

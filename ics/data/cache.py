@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -61,9 +60,9 @@ def _write(path: Path, key: str, array: NDArray[np.uint8]) -> bool:
             try:
                 np.savez(file, key=np.array(key), array=array)
                 file.close()
-                os.replace(file.name, path)
+                Path(file.name).replace(path)
             except BaseException:
-                os.unlink(file.name)
+                Path(file.name).unlink()
                 raise
     except OSError:
         return False

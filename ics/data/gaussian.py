@@ -37,6 +37,4 @@ def gaussian(
         x32, y32 = (torch.from_numpy(values).to(device, torch.float32) for values in (x, y))
         return Split(x32, y32)
 
-    return Dataset(
-        "gaussian", train=split(), test=split(), outputs=dim, task="regression", transform=identity
-    )
+    return Dataset("gaussian", train=split(), test=split(), outputs=dim, task="regression", transform=identity)

@@ -79,9 +79,7 @@ def _classes(root: Path, split: str) -> Classes:
         )
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(names) < 2:
-        raise UserError(
-            f"{folder} must hold one folder for each of at least two classes, not {len(names)}: {names}"
-        )
+        raise UserError(f"{folder} must hold one folder for each of at least two classes, not {len(names)}: {names}")
     classes = {name: _images(folder / name) for name in names}
     for name, paths in classes.items():
         if not paths:
@@ -117,9 +115,7 @@ def _decode(files: list[Path]) -> NDArray[np.uint8]:
         image = _read(path)
         if images and image.shape[:2] != images[0].shape[:2]:
             (h, w), (height, width) = image.shape[:2], images[0].shape[:2]
-            raise UserError(
-                f"{path} has {w}x{h} pixels and {files[0]} {width}x{height}; all images must have one size"
-            )
+            raise UserError(f"{path} has {w}x{h} pixels and {files[0]} {width}x{height}; all images must have one size")
         images.append(image)
     shape = (*images[0].shape[:2], max(image.shape[2] for image in images))
     pixels = np.empty((len(images), *shape), dtype=np.uint8)

@@ -51,9 +51,7 @@ def image_dataset(
     """
     if limit is not None:
         if limit > len(train.classes):
-            raise UserError(
-                f"data.limit={limit} is more than the {len(train.classes)} training images of {label}"
-            )
+            raise UserError(f"data.limit={limit} is more than the {len(train.classes)} training images of {label}")
         chosen = balanced_subset(train.classes, limit, seed)
         train = Images(train.pixels[chosen], train.classes[chosen])
     split = train.to(device)

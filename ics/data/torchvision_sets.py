@@ -101,9 +101,7 @@ def fetch(name: str, download: Callable[[], object]) -> None:
     try:
         download()
     except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"the download of {name} failed: {error}; put its files into data.root by hand"
-        ) from error
+        raise UserError(f"the download of {name} failed: {error}; put its files into data.root by hand") from error
 
 
 def require(name: str, md5_sums: dict[Path, str]) -> None:

@@ -32,9 +32,7 @@ def glorot_normal() -> WeightInit:
 @INITS.register("he_uniform")
 def he_uniform() -> WeightInit:
     """U(−a, a) with a = √(6 / fan_in) (He et al. 2015)."""
-    return lambda weight, generator: nn.init.kaiming_uniform_(
-        weight, nonlinearity="relu", generator=generator
-    )
+    return lambda weight, generator: nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=generator)
 
 
 @INITS.register("he_normal")

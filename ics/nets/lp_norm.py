@@ -34,9 +34,7 @@ class LpNorm(nn.Module):
     running_mean: Tensor
     running_norm: Tensor
 
-    def __init__(
-        self, features: int, p: float, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
-    ) -> None:
+    def __init__(self, features: int, p: float, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__()
         self.p = p
         self.eps = eps

@@ -84,9 +84,7 @@ def resnet(
 
     def stage(channels: int, wider: int, stride: int) -> nn.Sequential:
         blocks = [(channels, stride)] + [(wider, 1)] * ((depth - 2) // 6 - 1)
-        return chain(
-            (f"block{i}", ResidualBlock(c, wider, s, norm)) for i, (c, s) in enumerate(blocks, start=1)
-        )
+        return chain((f"block{i}", ResidualBlock(c, wider, s, norm)) for i, (c, s) in enumerate(blocks, start=1))
 
     c1, c2, c3 = (max(1, round(width * channels)) for channels in CHANNELS)
     return chain(
