@@ -28,6 +28,7 @@ from ics.analysis import load_runs
 from ics.errors import UserError
 from ics.figures import fig3, style
 from ics.figures.catalogue import FIGURES, MissingRuns, draw, select
+from ics.figures.curves import thinned
 from ics.figures.scales import split_by_scale
 
 ROOT = Path(__file__).parents[1]
@@ -130,9 +131,7 @@ def test_another_learning_rate_has_its_row_without_the_papers_curve(tmp_path: Pa
 
 def test_diverged_runs_are_marked(tmp_path: Path) -> None:
     rows = {TRAINING: training_rows([3.0, math.inf]), SHIFT: shift_rows([1.0])}
-    write_run(
-        tmp_path, "d/none/seed0", merged(SETTINGS, DLN, {"norm": {"name": "none"}}), rows, state="diverged"
-    )
+    write_run(tmp_path, "d/none/seed0", merged(SETTINGS, DLN, {"norm": {"name": "none"}}), rows, state="diverged")
     canvas = figure_of(fig3.FIG3B, tmp_path)
     cross = [list(line.get_ydata()) for line in canvas.axes[0].get_lines() if line.get_marker() == "x"]
     assert cross == [[3.0]]
@@ -156,9 +155,9 @@ def test_layers_are_the_papers_or_at_the_same_relative_depth(measured: Any, chos
 
 def test_long_curves_are_thinned_to_the_papers_density() -> None:
     rows = pd.DataFrame({"run": "r", "step": range(15000)})
-    assert fig3._thinned(rows)["step"].tolist() == list(range(0, 15000, 100))
+    assert thinned(rows)["step"].tolist() == list(range(0, 15000, 100))
     odd = pd.DataFrame({"run": "r", "step": range(0, 10000, 7)})
-    assert len(fig3._thinned(odd)) == 200
+    assert len(thinned(odd)) == 200
 
 
 # ---- Scales ----
@@ -176,9 +175,7 @@ def test_scales_are_kept_apart(tmp_path: Path) -> None:
         ]
     ):
         for norm in ("none", "batch"):
-            write_run(
-                tmp_path, f"r{i}/{norm}/seed0", merged(SETTINGS, change, {"norm": {"name": norm}, "seed": i})
-            )
+            write_run(tmp_path, f"r{i}/{norm}/seed0", merged(SETTINGS, change, {"norm": {"name": norm}, "seed": i}))
     write_run(tmp_path, "d/none/seed0", merged(SETTINGS, DLN, {"norm": {"name": "none"}}))
     settings = load_runs(tmp_path).settings
     scales = {scale.slug: scale for scale in split_by_scale(settings[settings["model.name"] == "vgg"])}

@@ -1,5 +1,6 @@
 """All figures by name. A new one joins in one line."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -48,9 +49,9 @@ def select(name: str) -> list[Figure]:
     Raises:
         UserError: there is none.
     """
-    names = [n for n in FIGURES if name in (n, n.rstrip("abcdefgh"), "all")]
+    names = [n for n in FIGURES if name in (n, _whole(n), "all")]
     if not names:
-        known = sorted({*FIGURES, *(n.rstrip("abcdefgh") for n in FIGURES), "all"})
+        known = sorted({*FIGURES, *map(_whole, FIGURES), "all"})
         raise UserError(f"no figure {name!r}; there are {', '.join(known)}")
     return [_load(FIGURES[n]) for n in names]
 
@@ -75,6 +76,11 @@ def draw(figure: Figure, runs: Runs | None, folder: Path) -> list[Path]:
         some = f" (unfinished ones are left out: {unfinished})" if unfinished else ""
         raise MissingRuns(f"the runs for {figure.name} are missing{some}; make them with: {figure.command}")
     return files
+
+
+def _whole(name: str) -> str:
+    """The figure that a lettered part belongs to: fig3a is part of fig3."""
+    return re.sub(r"(?<=\d)[a-h]$", "", name)
 
 
 def _load(place: str) -> Figure:

@@ -15,18 +15,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ics.analysis.load import Runs
 from ics.analysis.paper import paper_curves
-from ics.analysis.seeds import BAND, over_seeds
+from ics.analysis.seeds import BAND
 from ics.figures import style
 from ics.figures.catalogue import Figure
+from ics.figures.curves import draw_curve, of_scale, step_axis
 from ics.figures.scales import Scale, split_by_scale
 
 ARMS = ("standard", "batch", "noisy_batch")
-POINTS = 200
-"""At most so many points per curve, the paper's own density; single steps are left out, never averaged."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ FIG3B = Figure("fig3b", "fig3_dln", HOW_TO_READ, partial(draw, _DLN))
 
 
 def _figure(part: Part, runs: Runs, scale: Scale) -> Canvas:
-    training, shift = (_of(scale, runs[table]) for table in ("training", "shift"))
+    training, shift = (of_scale(scale, runs[table]) for table in ("training", "shift"))
     training = training.assign(**{part.column: training[part.column] * part.unit})
     rates = sorted(scale.runs["optimizer.lr"].unique(), reverse=True)
     layers = choose_layers(part, shift, int(scale.runs["model.depth"].iloc[0]))
@@ -197,39 +195,12 @@ def choose_layers(part: Part, shift: pd.DataFrame, depth: int) -> list[Layer]:
     ]
 
 
-def _of(scale: Scale, table: pd.DataFrame) -> pd.DataFrame:
-    """The scale's rows of a table, with the column `arm`."""
-    rows = table[table["run"].isin(scale.runs["run"])]
-    return rows.assign(arm=rows["norm.name"].astype(str).map(style.arm_of))
-
-
-def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
-    """The first recorded step of every stretch of 1, 2, 5, 10, … steps, so that at most `POINTS` remain."""
-    last = max(int(rows["step"].max()), 1)
-    lengths = (m * 10**k for k in range(12) for m in (1, 2, 5))
-    length = next(length for length in lengths if last / length <= POINTS)
-    return rows[~rows.assign(stretch=rows["step"] // length).duplicated(["run", "stretch"])]
-
-
 def _curves(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    """Median and band over the seeds for every arm; a cross where a run diverged."""
     for arm in ARMS:
-        own = rows[rows["arm"] == arm]
-        if own.empty:
-            continue
-        colour = style.ARMS[arm].colour
-        table = over_seeds(_thinned(own), column)
-        axes.fill_between(table["step"], table["low"], table["high"], color=colour, **style.BAND)
-        axes.plot(table["step"], table["median"], color=colour, **style.LINE)
-        finite = own[(own["status"] == "diverged") & np.isfinite(own[column])]
-        ends = finite.drop_duplicates("run", keep="last")
-        if len(ends):
-            axes.plot(ends["step"], ends[column], color=colour, **style.DIVERGED)
+        draw_curve(axes, rows[rows["arm"] == arm], column, style.ARMS[arm].colour)
 
 
-def _paper(
-    axes: Axes, paper: pd.DataFrame, quantity: str, rate: float, layer: int | None, last_step: int
-) -> None:
+def _paper(axes: Axes, paper: pd.DataFrame, quantity: str, rate: float, layer: int | None, last_step: int) -> None:
     """The paper's curves up to our last step, where its axis has numbers."""
     same_layer = paper["layer"].isna() if layer is None else (paper["layer"] == layer).fillna(False)
     rows = paper[(paper["quantity"] == quantity) & np.isclose(paper["lr"], rate, atol=0) & same_layer]
@@ -246,13 +217,7 @@ def _label(axes: Axes, label: str, last_step: int, stepped: bool, x: float = -0.
     """Axis labels and ticks; steps are written below the lowest axes only."""
     axes.set_ylabel(label)
     axes.yaxis.set_label_coords(x, 0.5)  # in line down a column, whatever the width of the tick labels
-    axes.set_xlim(-0.02 * last_step, 1.01 * last_step)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-    if stepped:
-        axes.set_xlabel("training step")
-    else:
-        axes.tick_params(labelbottom=False)
+    step_axis(axes, last_step, labelled=stepped)
 
 
 def _layer_title(layer: Layer) -> str:
@@ -267,8 +232,7 @@ def _words(figure: Canvas, part: Part, scale: Scale, paper: pd.DataFrame) -> Non
     figure.text(0.012, 1 - 0.12 / height, title, va="top", weight="bold", fontsize=9)
     overlaid = np.isclose(scale.runs["optimizer.lr"].to_numpy()[:, None], paper["lr"].unique(), atol=0).any()
     arms = [
-        Line2D([], [], color=style.ARMS[arm].colour, linewidth=1.6, label=_seeds(scale, arm))
-        for arm in _present(scale)
+        Line2D([], [], color=style.ARMS[arm].colour, linewidth=1.6, label=_seeds(scale, arm)) for arm in _present(scale)
     ]
     others = [Line2D([], [], label="ideal", **style.IDEAL)]
     if overlaid:

@@ -1,6 +1,6 @@
 """Runs that may share a figure: only their norm, learning rate and seed differ."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from ics.errors import UserError
 
 _SAME = ("data_label", "steps", "batch_size", "augment")
 _SAME_GROUPS = ("model.", "data.", "optimizer.", "measure.shift.")
+_COMPARED = ("norm.name", "optimizer.lr", "seed")
 _FREE = {"optimizer.lr", "data.root", "data.download", "measure.shift.every", "measure.shift.layers"}
 
 
@@ -20,7 +21,7 @@ class Scale:
     Attributes:
         slug: for file names.
         title: for people.
-        runs: their rows of `Runs.settings`, one per norm, learning rate and seed.
+        runs: their rows of `Runs.settings`, one per norm, learning rate, seed and whatever else is compared.
     """
 
     slug: str
@@ -28,17 +29,18 @@ class Scale:
     runs: pd.DataFrame
 
 
-def split_by_scale(settings: pd.DataFrame) -> Iterator[Scale]:
+def split_by_scale(settings: pd.DataFrame, sweep: Collection[str] = ()) -> Iterator[Scale]:
     """Sorts runs into groups that can be compared.
 
     Args:
         settings: rows of `Runs.settings`.
+        sweep: settings beside the norm and the learning rate that a figure compares.
 
     Raises:
         UserError: two runs of a group would be taken for seeds of one another, but their norms have other
             options.
     """
-    fixed = [n for n in map(str, settings) if (n in _SAME or n.startswith(_SAME_GROUPS)) and n not in _FREE]
+    fixed = [n for n in map(str, settings) if (n in _SAME or n.startswith(_SAME_GROUPS)) and n not in {*_FREE, *sweep}]
     texts = settings[fixed].astype(object).map(_text)
     varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
     groups = settings.groupby([texts[name] for name in varying]) if varying else [((), settings)]
@@ -50,9 +52,9 @@ def split_by_scale(settings: pd.DataFrame) -> Iterator[Scale]:
         options = {name: str(texts.at[runs.index[0], name]) for name in distinct}
         slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
         title += "".join(f", {name} {value}" for name, value in options.items())
-        _refuse_other_norm_options(runs)
+        _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
         # The same run made twice, for two experiments, is one run.
-        yield Scale(_safe(slug), title, runs.drop_duplicates(["norm.name", "optimizer.lr", "seed"]))
+        yield Scale(_safe(slug), title, runs.drop_duplicates([*_COMPARED, *sweep]))
 
 
 def _names(run: pd.Series) -> tuple[str, str]:

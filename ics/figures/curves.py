@@ -1,0 +1,67 @@
+"""Curves over training steps, as every figure draws them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from ics.analysis.seeds import over_seeds
+from ics.figures import style
+from ics.figures.scales import Scale
+
+POINTS = 200
+"""At most so many points per curve, the paper's own density; single steps are left out, never averaged."""
+
+
+def of_scale(scale: Scale, table: pd.DataFrame) -> pd.DataFrame:
+    """The scale's rows of a table, with the column `arm`."""
+    rows = table[table["run"].isin(scale.runs["run"])]
+    return rows.assign(arm=rows["norm.name"].astype(str).map(style.arm_of))
+
+
+def thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first recorded step of every stretch of 1, 2, 5, 10, … steps, so that at most `POINTS` remain."""
+    last = max(int(rows["step"].max()), 1)
+    lengths = (m * 10**k for k in range(12) for m in (1, 2, 5))
+    length = next(length for length in lengths if last / length <= POINTS)
+    return rows[~rows.assign(stretch=rows["step"] // length).duplicated(["run", "stretch"])]
+
+
+def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, colour: Any, **line: Any) -> None:
+    """Median and band over the seeds; a cross where a run diverged.
+
+    Args:
+        axes: where to.
+        rows: one per run and step; nothing is drawn where there are none.
+        column: what is drawn.
+        colour: of all of it.
+        line: changes to the line's style.
+    """
+    if rows.empty:
+        return
+    table = over_seeds(thinned(rows), column)
+    axes.fill_between(table["step"], table["low"], table["high"], color=colour, **style.BAND)
+    axes.plot(table["step"], table["median"], color=colour, **(style.LINE | line))
+    finite = rows[(rows["status"] == "diverged") & np.isfinite(rows[column])]
+    ends = finite.drop_duplicates("run", keep="last")
+    if len(ends):
+        axes.plot(ends["step"], ends[column], color=colour, **style.DIVERGED)
+
+
+def step_axis(axes: Axes, last_step: int, labelled: bool, ticks: int = 4) -> None:
+    """Steps from 0 to the last; written out below the lowest axes only."""
+    axes.set_xlim(-0.02 * last_step, 1.01 * last_step)
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    if labelled:
+        axes.set_xlabel("training step")
+    else:
+        axes.tick_params(labelbottom=False)
+
+
+def arms_of(scale: Scale) -> list[str]:
+    """The arms that a scale has runs of, in the order of `style.ARMS`."""
+    present = set(map(style.arm_of, scale.runs["norm.name"].astype(str)))
+    return [arm for arm in style.ARMS if arm in present]
