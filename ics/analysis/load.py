@@ -53,9 +53,7 @@ class Runs(Mapping[str, pd.DataFrame]):
         self._joined: dict[str, pd.DataFrame] = {}
 
     def __getitem__(self, table: str) -> pd.DataFrame:
-        if (
-            table not in self._joined
-        ):  # joined when first asked for: the settings can take more room than the rows
+        if table not in self._joined:  # joined when first asked for: the settings can take more room than the rows
             self._joined[table] = self._join(self._rows[table])
         return self._joined[table]
 
@@ -82,9 +80,7 @@ class Runs(Mapping[str, pd.DataFrame]):
         return pd.DataFrame(columns, copy=False)
 
 
-def load_runs(
-    root: str | Path, tables: Sequence[str] | None = None, include_unfinished: bool = False
-) -> Runs:
+def load_runs(root: str | Path, tables: Sequence[str] | None = None, include_unfinished: bool = False) -> Runs:
     """Reads every run below a folder; a run is a folder with a config.yaml.
 
     Each CSV file is checked against the schema its run stored beside it.
@@ -132,9 +128,7 @@ def load_runs(
             path = folder.path / f"{name}.csv"
             if not folder.finished and not path.exists():
                 continue
-            _refuse_other_columns(
-                table, path, schemas.setdefault(name, table), sources.setdefault(name, path)
-            )
+            _refuse_other_columns(table, path, schemas.setdefault(name, table), sources.setdefault(name, path))
             frame = read_table(path, table, diverged=folder.state == "diverged", growing=not folder.finished)
             rows.setdefault(name, {})[number] = frame
     if unknown := [name for name in tables or () if name not in rows]:
@@ -168,8 +162,6 @@ def _column(values: list[Any]) -> pd.Series:
         return pd.Series(values, dtype="int64")
     if kinds <= {int, float, type(None)} and kinds != {type(None)}:
         return pd.Series(values, dtype="float64")
-    categories = pd.Index(
-        list(dict.fromkeys(v for v in values if v is not None)), dtype=object, tupleize_cols=False
-    )
+    categories = pd.Index(list(dict.fromkeys(v for v in values if v is not None)), dtype=object, tupleize_cols=False)
     codes = {category: code for code, category in enumerate(categories)}
     return pd.Series(pd.Categorical.from_codes([codes.get(value, -1) for value in values], categories))

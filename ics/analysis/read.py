@@ -113,9 +113,7 @@ def _line_by_line(path: Path, data: bytes, table: Table, diverged: bool) -> pd.D
             if reader.line_num >= last_line and not data.endswith(b"\n"):
                 raise fault(cut_off)
             if len(texts) != len(table.columns):
-                raise fault(
-                    f"{len(texts)} values instead of {len(table.columns)}" if texts else "an empty line"
-                )
+                raise fault(f"{len(texts)} values instead of {len(table.columns)}" if texts else "an empty line")
             row = [_value(column, text, fault) for column, text in zip(table.columns, texts, strict=True)]
             named = dict(zip(table.header, row, strict=True))
             key = tuple(named[name] for name in table.key)

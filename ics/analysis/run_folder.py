@@ -84,9 +84,7 @@ class RunFolder:
         except (KeyError, TypeError, AttributeError):
             sound = False
         if not sound:
-            raise UserError(
-                f"{path}: not a list of table schemas (name, key, columns with name, kind, meaning, nan)"
-            )
+            raise UserError(f"{path}: not a list of table schemas (name, key, columns with name, kind, meaning, nan)")
         return {table.name: table for table in tables}
 
 

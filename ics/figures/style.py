@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from ics.analysis.arms import arm_of as arm_of
+
 WIDTH = 7.0
 """Inches: the text width of a two-column page."""
 
@@ -73,11 +75,6 @@ BAND: dict[str, Any] = {"alpha": 0.22, "linewidth": 0}
 PAPER: dict[str, Any] = {"linewidth": 0.65, "linestyle": (0, (3.5, 1.5)), "zorder": 1.9}  # below our lines
 IDEAL: dict[str, Any] = {"linewidth": 0.9, "linestyle": ":", "color": "#333333"}
 DIVERGED: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.4, "linestyle": "none"}
-
-
-def arm_of(norm: str) -> str:
-    """The arm that a setting `norm.name` stands for: no normalisation is the paper's "standard"."""
-    return "standard" if norm == "none" else norm
 
 
 def darker(colour: str) -> tuple[float, ...]:

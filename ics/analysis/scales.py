@@ -1,0 +1,112 @@
+"""Runs that may share a figure or a table's row: only their norm, learning rate and seed differ."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ics.errors import UserError
+
+_SAME = ("data_label", "steps", "batch_size", "augment")
+_SAME_GROUPS = ("model.", "data.", "optimizer.")
+_COMPARED = ("norm.name", "optimizer.lr", "seed")
+_FREE = {"optimizer.lr", "data.root", "data.download"}
+# How much is measured, not what: runs that differ in these can be compared.
+_FREE_OPTIONS = {"every", "layers", "units", "bins", "directions", "seed", "samples", "iterations", "tolerance"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Runs of one scale.
+
+    Attributes:
+        slug: for file names.
+        title: for people.
+        runs: their rows of `Runs.settings`, one per norm, learning rate, seed and whatever else is compared.
+    """
+
+    slug: str
+    title: str
+    runs: pd.DataFrame
+
+
+def split_by_scale(
+    settings: pd.DataFrame, sweep: Collection[str] = (), measures: Collection[str] = ("shift",)
+) -> Iterator[Scale]:
+    """Sorts runs into groups that can be compared.
+
+    Args:
+        settings: rows of `Runs.settings`.
+        sweep: settings beside the norm and the learning rate that a figure compares.
+        measures: quantities whose options must be the same (but for how much of them was measured).
+
+    Raises:
+        UserError: two runs of a group would be taken for seeds of one another, but their norms have other
+            options.
+    """
+    fixed = [n for n in map(str, settings) if _is_fixed(n, measures) and n not in sweep]
+    texts = settings[fixed].astype(object).map(_text)
+    varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
+    groups = settings.groupby([texts[name] for name in varying]) if varying else [((), settings)]
+    scales = [(*_names(runs.iloc[0]), runs) for _, runs in groups]
+    for slug, title, runs in scales:
+        namesakes = pd.concat([other for name, _, other in scales if name == slug])
+        # Where the usual names do not tell two scales apart, what does is added.
+        distinct = [name for name in varying if texts.loc[namesakes.index, name].nunique() > 1]
+        options = {name: str(texts.at[runs.index[0], name]) for name in distinct}
+        slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
+        title += "".join(f", {name} {value}" for name, value in options.items())
+        _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
+        # The same run made twice, for two experiments, is one run.
+        yield Scale(_safe(slug), title, runs.drop_duplicates([*_COMPARED, *sweep]))
+
+
+def _is_fixed(name: str, measures: Collection[str]) -> bool:
+    if name.startswith("measure."):
+        _, quantity, *option = name.split(".", 2)
+        return quantity in measures and not _FREE_OPTIONS & set(option)
+    return name in _SAME or (name.startswith(_SAME_GROUPS) and name not in _FREE)
+
+
+def _names(run: pd.Series) -> tuple[str, str]:
+    """Short and long name of a run's scale."""
+    data = _text(run["data_label"])
+    steps = f"{run['steps']:,} steps" if "steps" in run else "any number of steps"
+    depth, width = _text(run.get("model.depth")), _text(run.get("model.width"))
+    match str(run["model.name"]):
+        case "vgg":
+            return f"{data}_vgg{depth}_w{width}", f"VGG-{depth}, width ×{width}, on {data}, {steps}"
+        case "deep_linear":
+            target = _text(run.get("data.target"))
+            law = {"normal": "N(0, 1)", "uniform": "U(0, 1)"}.get(target, target)
+            return (
+                f"{data}-{target}_{depth}x{width}",
+                f"{depth}-layer deep linear network, width {width}, target A ~ {law}, {steps}",
+            )
+        case other:
+            return f"{data}_{other}", f"{other} on {data}, {steps}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
+
+
+def _safe(slug: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in slug)
+
+
+def _refuse_other_norm_options(runs: pd.DataFrame) -> None:
+    options = [str(name) for name in runs if str(name).startswith("norm.") and name != "norm.name"]
+    for name, same in runs.groupby("norm.name", observed=True):
+        texts = same[options].map(_text)
+        for option in options:
+            other = texts[option] != texts[option].iloc[0]
+            if other.any():
+                one, two = same["run"].iloc[0], same["run"][other].iloc[0]
+                raise UserError(
+                    f"runs {one} and {two} would be one curve, but differ in {option} of norm {name}; "
+                    "keep them in separate folders and draw each with --runs"
+                )
