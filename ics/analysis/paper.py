@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ics.errors import UserError
@@ -17,6 +18,16 @@ ARMS = {
     "l2_norm": "l2",
     "linf_norm": "linf",
 }
+
+# The paper's name of a model -> the project's.
+MODELS = {"vgg": "vgg", "dln": "deep_linear"}
+
+# One panel of the paper's figures has one curve for each of these.
+SERIES = ["figure", "model", "lr", "layer", "arm", "quantity"]
+
+# Steps between two of the paper's points.
+CADENCE = {"vgg": 100, "dln": 50}
+EVALUATION_CADENCE = 1000
 
 _DTYPES = {
     "figure": "str",
@@ -84,3 +95,34 @@ def paper_curves(
         if wanted is not None:
             frame = frame[(frame[column] == wanted).fillna(False)]
     return frame.reset_index(drop=True)
+
+
+def paper_points(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves with one row for every step that the paper measured.
+
+    The drawings merge points on a straight stretch into its two ends; here they are read off the stretch again.
+    Straight means on the axis of the drawing, which is logarithmic for the shift's norm and the loss.
+
+    Args:
+        curves: rows of `paper_curves`.
+    """
+    parts = [
+        _filled(curve, log=str(quantity) in ("ics_l2", "train_loss"))
+        for (*_, quantity), curve in curves.groupby(SERIES, dropna=False, sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else curves
+
+
+def _filled(curve: pd.DataFrame, log: bool) -> pd.DataFrame:
+    first = curve.iloc[0]
+    every = EVALUATION_CADENCE if first["quantity"] == "test_accuracy_percent" else CADENCE[first["model"]]
+    have = curve["step"].to_numpy()
+    steps = np.union1d(np.arange(have[0], have[-1] + 1, every), have)
+    columns = {}
+    for name in ("value", "low", "high"):
+        values = curve[name].to_numpy()
+        columns[name] = np.exp(np.interp(steps, have, np.log(values))) if log else np.interp(steps, have, values)
+        known = np.isin(steps, have)
+        columns[name][known] = values  # to the bit
+    of_series = {name: first[name] for name in (*SERIES, "axis_labelled")}
+    return pd.DataFrame({"step": steps, **columns}).assign(**of_series)[list(curve.columns)]

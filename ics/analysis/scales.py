@@ -1,11 +1,12 @@
 """Runs that may share a figure or a table's row: only their norm, learning rate and seed differ."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from ics.analysis.load import Runs
 from ics.errors import UserError
 
 _SAME = ("data_label", "steps", "batch_size", "augment")
@@ -45,6 +46,38 @@ def split_by_scale(
         UserError: two runs of a group would be taken for seeds of one another, but their norms have other
             options.
     """
+    for slug, title, runs in _groups(settings, sweep, measures):
+        _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
+        # The same run made twice, for two experiments, is one run.
+        yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]))
+
+
+def scales_with(runs: Runs, model: str, tables: Sequence[str]) -> Iterator[Scale]:
+    """The scales of a network's runs that have certain tables, under the same names whatever the tables.
+
+    Args:
+        runs: all there are.
+        model: setting `model.name`.
+        tables: names of tables that a run must have to count.
+
+    Raises:
+        UserError: see `split_by_scale`.
+    """
+    settings = runs.settings
+    if not {"model.name", "model.depth", "optimizer.lr", "seed", "steps", *_COMPARED} <= set(settings):
+        return
+    settings = settings[settings["model.name"] == model]
+    have = [set(runs[table]["run"].unique()) if table in runs else set() for table in tables]
+    for slug, title, group in _groups(settings, (), ()) if len(settings) else ():
+        measured = group[group["run"].isin(set.intersection(*have))]
+        for part in split_by_scale(measured, measures=tables) if len(measured) else ():
+            options = part.slug.removeprefix(_safe(_names(part.runs.iloc[0])[0]))
+            yield Scale(slug + options, title + options.replace("_", ", "), part.runs)
+
+
+def _groups(
+    settings: pd.DataFrame, sweep: Collection[str], measures: Collection[str]
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
     fixed = [n for n in map(str, settings) if _is_fixed(n, measures) and n not in sweep]
     texts = settings[fixed].astype(object).map(_text)
     varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
@@ -57,9 +90,7 @@ def split_by_scale(
         options = {name: str(texts.at[runs.index[0], name]) for name in distinct}
         slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
         title += "".join(f", {name} {value}" for name, value in options.items())
-        _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
-        # The same run made twice, for two experiments, is one run.
-        yield Scale(_safe(slug), title, runs.drop_duplicates([*_COMPARED, *sweep]))
+        yield _safe(slug), title, runs
 
 
 def _is_fixed(name: str, measures: Collection[str]) -> bool:

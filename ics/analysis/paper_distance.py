@@ -1,0 +1,160 @@
+"""How far our runs are from the paper's curves: curve by curve, in windows of steps, scale by scale."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
+from ics.analysis.load import Runs
+from ics.analysis.measured import QUANTITIES, Measured
+from ics.analysis.paper import FIGURES_CSV, MODELS, SERIES, paper_curves, paper_points
+from ics.analysis.scales import Scale, scales_with
+from ics.analysis.seeds import over_seeds
+from ics.analysis.windows import WINDOWS, Window
+
+COLUMNS = {
+    "scale": "short name of our runs' scale; different scales are never mixed",
+    "scale_title": "the same in words",
+    **{name: f"of the paper's curve: its {name}" for name in SERIES},
+    "our_layer": "the layer of ours that stands for it: the same number, or else the nearest in relative depth",
+    "edge": "value; of a range: low, high, or width (high - low)",
+    "window": "steps, the last one excluded; 'all': as far as both go",
+    "points": "the paper's points in the window, up to our last step",
+    "seeds": "our runs",
+    "paper": "median of the paper's points in the window, times common_factor",
+    "ours": "median over the seeds of each seed's median at the same steps",
+    "measure": "log10 ratio: log10(ours / paper); difference: ours - paper",
+    "distance": "median over the seeds",
+    "distance_low": "smallest over the seeds",
+    "distance_high": "largest over the seeds",
+    "share_inside": "share of the paper's points inside the band over our seeds; none with one seed",
+    "common_factor": "1; where the paper's axis has no numbers: the power of ten that brings the panel's curves, all "
+    "together, nearest to ours, so that the distance says nothing about their absolute size",
+    "note": "what keeps the two from being the same thing",
+}
+
+PENALTY = "the paper's loss contains an l2 penalty (about 2 at step 0), ours does not; compare the width"
+
+
+def paper_distance(runs: Runs, path: str | Path = FIGURES_CSV) -> pd.DataFrame:
+    """The distance table.
+
+    Every digitised curve is compared with our runs of the same model family, learning rate, arm and layer: the
+    quantities of size (shift, loss, beta) by their ratio, accuracies, cosines and changes of activations by their
+    difference.
+
+    Args:
+        runs: ours.
+        path: the digitised curves.
+
+    Returns:
+        A frame with the columns of `COLUMNS`; no rows where nothing matches.
+
+    Raises:
+        UserError: the runs cannot be compared, or the curves cannot be read.
+    """
+    points = paper_points(paper_curves(path=path))
+    of_table = points["quantity"].map({name: quantity.table for name, quantity in QUANTITIES.items()})
+    records = [
+        {"scale": scale.slug, "scale_title": scale.title} | record
+        for papers_model, model in MODELS.items()
+        for table in sorted(of_table[points["model"] == papers_model].unique())
+        for scale in scales_with(runs, model, [table])
+        for record in _of_scale(points[(points["model"] == papers_model) & (of_table == table)], Measured(runs, scale))
+    ]
+    table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"layer": "Int64", "our_layer": "Int64"})
+    first = {figure: number for number, figure in enumerate(points["figure"].unique())}
+    return table.sort_values(
+        ["scale", "figure"], key=lambda column: column.map(first) if column.name == "figure" else column, kind="stable"
+    ).reset_index(drop=True)
+
+
+def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, Any]]:
+    panel = ["figure", "quantity", "lr", "layer"]
+    for (figure, quantity, _, _), curves in points.groupby(panel, dropna=False, sort=False):
+        shown = points.loc[(points["figure"] == figure) & (points["quantity"] == quantity), "layer"]
+        ours = measured.counted(str(quantity))
+        layers = _our_layers(sorted(shown.dropna().unique()), ours, measured.scale)
+        pairs: list[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]] = []
+        for key, theirs in curves.groupby(SERIES, dropna=False, sort=False):
+            series: dict[str, Any] = dict(zip(SERIES, key, strict=True))
+            own = ours[(ours["arm"] == series["arm"]) & np.isclose(ours["lr"].astype(float), series["lr"], atol=0)]
+            if "layer" in ours:
+                own = own[own["layer"] == layers.get(series["layer"])]
+            if len(own):
+                pairs.append((series | {"our_layer": layers.get(series["layer"], pd.NA)}, theirs, own))
+        factor = 1.0 if curves["axis_labelled"].all() else _common_factor([pair[1:] for pair in pairs])
+        for series, theirs, own in pairs:
+            note = PENALTY if quantity == "loss_range" and series["model"] == "vgg" else ""
+            for row in _in_windows(theirs, own, QUANTITIES[str(quantity)].log, factor, WINDOWS[series["model"]]):
+                yield series | {"common_factor": factor, "note": note} | row
+
+
+def _our_layers(wanted: list[int], ours: pd.DataFrame, scale: Scale) -> dict[int, int]:
+    """The paper's layer -> ours."""
+    if not wanted or ours.empty:
+        return {}
+    depths = PAPERS_DEPTH[str(scale.runs["model.name"].iloc[0])], int(scale.runs["model.depth"].iloc[0])
+    return match_layers(wanted, depths[0], common_layers(ours, "layer"), depths[1])
+
+
+def _common_factor(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> float:
+    """The power of ten that brings several of the paper's curves nearest to ours."""
+    ratios = []
+    for theirs, ours in pairs:
+        middle = _at(theirs["step"], ours, "value").median(axis=1).to_numpy()
+        ratios.append(np.log10(middle / theirs["value"].to_numpy()))
+    return float(10.0 ** np.round(np.nanmedian(np.concatenate(ratios)))) if ratios else 1.0
+
+
+def _in_windows(
+    theirs: pd.DataFrame, ours: pd.DataFrame, log: bool, factor: float, windows: tuple[Window, ...]
+) -> Iterator[dict[str, Any]]:
+    theirs = theirs[theirs["step"] <= ours["step"].max()]
+    edges = ["value"] if "value" in ours else ["low", "high"]
+    if theirs["quantity"].eq("loss_range").any():
+        edges.append("width")
+        theirs, ours = (rows.assign(width=rows["high"] - rows["low"]) for rows in (theirs, ours))
+    for edge in edges:
+        values = _at(theirs["step"], ours, edge)
+        long = values.melt(var_name="run", ignore_index=False).rename_axis("step").reset_index()
+        band = over_seeds(long, "value")
+        papers = theirs[edge].to_numpy() * factor
+        inside = (band["low"].to_numpy() <= papers) & (papers <= band["high"].to_numpy())
+        for window in windows:
+            at = window.of(theirs["step"])
+            of_seeds = values[at].median().dropna()
+            if not at.any() or of_seeds.empty:
+                continue
+            paper = float(np.median(papers[at]))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                distance = np.log10(of_seeds / paper) if log else of_seeds - paper
+            yield {
+                "edge": edge,
+                "window": window.name,
+                "points": int(at.sum()),
+                "seeds": len(of_seeds),
+                "paper": paper,
+                "ours": float(of_seeds.median()),
+                "measure": "log10 ratio" if log else "difference",
+                "distance": float(distance.median()),
+                "distance_low": float(distance.min()),
+                "distance_high": float(distance.max()),
+                "share_inside": float(inside[at].mean()) if len(of_seeds) > 1 else np.nan,
+            }
+
+
+def _at(steps: pd.Series, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Our values at certain steps, one column per run: as measured, between two measured steps on a straight line."""
+    wanted = steps.to_numpy()
+    found = {}
+    for run, own in rows.groupby("run", observed=True):
+        have, values = own["step"].to_numpy(), own[column].to_numpy(dtype=float)
+        finite = np.isfinite(values)
+        between = np.interp(wanted, have[finite], values[finite], right=np.nan) if finite.any() else np.nan
+        measured = pd.Series(values, index=have).reindex(wanted).to_numpy()
+        found[str(run)] = np.where(np.isin(wanted, have), measured, between)
+    return pd.DataFrame(found, index=wanted)
