@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable

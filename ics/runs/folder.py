@@ -83,7 +83,7 @@ def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
     differing = [
         f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
         for key in sorted(old.keys() | new.keys())
-        if not key.startswith("checkpoint.") and old.get(key, ...) != new.get(key, ...)
+        if not key.startswith("checkpoint.") and old.get(key) != new.get(key)  # an absent option is one left at null
     ]
     if differing:
         raise UserError(

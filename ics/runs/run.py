@@ -74,7 +74,7 @@ def _run(
         write_json(folder / "provenance.json", provenance(list(command), training.device, training.dataset.label))
         write_json(folder / "tables.json", [table.to_dict() for table in training.tables])
         status("running")
-        final = status(training.run(folder, name, requests))
+        final = status(training.run(folder, name, requests, on_save=lambda: status("running")))
         if not config.checkpoint.keep:
             checkpoint.remove(folder)
         return final

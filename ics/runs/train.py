@@ -4,7 +4,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -74,13 +74,16 @@ class Training:
         for _, quantity in self.quantities.values():
             quantity.close()
 
-    def run(self, folder: Path, name: str, requests: Requests) -> Literal["done", "diverged"]:
+    def run(
+        self, folder: Path, name: str, requests: Requests, on_save: Callable[[], object]
+    ) -> Literal["done", "diverged"]:
         """Train to the end, from the newest usable checkpoint on.
 
         Args:
             folder: where rows and checkpoints go.
             name: for people.
             requests: asks for stops and saves.
+            on_save: called after every save.
 
         Raises:
             Interrupted: a stop was asked for; all is saved.
@@ -100,6 +103,7 @@ class Training:
                     due = time.monotonic() >= next_save or self._is_due(self.config.checkpoint.every_steps)
                     if due or requests.save or requests.stop:
                         self._save(folder, recorder)
+                        on_save()
                         requests.saved()
                         next_save = time.monotonic() + 60 * (self.config.checkpoint.every_minutes or math.inf)
                     if requests.stop:

@@ -1,0 +1,145 @@
+"""Every config file composes, and what it asks for can be built; the command line as a user meets it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from ics import load_runs, nets
+from ics.data import DATASETS
+from ics.quantities import QUANTITIES
+from ics.runs import RunConfig, parse
+from ics.runs.losses import cross_entropy
+from ics.runs.naming import run_folder
+from ics.runs.optimizers import OPTIMIZERS
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+GROUPS = {
+    group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    for group in ("model", "norm", "data", "optimizer")
+}
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+SHAPES = {"gaussian": (10,), "mnist": (1, 28, 28), "digits": (1, 8, 8)}
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", list(overrides))
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    return {key: value for key, value in settings.items() if key not in ("runs", "overwrite", "plan")}
+
+
+def build(config: RunConfig) -> None:
+    """Build all but the data, which may not be here."""
+    data = config.data["name"]
+    assert data in DATASETS
+    size = config.data.get("size", 8)
+    shape = SHAPES.get(data, (3, 32, 32)) if data != "digits" else (1, size, size)
+    model = nets.build(config.model, config.norm, shape, 10, config.seed)
+    OPTIMIZERS.build(config.optimizer, parameters=model.parameters())
+    for name, options in config.measure.items():
+        chosen = {key: value for key, value in options.items() if key != "every"}
+        QUANTITIES.build({"name": name, **chosen}, model=model, loss_fn=cross_entropy).close()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_can_be_built(experiment: str) -> None:
+    build(parse(composed(f"experiment={experiment}")))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_starts_with_its_command(experiment: str) -> None:
+    first, second = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()[:2]
+    assert first == "# @package _global_"
+    assert re.match(rf"# python scripts/train\.py( -m)? experiment={experiment}\b", second)
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group, options in GROUPS.items() for option in options]
+)
+def test_every_option_composes_and_can_be_built(group: str, option: str) -> None:
+    extra = {"vgg": ["data=cifar10"], "deep_linear": ["data=gaussian"], "mlp": ["data=mnist"]}
+    default = ["model=mlp", "data=digits"] if group in ("norm", "optimizer") else []
+    fitting = next((words for name, words in extra.items() if option.startswith(name)), [])
+    model = {"mnist": ["model=mlp"], "digits": ["model=mlp"], "gaussian": ["model=deep_linear"]}.get(option, [])
+    root = ["data.root=x"] if option == "image_folder" else []
+    build(parse(composed(*default, *fitting, *model, f"{group}={option}", *root)))
+
+
+def test_every_measure_composes() -> None:
+    for path in sorted((CONF / "measure").glob("*.yaml")):
+        parse(composed(f"measure={path.stem}"))
+
+
+def test_the_scales_keep_their_runs_apart() -> None:
+    choices = {"model": "vgg16", "data": "cifar10", "norm": "batch"}
+    names = {str(run_folder(choices, composed("experiment=vgg", f"scale={scale}"), [])) for scale in ("cpu", "paper")}
+    assert names == {f"vgg/{scale}/vgg16_cifar10_batch_lr0.1/seed0" for scale in ("cpu", "paper")}
+
+
+# --- the command line --------------------------------------------------------------------------------------------
+
+SMALL = ["experiment=quick", "steps=3", "model.width=0.05", "batch_size=8", "data.limit=100"]
+
+
+def train(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/train.py", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def test_a_run_a_sweep_a_plan_and_their_bad_input(tmp_path: Path) -> None:
+    runs = f"runs={tmp_path}"
+    one = train(*SMALL, "norm=batch", runs)
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.startswith("done: ")
+
+    sweep = train("-m", *SMALL, "norm=none,batch", "optimizer.lr=0.1,-1", "seed=0", runs)
+    assert sweep.returncode == 1
+    assert "4 runs, 1 of them finished already" in sweep.stderr
+    assert "2 done; 2 failed" in sweep.stderr
+    assert sweep.stderr.count("lr: Input should be greater than 0 (got -1)") == 2
+    assert "Traceback" not in sweep.stderr
+    assert sorted(load_runs(tmp_path).settings["norm.name"]) == ["batch", "none"]
+
+    plan = train("-m", *SMALL, "norm=none,batch", "optimizer.lr=0.1", "seed=0,1", "plan=true", runs)
+    assert plan.returncode == 0
+    assert "4 runs, 2 to do" in plan.stdout
+    assert plan.stdout.count("done, step 3 of 3") == 2
+
+    for words, message in [
+        (["norm=bach"], "Could not find 'norm/bach'"),
+        (["optimizer.lr=0"], "error: optimizer 'sgd': lr: Input should be greater than 0 (got 0)"),
+        (["data=image_folder", "data.root=/nowhere"], "error: /nowhere"),
+        (["stepps=3"], "stepps"),
+    ]:
+        bad = train(*SMALL, *words, runs)
+        assert bad.returncode != 0
+        assert message in bad.stderr
+        assert "Traceback" not in bad.stderr
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_the_program_with_the_usual_code(signum: int, code: int, tmp_path: Path) -> None:
+    words = [*SMALL, "steps=100000", f"runs={tmp_path}"]
+    process = subprocess.Popen(
+        [sys.executable, "scripts/train.py", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 120
+    while not any(tmp_path.rglob("shift.csv")):
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signum)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "the same command goes on from here" in stderr
+    assert list(tmp_path.rglob("checkpoint.pt"))
