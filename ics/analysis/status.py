@@ -21,7 +21,7 @@ def run_states(root: str | Path) -> pd.DataFrame:
         root: a folder of runs.
 
     Returns:
-        run, state, step, steps, seconds (of training), updated (UTC), error; in order of their names. A run that says it
+        run, state, step, steps, seconds (of training), updated (UTC), error; in order of names. A run that says it
         is running but shows no sign of life has the state "killed": started again, it goes on from its last checkpoint.
 
     Raises:
