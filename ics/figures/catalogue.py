@@ -40,6 +40,10 @@ class MissingRuns(UserError):
 FIGURES = {
     "fig3a": "ics.figures.fig3:FIG3A",
     "fig3b": "ics.figures.fig3:FIG3B",
+    "mnist_mlp": "ics.figures.mnist_mlp:MNIST_MLP",
+    "init_scale": "ics.figures.init_scale:INIT_SCALE",
+    "ioffe_szegedy": "ics.figures.ioffe_szegedy:IOFFE_SZEGEDY",
+    "running_stats": "ics.figures.running_stats:RUNNING_STATS",
 }
 
 

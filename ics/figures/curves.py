@@ -65,3 +65,9 @@ def arms_of(scale: Scale) -> list[str]:
     """The arms that a scale has runs of, in the order of `style.ARMS`."""
     present = set(map(style.arm_of, scale.runs["norm.name"].astype(str)))
     return [arm for arm in style.ARMS if arm in present]
+
+
+def seeds_of(runs: pd.DataFrame, arm: str) -> str:
+    """An arm's label with its number of seeds."""
+    count = runs[runs["norm.name"].astype(str).map(style.arm_of) == arm]["seed"].nunique()
+    return f"{style.ARMS[arm].label} ({count} seed{'s' if count > 1 else ''})"

@@ -1,0 +1,208 @@
+"""The figures of the batch-normalisation laboratory, from made-up numbers that must be found in them again."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up_runs import EVALUATION, SETTINGS, SHIFT, merged, shift_row, write_run
+
+from ics.analysis.load import load_runs
+from ics.analysis.scales import split_by_scale
+from ics.figures import init_scale, ioffe_szegedy, mnist_mlp, running_stats, style
+from ics.figures.catalogue import FIGURES, draw, select
+from ics.quantities.activations import Activations
+from ics.quantities.running_stats import RunningStats
+from ics.quantities.train_eval_gap import TrainEvalGap
+from ics.tables import Table
+
+STEPS = [0, 20, 40, 60, 80, 100]
+LEVEL = {"none": 1.0, "batch": 0.25}  # by which the norms' made-up numbers differ
+FIGURES_OF_THE_LAB = ("mnist_mlp", "init_scale", "ioffe_szegedy", "running_stats")
+
+
+def evaluation(level: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": step,
+            "split": split,
+            "loss": level * (2 - step / 100),
+            "accuracy": 0.9 - level * 0.1 * (1 - step / 200),
+        }
+        for step in STEPS
+        for split in ("test", "train")
+    ]
+
+
+def shift(l2: Iterable[float], layers: tuple[int, ...]) -> list[dict[str, Any]]:
+    rows = [shift_row(step, layer, value, 0.75) for step, value in zip(STEPS, l2, strict=True) for layer in layers]
+    return [row | {"layer": f"fc{row['layer_index']}"} for row in rows]
+
+
+def filled(table: Table, row: Mapping[str, Any], other: float) -> dict[str, Any]:
+    """A row with a plain number wherever nothing is given."""
+    return {column.name: row.get(column.name, other) for column in table.columns}
+
+
+def activations(level: float) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "step": s,
+            "layer_index": 3,
+            "layer": "fc3",
+            "unit": u,
+            "p15": -level,
+            "p50": s / 100 * level,
+            "p85": level + u,
+        }
+        for s in STEPS
+        for u in (-1, 0, 1)
+    ]
+    return [filled(Activations.table, row, 0.0) for row in rows]
+
+
+def statistics(momentum: float) -> list[dict[str, Any]]:
+    rows = [
+        {"step": step, "layer": name, "running_var_mean": 1 + momentum * step, "mean_distance": 1 - momentum}
+        for step in STEPS
+        for name in ("norm1", "norm2")
+    ]
+    return [filled(RunningStats.table, row, 0.5) for row in rows]
+
+
+def gap(momentum: float) -> list[dict[str, Any]]:
+    rows = []
+    for step in STEPS:
+        for size in (1, 4, 16):
+            accuracy = 0.1 + 0.05 * size if step >= 50 else 0.0
+            rows.append({"statistics": "batch", "batch_size": size, "accuracy": accuracy, "loss": 3 / size})
+        rows.append({"statistics": "running", "batch_size": 16, "accuracy": 0.92, "loss": 3 / 16 + 1 - momentum})
+        for row in rows[-4:]:
+            row["step"] = step
+    return rows
+
+
+def settings(experiment: str, seed: int, **changes: Any) -> dict[str, Any]:
+    model = {"name": "mlp", "hidden": [100], "depth": None, "width": None, "head": None}
+    own = {"experiment": experiment, "seed": seed, "steps": 100, "model": model}
+    return merged(SETTINGS, own, {"measure": {"shift": {"every": 20}}}, changes)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1, 2):
+        factor = 1 + 0.1 * (seed - 1)  # the median over the seeds is seed 1's
+        for norm, level in LEVEL.items():
+            ours = {"norm": {"name": norm, "eps": None}}
+            plain = {EVALUATION: evaluation(level * factor), SHIFT: shift([level * factor] * 6, (1, 2, 3))}
+            write_run(root, f"mnist_mlp/{norm}/seed{seed}", settings("mnist_mlp", seed, **ours), plain)
+            both = plain | {Activations.table: activations(level * factor)}
+            write_run(root, f"ioffe_szegedy/{norm}/seed{seed}", settings("ioffe_szegedy", seed, **ours), both)
+            for i, std in enumerate((1.0, 0.1, 0.01)):
+                dead = [0.0] * 6 if std == 0.01 and norm == "none" else [level * factor * 10**-i] * 6
+                rows = {EVALUATION: evaluation(level * factor), SHIFT: shift(dead, (1, 2, 3))}
+                changes = ours | {"model": {"init": {"name": "normal", "std": std}}, "data": {"limit": 100}}
+                name = f"init_scale/{norm}_{std}/seed{seed}"
+                write_run(root, name, settings("init_scale", seed, **changes), rows)
+        for momentum in (0.1, 1.0):
+            rows = {RunningStats.table: statistics(momentum), TrainEvalGap.table: gap(momentum)}
+            changes = {"norm": {"name": "batch", "eps": None, "momentum": momentum}}
+            name = f"running_stats/{momentum}/seed{seed}"
+            write_run(root, name, settings("running_stats", seed, **changes), rows)
+    return root
+
+
+def canvas(lab: Path, experiment: str, make: Any, sweep: tuple[str, ...] = ()) -> Any:
+    runs = load_runs(lab)
+    mine = runs.settings[runs.settings["experiment"] == experiment]
+    (scale,) = split_by_scale(mine, sweep=sweep)
+    with style.style():
+        return make(runs, scale)
+
+
+def by_colour(axes: Any, colour: str) -> list[float]:
+    return [float(np.asarray(line.get_ydata())[-1]) for line in axes.get_lines() if line.get_color() == colour]
+
+
+STANDARD, BATCH = style.ARMS["standard"].colour, style.ARMS["batch"].colour
+
+
+@pytest.mark.parametrize("name", FIGURES_OF_THE_LAB)
+def test_each_is_drawn_under_a_name_that_says_the_data(lab: Path, tmp_path: Path, name: str) -> None:
+    (figure,) = select(name)
+    files = draw(figure, load_runs(lab), tmp_path)
+    assert len(files) == (4 if name == "init_scale" else 2)
+    assert all(path.name.startswith(name) and "digits" in path.name and "mlp_mlp" not in path.name for path in files)
+    assert all(path.stat().st_size > 10_000 for path in files)
+
+
+def test_mnist_mlp(lab: Path) -> None:
+    loss, accuracy, *pairs = canvas(lab, "mnist_mlp", mnist_mlp._figure).axes
+    assert by_colour(loss, STANDARD) == pytest.approx([1, 1])  # train and test
+    assert by_colour(loss, BATCH) == pytest.approx([0.25, 0.25])
+    assert by_colour(accuracy, STANDARD) == pytest.approx([85, 85])
+    assert min(accuracy.get_lines()[0].get_xdata()) == 20  # not the untrained network
+    assert [axes.get_title() for axes in pairs[::2]] == ["Layer #2, fc2", "Layer #3, fc3"]
+    for axes in pairs[::2]:
+        assert by_colour(axes, STANDARD) == pytest.approx([1])
+        assert by_colour(axes, BATCH) == pytest.approx([0.25])
+    assert by_colour(pairs[1], BATCH) == pytest.approx([0.25])  # 1 − cosine
+
+
+def test_init_scale(lab: Path) -> None:
+    figure = canvas(lab, "init_scale", init_scale._accuracy, ("model.init.std",))
+    assert [axes.get_title() for axes in figure.axes] == ["std 1", "std 0.1", "std 0.01"]
+    for axes in figure.axes:
+        assert by_colour(axes, STANDARD) == pytest.approx([85])
+        assert by_colour(axes, BATCH) == pytest.approx([88.75])
+        dashed = {line.get_color(): line.is_dashed() for line in axes.get_lines()}
+        assert dashed == {STANDARD: True, BATCH: False}
+
+
+def test_init_scale_shift_says_where_there_is_none(lab: Path) -> None:
+    figure = canvas(lab, "init_scale", init_scale._shift, ("model.init.std",))
+    assert figure.texts[0].get_text().startswith("Covariate shift of Layer #2, fc2")
+    assert [by_colour(axes, BATCH) for axes in figure.axes] == [pytest.approx([0.25 * 10.0**-i]) for i in range(3)]
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [[], [], ["standard: 0"]]
+
+
+def test_powers_are_bounds() -> None:
+    assert [init_scale._power(value) for value in (3e-9, 2e4, 0.5)] == ["1e-8", "1e4", "1e0"]
+
+
+def test_ioffe_szegedy(lab: Path) -> None:
+    figure = canvas(lab, "ioffe_szegedy", ioffe_szegedy._figure)
+    accuracy, standard, batch, l2, relative, turn = figure.axes
+    assert by_colour(accuracy, BATCH) == pytest.approx([88.75])
+    assert by_colour(standard, STANDARD) == pytest.approx([-0.9, 0.9, 0.9])  # the first seed's, unit 0's
+    assert by_colour(batch, BATCH) == pytest.approx([-0.225, 0.225, 0.225])
+    assert by_colour(l2, BATCH) == pytest.approx([0.25])
+    assert by_colour(relative, STANDARD) == pytest.approx([0.5])
+    assert by_colour(turn, STANDARD) == pytest.approx([0.25])
+    assert standard.get_ylim() == batch.get_ylim()
+
+
+def test_running_stats(lab: Path) -> None:
+    figure = canvas(lab, "running_stats", running_stats._figure, ("norm.momentum",))
+    errors, lag, variance, distance = figure.axes
+    sizes, *running = errors.get_lines()
+    assert list(sizes.get_xdata()) == [1, 4, 16]
+    assert list(sizes.get_ydata()) == pytest.approx([85, 70, 10])  # of the second half alone
+    assert [line.get_ydata()[0] for line in running] == pytest.approx([8, 8])
+    assert [line.get_ydata()[-1] for line in lag.get_lines()] == pytest.approx([0, 0.9, 0])
+    assert [line.get_ydata()[-1] for line in variance.get_lines()] == pytest.approx([11, 101])
+    assert [line.get_ydata()[-1] for line in distance.get_lines()] == pytest.approx([0.9, 0])
+
+
+@pytest.mark.parametrize("name", FIGURES_OF_THE_LAB)
+def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path / "runs")
+    (figure,) = select(name)
+    assert figure.draw(load_runs(tmp_path / "runs"), tmp_path) == []
+
+
+def test_all_are_in_the_catalogue_under_names_of_their_own() -> None:
+    assert set(FIGURES_OF_THE_LAB) <= set(FIGURES)
+    assert [figure.name for figure in select("init_scale")] == ["init_scale"]
