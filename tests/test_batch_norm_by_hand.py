@@ -110,6 +110,27 @@ def test_a_batch_worked_out_with_pencil() -> None:
     assert norm.running_var.item() == pytest.approx(0.9 * 1 + 0.1 * 14 / 3)
 
 
+@SHAPES
+def test_shift_and_scale_of_the_input_are_lost(shape: tuple[int, ...]) -> None:
+    """So a bias before it does nothing, and weights of twice the size neither (but for ε)."""
+    norm, (x, _, _) = BatchNormByHand(3, eps=0.0).double(), drawn(shape, requires_grad=False)
+    units = (1, 3, *(1,) * (len(shape) - 2))
+    a, b = torch.tensor([2.0, 0.1, 7.0]).double().view(units), torch.tensor([-3.0, 0.0, 50.0]).double().view(units)
+    torch.testing.assert_close(norm(a * x + b), norm(x))
+
+
+@SHAPES
+def test_the_gradient_keeps_no_part_along_the_ones_and_along_the_output(shape: tuple[int, ...]) -> None:
+    """Σ dxᵢ = 0 and Σ dxᵢ x̂ᵢ = 0 (for ε = 0): what Theorem 4.1 of Santurkar et al. subtracts."""
+    x = drawn(shape)[0]
+    normalised = BatchNormByHand(3, eps=0.0, affine=False).double()(x)
+    (dx,) = torch.autograd.grad(normalised, x, torch.randn_like(x))
+    dims = (0, *range(2, len(shape)))
+    zero = torch.zeros(3, dtype=torch.float64)
+    torch.testing.assert_close(dx.sum(dims), zero, atol=1e-12, rtol=0)
+    torch.testing.assert_close((dx * normalised.detach()).sum(dims), zero, atol=1e-12, rtol=0)
+
+
 # --- PyTorch's -------------------------------------------------------------------------------------------------------
 
 
