@@ -5,7 +5,6 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from ics.data.dataset import DATASETS, Dataset
@@ -34,6 +33,8 @@ def digits(
         scaling: see `ics.data.scaling.scaler`.
         limit: train on this many images only.
     """
+    from sklearn.datasets import load_digits  # here, because the import takes longer than that of torch
+
     source = load_digits()
     grey = torch.from_numpy(source.images).unsqueeze(1) * (255 / LARGEST)
     if size > SIDE:
