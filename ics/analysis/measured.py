@@ -160,6 +160,16 @@ class Measured:
     runs: Runs
     scale: Scale
     _built: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _parts: dict[tuple[str, str, float], pd.DataFrame] = field(default_factory=dict)
+
+    def of(self, quantity: str, arm: str, lr: float) -> pd.DataFrame:
+        """The rows of `counted` of one arm and learning rate."""
+        key = (quantity, arm, lr)
+        if key not in self._parts:
+            curve = self.counted(quantity)
+            same_rate = np.isclose(curve["lr"].astype("float64"), lr, atol=0)
+            self._parts[key] = curve[(curve["arm"] == arm) & same_rate]
+        return self._parts[key]
 
     def counted(self, quantity: str) -> pd.DataFrame:
         """Like `curve`, and runs that diverged count as what they are (`Quantity.diverged`) up to the others' end."""

@@ -76,13 +76,12 @@ def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, An
     panel = ["figure", "quantity", "lr", "layer"]
     for (figure, quantity, _, _), curves in points.groupby(panel, dropna=False, sort=False):
         shown = points.loc[(points["figure"] == figure) & (points["quantity"] == quantity), "layer"]
-        ours = measured.counted(str(quantity))
-        layers = _our_layers(sorted(shown.dropna().unique()), ours, measured.scale)
+        layers = _our_layers(sorted(shown.dropna().unique()), measured.curve(str(quantity)), measured.scale)
         pairs: list[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]] = []
         for key, theirs in curves.groupby(SERIES, dropna=False, sort=False):
             series: dict[str, Any] = dict(zip(SERIES, key, strict=True))
-            own = ours[(ours["arm"] == series["arm"]) & np.isclose(ours["lr"].astype(float), series["lr"], atol=0)]
-            if "layer" in ours:
+            own = measured.of(str(quantity), series["arm"], series["lr"])
+            if "layer" in own:
                 own = own[own["layer"] == layers.get(series["layer"])]
             if len(own):
                 pairs.append((series | {"our_layer": layers.get(series["layer"], pd.NA)}, theirs, own))
