@@ -1,0 +1,115 @@
+"""Confidence intervals over few seeds, and the verdict they allow."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+Verdict = Literal["supported", "contradicted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The effects for which a claim is true: low ≤ effect ≤ high."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __contains__(self, effect: float) -> bool:
+        return self.low <= effect <= self.high
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return f"at most {_number(self.high)}"
+        if math.isinf(self.high):
+            return f"at least {_number(self.low)}"
+        return f"from {_number(self.low)} to {_number(self.high)}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An effect and its confidence interval.
+
+    Attributes:
+        effect: mean over the seeds; nan without any.
+        low: lower end of the interval; nan with fewer than two seeds.
+        high: upper end.
+        n: number of seeds.
+    """
+
+    effect: float
+    low: float
+    high: float
+    n: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean and Student's t-interval of `CONFIDENCE`.
+
+    Values that are all the same, be they infinite, are an interval of their own; if only some are infinite there is no
+    interval.
+
+    Args:
+        values: one per seed, or per pair of runs with the same seed: their difference.
+
+    Example:
+        >>> estimate([1.0, 2.0, 3.0])
+        Estimate(effect=2.0, low=-0.4841377117195456, high=4.484137711719546, n=3)
+    """
+    n = len(values)
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    if n > 1 and len(set(values)) == 1:
+        return Estimate(values[0], values[0], values[0], n)
+    with np.errstate(invalid="ignore"):
+        mean = float(np.mean(values))
+        if n == 1:
+            return Estimate(mean, math.nan, math.nan, 1)
+        half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def judge(found: Estimate, claimed: Range) -> Verdict:
+    """Supported if the whole interval is within the claimed range, contradicted if all of it is outside."""
+    if not (found.n > 1 and found.low <= found.high):
+        return "undecided"
+    if found.low >= claimed.low and found.high <= claimed.high:
+        return "supported"
+    return "contradicted" if found.low > claimed.high or found.high < claimed.low else "undecided"
+
+
+def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
+    """Half the width of a t-interval in standard errors: P(|T| ≤ t) = confidence.
+
+    Args:
+        degrees: of freedom.
+        confidence: between 0 and 1.
+
+    Example:
+        >>> round(t_quantile(2), 4)
+        4.3027
+    """
+    low, high = 0.0, math.pi / 2
+    for _ in range(100):  # bisection to the last bit, in the angle θ = arctan(t / √degrees)
+        middle = (low + high) / 2
+        low, high = (middle, high) if _two_sided(middle, degrees) < confidence else (low, middle)
+    return math.tan((low + high) / 2) * math.sqrt(degrees)
+
+
+def _two_sided(angle: float, degrees: int) -> float:
+    """P(|T| ≤ √degrees · tan θ): Student's finite series (Abramowitz & Stegun 26.7.3 and 26.7.4)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for k in range(1, (degrees - odd) // 2 + 1):
+        total += term
+        term *= cosine**2 * ((2 * k) / (2 * k + 1) if odd else (2 * k - 1) / (2 * k))
+    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+
+
+def _number(value: float) -> str:
+    return f"{value:g}".replace("-", "−")

@@ -1,0 +1,112 @@
+"""The claims table in Markdown."""
+
+from typing import Any
+
+import pandas as pd
+
+from ics.analysis.claims.interval import CONFIDENCE
+from ics.analysis.markdown import number, table
+
+HEAD = f"""# The paper's claims
+
+Every row is one claim at one scale of runs. The effect is a mean over seeds with its {CONFIDENCE:.0%} confidence
+interval (Student's t; where two kinds of network are compared, over the differences of runs with the same seed).
+*Supported*: the whole interval lies where the claim is true; *contradicted*: none of it does; *undecided*: neither, or
+fewer than two seeds. Ratios are written ×. Of many rows at {CONFIDENCE:.0%} a few will be wrong by chance. Runs that
+diverged count as guessing, or as an infinite loss. The paper's curves: the same statistic of its own digitised
+curves, one run, and whether it lies where the claim is true.
+
+"""
+
+_MISSING = """
+## No runs yet
+
+"""
+
+_DETAILS = """
+## Details
+
+Layer by layer, phase by phase, and variants. *Early*: the first tenth of the training; *middle*: up to half; *late*:
+the second half.
+
+"""
+
+_RULES = """
+## Rules
+
+Each was written down, beside its constants, before any result.
+
+"""
+
+
+_UNITS = {"percentage points": " points", "%": " %"}
+
+
+def to_markdown(claims: pd.DataFrame) -> str:
+    """The whole report: verdicts, what has no runs, details, rules.
+
+    Args:
+        claims: from `evaluate` and `evaluate_theory`.
+    """
+    headline, with_runs = claims["headline"] == 1, claims["n"] > 0
+    parts = [HEAD, _verdicts(claims[headline & with_runs])]
+    missing = claims[headline & ~with_runs]
+    if len(missing):
+        parts += [_MISSING, *(f"- {_statement(row)}: {row['note']}\n" for row in missing.to_dict("records"))]
+    if (~headline & with_runs).any():
+        parts += [_DETAILS, _verdicts(claims[~headline & with_runs], statistic=True)]
+    first = claims.drop_duplicates(["claim", "effect_is", "rule"])
+    return "".join([*parts, _RULES, *(_rule(row) for row in first[first["headline"] == 1].to_dict("records"))])
+
+
+def _verdicts(rows: pd.DataFrame, statistic: bool = False) -> str:
+    second = "statistic" if statistic else "in the paper"
+    header = ["claim", second, "runs", "true if", "effect", "n", "verdict", "the paper's curves", "note"]
+    return table(header, [_cells(row, statistic) for row in rows.to_dict("records")])
+
+
+def _cells(row: dict[Any, Any], statistic: bool) -> list[str]:
+    unit = str(row["unit"])
+    effect = f"{_number(row['effect'], unit)}{_UNITS.get(unit, '')}"
+    if not pd.isna(row["low"]):
+        effect += f" [{_number(row['low'], unit)} to {_number(row['high'], unit)}]"
+    paper = str(row["papers_curves"])
+    if paper != "not shown":
+        paper += f": {_number(row['papers_effect'], unit)}"
+    return [
+        _statement(row),
+        str(row["effect_is"] if statistic else row["place"]),
+        str(row["scale"]),
+        _claimed(row, unit),
+        effect,
+        str(row["n"]),
+        f"**{row['verdict']}**",
+        paper,
+        str(row["note"]),
+    ]
+
+
+def _statement(row: dict[Any, Any]) -> str:
+    return str(row["text"]) + ("" if pd.isna(row["lr"]) else f" (learning rate {row['lr']:g})")
+
+
+def _claimed(row: dict[Any, Any], unit: str) -> str:
+    low, high = (None if pd.isna(row[end]) else _bound(row[end], unit) for end in ("claimed_low", "claimed_high"))
+    if low and high:
+        return f"{low} to {high}"
+    return f"≥ {low}" if low else f"≤ {high}"
+
+
+def _bound(value: float, unit: str) -> str:
+    text = f"{10**value:.2g}" if unit.startswith("log10") else f"{value:g}"
+    return ("×" if unit == "log10 ratio" else "") + text.replace("-", "−")
+
+
+def _number(value: float, unit: str) -> str:
+    if unit.startswith("log10"):
+        return ("×" if unit == "log10 ratio" else "") + number(10**value)
+    return number(value)
+
+
+def _rule(row: dict[Any, Any]) -> str:
+    return f"- `{row['claim']}`: {row['effect_is']}; {row['rule']}.\n"

@@ -1,0 +1,113 @@
+"""Judges the paper's claims, and measures the distance to its curves, from the CSV files of finished runs.
+
+python scripts/claims.py                          # both tables, as CSV and Markdown
+python scripts/claims.py distance                 # only the distance to the paper's curves
+python scripts/claims.py bn_trains_faster         # one claim, on the screen
+"""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import pandas as pd
+
+from ics.analysis.claims import catalogue, report
+from ics.analysis.claims.judge import Evidence, evaluate
+from ics.analysis.claims.theory import evaluate_theory
+from ics.analysis.distance_report import to_markdown as distances_to_markdown
+from ics.analysis.load import NoRuns, Runs, load_runs
+from ics.analysis.paper_distance import paper_distance
+from ics.errors import UserError
+
+WHOLE = ("all", "claims", "distance")
+RUNS = Path("results/runs")
+FIGURE_3 = ("fig3_vgg scale=cpu", "fig3_dln")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes the tables that are asked for, prints each file, and returns the exit status.
+
+    Claims without runs are listed on stderr with the command that makes them. That is an error (2), except where whole
+    tables are asked for and some of it could be filled from runs.
+    """
+    parser = argparse.ArgumentParser(description="Judge the paper's claims from CSV files.")
+    known = sorted({*catalogue.names(), *WHOLE})
+    parser.add_argument("what", nargs="*", default=["all"], help=f"{', '.join(known)} (%(default)s)", metavar="what")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("results/figures"), help="where tables go (%(default)s)")
+    asked = parser.parse_args(arguments)
+    try:
+        if unknown := [what for what in asked.what if what not in known]:
+            raise UserError(f"no claim {unknown[0]!r}; there are {', '.join(known)}")
+        runs = _load(asked.runs)
+        named = [what for what in asked.what if what not in WHOLE]
+        if named:
+            claims = _claims(runs, named)
+            print(report.to_markdown(claims), end="")
+            return _tell_missing(claims, asked.runs, whole=False)
+        return _tables(runs, asked)
+    except (UserError, OSError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+
+
+def _tables(runs: Runs | None, asked: argparse.Namespace) -> int:
+    status = 0
+    wanted = {"claims", "distance"} if "all" in asked.what else set(asked.what)
+    if "claims" in wanted:
+        claims = _claims(runs, catalogue.names())
+        _write(claims, report.to_markdown(claims), asked.out / "claims")
+        status = _tell_missing(claims, asked.runs, whole=True)
+    if "distance" in wanted:
+        distances = paper_distance(runs) if runs is not None else None
+        if distances is None or distances.empty:
+            lines = " and ".join(f"python scripts/train.py -m experiment={e}{_folder(asked.runs)}" for e in FIGURE_3)
+            print(f"error: no runs to compare with the paper's curves; make some with: {lines}", file=sys.stderr)
+            return 2
+        _write(distances, distances_to_markdown(distances), asked.out / "paper_distance")
+    return status
+
+
+def _claims(runs: Runs | None, names: list[str]) -> pd.DataFrame:
+    found = evaluate([claim for claim in catalogue.all_claims() if claim.name in names], Evidence(runs))
+    theory = evaluate_theory() if set(names) & set(catalogue.THEORY) else found.head(0)
+    return pd.concat([part for part in (found, theory[theory["claim"].isin(names)]) if len(part)], ignore_index=True)
+
+
+def _tell_missing(claims: pd.DataFrame, root: Path, whole: bool) -> int:
+    missing = claims[(claims["n"] == 0) & claims["scale"].isna() & (claims["headline"] == 1)]
+    for note, rows in missing.groupby("note", sort=False):
+        names = ", ".join(dict.fromkeys(rows["claim"]))
+        print(f"error: {names}: {note}{_folder(root)}", file=sys.stderr)
+    judged_by_runs = (claims["scale"].notna() & ~claims["claim"].isin(catalogue.THEORY)).any()
+    return 2 if len(missing) and not (whole and judged_by_runs) else 0
+
+
+def _folder(root: Path) -> str:
+    return "" if root == RUNS else f" runs={root}"
+
+
+def _write(table: pd.DataFrame, text: str, stem: Path) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(stem.with_suffix(".csv"), stem.with_suffix(".md"), sep="\n")
+
+
+def _load(root: Path) -> Runs | None:
+    """The runs; warnings go to stderr as plain lines, and so does the reason why there are none."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            runs = load_runs(root)
+        except NoRuns as reason:
+            runs = None
+            warnings.warn(str(reason), stacklevel=1)
+    for warning in told:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return runs
+
+
+if __name__ == "__main__":
+    sys.exit(main())
