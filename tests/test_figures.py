@@ -25,11 +25,11 @@ from made_up_runs import (
 from matplotlib.colors import to_rgb
 
 from ics.analysis import load_runs
+from ics.analysis.scales import split_by_scale
 from ics.errors import UserError
 from ics.figures import fig3, style
 from ics.figures.catalogue import FIGURES, MissingRuns, draw, select
 from ics.figures.curves import thinned
-from ics.figures.scales import split_by_scale
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ics.analysis.scales import Scale
 from ics.analysis.seeds import over_seeds
 from ics.figures import style
-from ics.figures.scales import Scale
 
 POINTS = 200
 """At most so many points per curve, the paper's own density; single steps are left out, never averaged."""

@@ -18,11 +18,11 @@ from matplotlib.lines import Line2D
 
 from ics.analysis.load import Runs
 from ics.analysis.paper import paper_curves
+from ics.analysis.scales import Scale, split_by_scale
 from ics.analysis.seeds import BAND
 from ics.figures import style
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curve, of_scale, step_axis
-from ics.figures.scales import Scale, split_by_scale
 
 ARMS = ("standard", "batch", "noisy_batch")
 
