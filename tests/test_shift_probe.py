@@ -237,8 +237,30 @@ def test_layers_are_known_after_the_first_forward_pass_and_count_in_order_of_exe
     probe = ShiftProbe(model := Backwards(), loss_fn)
     with pytest.raises(ProbeError, match="call model"):
         _ = probe.layers
-    model(torch.randn(2, 4))
+    with torch.no_grad():
+        model(torch.randn(2, 4))
     assert [(layer.index, layer.name) for layer in probe.layers] == [(1, "first"), (2, "last")]
+
+
+def test_an_evaluation_that_leaves_layers_out_does_not_decide() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.auxiliary = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.main(x)
+            return x + self.auxiliary(x) if self.training else x
+
+    model = Auxiliary()
+    x, y = torch.randn(8, 4), torch.randint(0, 4, (8,))
+    with ShiftProbe(model, loss_fn, layers=["auxiliary"]) as probe:
+        with torch.no_grad():
+            model.eval()(x)
+        loss_fn(model.train()(x), y).backward()
+        with probe.observe(x, y) as shift:
+            pass
+    assert [row.layer for row in shift.rows] == ["auxiliary"]
 
 
 def test_attention_is_measured_where_its_weights_are_used() -> None:

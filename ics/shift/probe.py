@@ -12,7 +12,7 @@ k full passes; `ics.shift.replay` computes the same bits in about a third of tha
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -188,20 +188,22 @@ class ShiftProbe:
     # --- the training pass ---------------------------------------------------------------------------------------
 
     def _before_first_pass(self, model: nn.Module, args: Any) -> None:
-        if torch.is_grad_enabled():
-            self._first_pass = ParameterUse(model.parameters())
-            self._first_pass.__enter__()  # type: ignore[no-untyped-call]
+        self._first_pass = ParameterUse(model.parameters())
+        self._first_pass.__enter__()  # type: ignore[no-untyped-call]
 
     def _after_first_pass(self, model: nn.Module, args: Any, output: Any) -> None:
         first_pass, self._first_pass = self._first_pass, None
         if first_pass is None:
             return
         first_pass.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        if (
-            output is not None
-        ):  # None: the pass raised; its error goes to the caller, and the next pass is watched instead
+        if output is None:  # the pass raised: its error goes to the caller, and the next pass is watched instead
+            return
+        if torch.is_grad_enabled():
             self._close_first_pass()
             self._layers = select_layers(find_layers(model, first_pass.order, self._params), self._wanted)
+        else:  # an evaluation may leave layers out, so that the first pass with gradients has the last word
+            with suppress(ProbeError):
+                self._layers = select_layers(find_layers(model, first_pass.order, self._params), self._wanted)
 
     def _close_first_pass(self) -> None:
         for hook in self._first_pass_hooks:
