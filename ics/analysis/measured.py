@@ -17,7 +17,7 @@ from ics.analysis.load import Runs
 from ics.analysis.scales import Scale
 
 OF_RUN = ["run", "arm", "lr", "seed", "status"]
-ALL_UNITS = -1  # in a column `unit`
+ALL_UNITS = -1  # in a column `unit`: an average, or the values of all of them
 
 # Share of right answers by guessing, in per cent, by setting `data.name`: all of these have ten classes.
 CHANCE = {"cifar10": 10.0, "cifar10_folder": 10.0, "mnist": 10.0, "digits": 10.0}
@@ -67,11 +67,8 @@ def _largest(name: str, direction: str, rows: pd.DataFrame) -> pd.DataFrame:
     return _range(name, direction, rows).rename(columns={"high": "value"}).drop(columns="low")
 
 
-def _change(name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """The change to the next training pass, from its two unrelated parts; see `ics.quantities.activations`."""
-    rows = rows[rows["unit"] == ALL_UNITS]
-    by_batch = rows[f"{name}_batch_change"].fillna(0.0)  # not measured where every batch is the whole training set
-    return rows.assign(value=np.hypot(rows[f"{name}_step_change"], by_batch))
+def _of_all_units(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    return _column(name, 1, rows[rows["unit"] == ALL_UNITS])
 
 
 def _drift(name: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,12 +102,12 @@ QUANTITIES: dict[str, Quantity] = {
         "training", ("loss",), partial(_column, "loss", 1), True, "training loss", diverged="infinite"
     ),
     "activation_mean_step_change": Quantity(
-        "activations", ("unit", "mean_step_change", "mean_batch_change"), partial(_change, "mean"), False, "|Δμ|", True
+        "activations", ("unit", "mean_step_change"), partial(_of_all_units, "mean_step_change"), False, "|Δμ|", True
     ),
     "activation_variance_step_change": Quantity(
         "activations",
-        ("unit", "variance_step_change", "variance_batch_change"),
-        partial(_change, "variance"),
+        ("unit", "variance_step_change"),
+        partial(_of_all_units, "variance_step_change"),
         False,
         "|Δσ²|",
         True,

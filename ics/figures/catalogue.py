@@ -19,17 +19,19 @@ class Figure:
         experiment: makes the runs it is drawn from.
         how_to_read: a sentence or two, printed below the figure.
         draw: writes files into a folder and returns them; none when the runs it needs are not there.
+        options: of the experiment, beside its name.
     """
 
     name: str
     experiment: str
     how_to_read: str
     draw: Callable[[Runs, Path], list[Path]]
+    options: str = ""
 
     @property
     def command(self) -> str:
         """Makes the runs."""
-        return f"python scripts/train.py -m experiment={self.experiment}"
+        return f"python scripts/train.py -m experiment={self.experiment} {self.options}".strip()
 
 
 class MissingRuns(UserError):
@@ -38,8 +40,21 @@ class MissingRuns(UserError):
 
 # name -> where it is defined; loaded when asked for.
 FIGURES = {
+    "fig1": "ics.figures.fig1:FIG1",
+    "fig2": "ics.figures.fig2:FIG2",
     "fig3a": "ics.figures.fig3:FIG3A",
     "fig3b": "ics.figures.fig3:FIG3B",
+    "fig4": "ics.figures.landscape:FIG4",
+    "fig5a": "ics.figures.fig5:FIG5A",
+    "fig5b": "ics.figures.fig5:FIG5B",
+    "fig6": "ics.figures.activations:FIG6",
+    "fig8a": "ics.figures.fig8:FIG8A",
+    "fig8b": "ics.figures.fig8:FIG8B",
+    "fig9": "ics.figures.activations:FIG9",
+    "fig10": "ics.figures.landscape:FIG10",
+    "fig11": "ics.figures.fig11:FIG11",
+    "fig12": "ics.figures.lp_landscape:FIG12",
+    "fig13": "ics.figures.lp_landscape:FIG13",
     "mnist_mlp": "ics.figures.mnist_mlp:MNIST_MLP",
     "init_scale": "ics.figures.init_scale:INIT_SCALE",
     "ioffe_szegedy": "ics.figures.ioffe_szegedy:IOFFE_SZEGEDY",

@@ -71,3 +71,24 @@ def seeds_of(runs: pd.DataFrame, arm: str) -> str:
     """An arm's label with its number of seeds."""
     count = runs[runs["norm.name"].astype(str).map(style.arm_of) == arm]["seed"].nunique()
     return f"{style.ARMS[arm].label} ({count} seed{'s' if count > 1 else ''})"
+
+
+def draw_range(axes: Axes, rows: pd.DataFrame, colour: Any) -> None:
+    """A range over training: between the medians of its two edges over the seeds, and lighter as far as any seed goes.
+
+    Args:
+        axes: where to.
+        rows: one per run and step, with the columns low and high.
+        colour: of all of it.
+    """
+    if rows.empty:
+        return
+    rows = thinned(rows)
+    low, high = over_seeds(rows, "low"), over_seeds(rows, "high")
+    axes.fill_between(low["step"], low["low"], high["high"], color=colour, alpha=0.13, linewidth=0)
+    axes.fill_between(low["step"], low["median"], high["median"], color=colour, alpha=0.3, linewidth=0)
+    for edge in (low, high):
+        axes.plot(edge["step"], edge["median"], color=colour, **(style.LINE | {"linewidth": 0.6}))
+    finite = rows[(rows["status"] == "diverged") & np.isfinite(rows["high"])].drop_duplicates("run", keep="last")
+    if len(finite):
+        axes.plot(finite["step"], finite["high"], color=colour, **style.DIVERGED)

@@ -1,0 +1,119 @@
+"""The sheet that a figure is drawn on: title and legend above, sentences below, panels between them."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ics.figures import style
+
+Handle = Line2D | Patch
+
+_LINE = 0.128  # inches: a line of the sentences below
+_LEGEND = 0.19  # inches: a row of the legend
+_CHARACTERS = 142  # of the sentences, per line
+_TITLE = 100  # of the title
+
+
+class Sheet:
+    """An empty sheet with its words.
+
+    Args:
+        title: in bold, above all.
+        legend: rows of entries.
+        notes: the sentences below.
+        body: height of the panels, in inches.
+        above: room above them for their titles, in inches.
+        below: room below them for the labels of the lowest axis, in inches.
+
+    Attributes:
+        figure: to draw on.
+        height: of the sheet, in inches.
+        panels_top: upper end of the panels, as a share of the height.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        legend: Sequence[Sequence[Handle]],
+        notes: str,
+        body: float,
+        above: float = 0.3,
+        below: float = 0.42,
+    ) -> None:
+        text = textwrap.fill(notes, _CHARACTERS)
+        title = textwrap.fill(title, _TITLE)
+        rows = [line for row in legend for line in _lines(row)]
+        first = 0.27 + 0.16 * title.count("\n")
+        top = first + 0.03 + _LEGEND * len(rows) + above
+        bottom = 0.12 + _LINE * (text.count("\n") + 1) + below
+        self.height = body + top + bottom
+        self.figure: Canvas = style.new_figure(self.height)
+        self._bottom, self.panels_top = bottom / self.height, 1 - top / self.height
+        self.figure.text(0.012, 1 - 0.12 / self.height, title, va="top", weight="bold", fontsize=9)
+        for number, row in enumerate(rows):
+            place = (0.005, 1 - (first + _LEGEND * number) / self.height)
+            self.figure.legend(
+                handles=list(row), loc="upper left", bbox_to_anchor=place, ncols=len(row), columnspacing=1.4
+            )
+        self.figure.text(0.012, 0.1 / self.height, text, va="bottom", fontsize=7)
+
+    def grid(self, rows: int, columns: int, left: float = 0.085, right: float = 0.985, **options: Any) -> GridSpec:
+        """A grid for the panels; left and right as shares of the width."""
+        return self.figure.add_gridspec(
+            rows, columns, left=left, right=right, bottom=self._bottom, top=self.panels_top, **options
+        )
+
+
+def _lines(entries: Sequence[Handle]) -> list[list[Handle]]:
+    """A row of the legend on as many lines as it takes."""
+    lines: list[list[Handle]] = []
+    room = 0.0
+    for entry in entries:
+        width = 0.44 + 0.051 * len(str(entry.get_label()))  # inches: the line drawn, spaces, characters
+        if width > room:
+            lines.append([])
+            room = style.WIDTH
+        lines[-1].append(entry)
+        room -= width
+    return lines
+
+
+def row_label(axes: Axes, text: str, x: float = 0.03) -> None:
+    """The label of a panel's vertical axis, in line with those above and below whatever the panels' width.
+
+    Args:
+        axes: the leftmost panel of a row.
+        text: the label.
+        x: its place, as a share of the sheet's width.
+    """
+    box = axes.get_position()
+    axes.set_ylabel(text)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    axes.yaxis.set_label_coords(x, box.y0 + box.height / 2, transform=figure.transFigure)
+
+
+def letter(axes: Axes, text: str, pad: float = 4) -> None:
+    """A panel's title, with its letter in the paper: (a) loss."""
+    axes.set_title(text, loc="left", pad=pad)
+
+
+def arm_handle(label: str, colour: Any) -> Line2D:
+    """A legend entry for an arm."""
+    return Line2D([], [], color=colour, linewidth=1.6, label=label)
+
+
+def paper_handle(what: str) -> Line2D:
+    """A legend entry for the paper's digitised curves."""
+    return Line2D([], [], color="#444444", label=f"paper: digitised, {what}, one run", **style.PAPER)
+
+
+def diverged_handle() -> Line2D:
+    """A legend entry for the crosses where runs diverged."""
+    return Line2D([], [], color="#444444", label="diverged here", **style.DIVERGED)
