@@ -131,6 +131,17 @@ def test_the_gradient_keeps_no_part_along_the_ones_and_along_the_output(shape: t
     torch.testing.assert_close((dx * normalised.detach()).sum(dims), zero, atol=1e-12, rtol=0)
 
 
+@SHAPES
+def test_a_sample_depends_on_its_batch_in_training_only(shape: tuple[int, ...]) -> None:
+    norm, x = BatchNormByHand(3).double(), drawn(shape, requires_grad=False)[0]
+    others = x.clone()
+    others[1:] += torch.randn_like(others[1:])
+    assert (norm(x)[0] - norm(others)[0]).abs().max() > 0.01
+    norm.eval()
+    assert torch.equal(norm(x)[0], norm(others)[0])
+    torch.testing.assert_close(norm(x)[:1], norm(x[:1]))
+
+
 # --- PyTorch's -------------------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ class BatchNormByHand(_BatchNorm):
         momentum: of the running statistics, in the convention that `momentum_is` names; None: the plain average of all
             batches so far.
         momentum_is: the fraction of the running value that a batch replaces (PyTorch: 0.1), or the fraction of it that
-            is kept (textbooks, TensorFlow: 0.9).
+            is kept (textbooks, Keras: 0.9 for the same).
         affine: whether γ and β are learned; otherwise they are 1 and 0.
 
     Shape:
