@@ -1,0 +1,49 @@
+"""What the README shows works: its code runs, its training commands compose, its paths exist."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from test_conf import composed
+from torch import nn
+
+from ics.runs import parse
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = [textwrap.dedent(block) for block in re.findall(r"(?:^(?: {4}.*)?\n)+", README, re.MULTILINE) if block.strip()]
+COMMANDS = re.findall(r"^ {4}python scripts/train\.py (.*?)(?:  +#.*)?$", README, re.MULTILINE)
+
+
+def test_the_probe_in_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = [block for block in BLOCKS if "from ics import ShiftProbe" in block]
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    names = {
+        "model": model,
+        "loss_fn": nn.functional.cross_entropy,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "batches": [(torch.randn(8, 4), torch.randint(0, 3, (8,))) for _ in range(2)],
+    }
+    exec(code, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["1", "0"], ["2", "2"]] * 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_training_commands_compose(command: str) -> None:
+    words = [word for word in command.split() if word != "-m"]
+    single = [re.sub(r"=([^,\[{]*),.*", r"=\1", word) for word in words if not word.startswith("hydra/")]
+    parse(composed(*single))
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 4
+
+
+def test_paths_exist() -> None:
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README) + re.findall(
+        r"^ {4}((?:ics|conf|scripts)/\S*)", README, re.M
+    ):
+        assert (ROOT / path).exists(), path
