@@ -15,6 +15,7 @@ from ics.errors import UserError
 from ics.nets import NORMS, build
 from ics.nets.batch_norm_by_hand import BatchNormByHand, EvaluationNorm, TrainingNorm
 from ics.nets.batch_norm_reference import RunningStatistics, batch_norm
+from ics.quantities import QUANTITIES, Step
 
 LINEAR, SEQUENCE, CONV = (7, 3), (4, 3, 5), (4, 3, 2, 3)
 SHAPES = pytest.mark.parametrize("shape", [LINEAR, SEQUENCE, CONV], ids=["NC", "NCL", "NCHW"])
@@ -199,6 +200,27 @@ def test_a_whole_training_run(net: str, dtype: torch.dtype, steps: int, toleranc
             torch.testing.assert_close(ours[name], value, rtol=tolerance, atol=tolerance)
     outputs = [model.eval()(data[0]) for model in models]
     torch.testing.assert_close(*outputs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("quantity", ["shift", "landscape", "sharpness"])
+def test_what_is_measured_under_it_is_what_is_measured_under_pytorchs(quantity: str) -> None:
+    """The probe replays it, sharpness differentiates it twice."""
+    settings, shape = NETS["mlp"]
+    x, y = torch.randn(32, *shape, dtype=torch.float64), torch.randint(10, (32,))
+    found = []
+    for name in ("batch_by_hand", "batch"):
+        model = build(settings, {"name": name}, shape, 10, seed=0).double()
+        measured = QUANTITIES.build({"name": quantity}, model=model, loss_fn=F.cross_entropy)
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        with measured.observe(Step(0, x, y, loss.item(), 0.5, lambda: x)) as rows:
+            torch.optim.SGD(model.parameters(), lr=0.5).step()
+        measured.close()
+        found.append(rows)
+    for ours, theirs in zip(*found, strict=True):
+        for column, value in theirs.items():
+            exact = isinstance(value, str)
+            assert ours[column] == (value if exact else pytest.approx(value, rel=1e-5, abs=1e-9, nan_ok=True)), column
 
 
 def test_checkpoints_are_exchangeable() -> None:
