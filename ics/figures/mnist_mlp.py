@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ics.analysis.load import Runs
 from ics.analysis.scales import Scale, split_by_scale
@@ -66,7 +66,7 @@ def _figure(runs: Runs, scale: Scale) -> Canvas:
             trained = own[own["step"] > 0]  # the untrained network's accuracy would squeeze all others
             draw_curve(accuracy, trained, "accuracy", style.ARMS[arm].colour, **line)
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    loss.yaxis.set_major_formatter(ScalarFormatter())
+    loss.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     loss.minorticks_off()
     loss.set_ylabel("cross-entropy")
     accuracy.set_ylabel("accuracy (%)")
@@ -74,6 +74,8 @@ def _figure(runs: Runs, scale: Scale) -> Canvas:
         above, below = figure.add_subplot(grid[0, i]), figure.add_subplot(grid[1, i])
         above.set_yscale("log")
         below.set_yscale("log")
+        for axes in (above, below):
+            axes.yaxis.set_minor_formatter(NullFormatter())
         above.set_title(f"Layer #{layer.layer_index}, {layer.layer}")
         above.set_ylabel("‖G − G′‖₂")
         below.set_ylabel("1 − cos∠(G, G′)")

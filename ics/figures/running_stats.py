@@ -97,7 +97,7 @@ def _errors(axes: Axes, late: pd.DataFrame, colours: dict[float, Any]) -> None:
     for momentum, colour in colours.items():
         axes.axhline(float(running["median"].loc[momentum]), color=colour, linewidth=0.9)
     axes.xaxis.set_major_locator(FixedLocator(list(sizes.index)))
-    axes.yaxis.set_major_locator(FixedLocator([5, 10, 20, 50, 100]))
+    axes.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50, 100]))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
