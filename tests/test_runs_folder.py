@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ({"optimizer__momentum": 1}, "less than 1"),
         ({"optimizer": {"name": "sdg", "lr": 0.1}}, "unknown optimizer 'sdg'; did you mean 'sgd'?"),
         ({"optimizer": {"name": "sgd"}}, "lr"),
-        ({"steps": 0}, "steps: .*greater than 0"),
+        ({"steps": 0}, "steps: .*greater than or equal to 1"),
         ({"seed": -1}, "seed: .*greater than or equal to 0"),
         ({"batch_size": 0}, "batch_size"),
         ({"batch_size": 1000}, "1000 .* 200"),

@@ -3,12 +3,13 @@
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from small_runs import config, finish, kill_after, results, start_child, wait_for
+from small_runs import config, finish, kill_after, results, start_child
 
 from ics.runs import checkpoint, files, read_status, recorder, run
 
@@ -121,10 +122,21 @@ def damage_empty(path: Path) -> None:
 
 def interrupted_run(folder: Path) -> None:
     """A run with both generations of checkpoints, killed."""
-    process = start_child(config(), folder)
-    wait_for(lambda: (folder / checkpoint.PREVIOUS).exists() or not process.is_alive())
-    kill_after(process, 0)
+    start_child(config(), folder, before=lambda: die_in_checkpoint_write(5)).join()
     assert (folder / checkpoint.PREVIOUS).exists()
+
+
+def signal_at(signum: int, step: int) -> None:
+    """Send this process a signal when the shift of a step is written."""
+    write = recorder.Recorder.write
+
+    def signalling(self: recorder.Recorder, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        found = list(rows)
+        write(self, table, found)
+        if table == "shift" and found[0]["step"] == step:
+            os.kill(os.getpid(), signum)
+
+    recorder.Recorder.write = signalling  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_empty])
@@ -168,15 +180,13 @@ def test_lost_rows_send_the_run_back_to_where_they_are_whole(undisturbed: dict[s
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_on_request_saves(signum: int, code: int, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
-    process = start_child(settings, tmp_path)
-    wait_for(lambda: b"\n20," in (tmp_path / "shift.csv").read_bytes() if (tmp_path / "shift.csv").exists() else False)
-    os.kill(process.pid, signum)
+    process = start_child(settings, tmp_path, before=lambda: signal_at(signum, 20))
     process.join()
     assert process.exitcode == code
     status = read_status(tmp_path)
     assert status is not None
     assert status.state == "interrupted"
-    assert 20 <= status.step < 60
+    assert status.step == 21
     assert finish(settings, tmp_path) == 0
     assert results(tmp_path) == undisturbed
 
@@ -189,10 +199,9 @@ def test_usr2_saves_and_calls_the_handler_that_was_there(undisturbed: dict[str, 
         signal.signal(
             signal.SIGUSR2, lambda signum, frame: called.write_text(str((tmp_path / "checkpoint.pt").exists()))
         )
+        signal_at(signal.SIGUSR2, 8)
 
     process = start_child(settings, tmp_path, before)
-    wait_for(lambda: (tmp_path / "shift.csv").exists() and b"\n8," in (tmp_path / "shift.csv").read_bytes())
-    os.kill(process.pid, signal.SIGUSR2)
     process.join()
     assert process.exitcode == 0
     assert called.read_text() == "True"
