@@ -139,10 +139,10 @@ def test_a_failed_write_is_one_line_and_costs_no_earlier_row(
             patch.setattr(recorder, "open", lambda *a, **k: Full(original(*a, **k)), raising=False)
         else:
 
-            def failing(path: Path, content: bytes) -> None:
+            def failing(path: Path, content: bytes) -> Path:
                 raise OSError(code, os.strerror(code), str(path))
 
-            patch.setattr(checkpoint, "write_atomically", failing)
+            patch.setattr(checkpoint, "write_beside", failing)
         with pytest.raises(UserError, match=os.strerror(code)) as error:
             run(config(), folder)
     assert "\n" not in str(error.value)

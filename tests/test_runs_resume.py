@@ -68,15 +68,15 @@ def die_in_checkpoint_write(nth: int) -> None:
     """Leave half a file beside, then die."""
     count = 0
 
-    def dying(path: Path, content: bytes) -> None:
+    def dying(path: Path, content: bytes) -> Path:
         nonlocal count
-        count += path.name == checkpoint.NEWEST
-        if path.name == checkpoint.NEWEST and count == nth:
+        count += 1
+        if count == nth:
             path.with_name(f".{path.name}.tmp").write_bytes(content[: len(content) // 2])
             die()
-        files.write_atomically(path, content)
+        return files.write_beside(path, content)
 
-    checkpoint.write_atomically = dying  # type: ignore[attr-defined]
+    checkpoint.write_beside = dying  # type: ignore[attr-defined]
 
 
 def die_between_generations(nth: int) -> None:

@@ -1,7 +1,6 @@
 """A run's whole state in one file, two generations deep."""
 
 import io
-import os
 import pickle
 import warnings
 import zipfile
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ics.runs.files import write_atomically
+from ics.runs.files import write_beside
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
@@ -25,13 +24,10 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     newest = folder / NEWEST
+    beside = write_beside(newest, buffer.getvalue())
     if newest.exists():
-        # A hard link leaves the newest in place: at no instant is there no checkpoint.
-        beside = folder / f".{PREVIOUS}.tmp"
-        beside.unlink(missing_ok=True)
-        os.link(newest, beside)
-        beside.replace(folder / PREVIOUS)
-    write_atomically(newest, buffer.getvalue())
+        newest.replace(folder / PREVIOUS)
+    beside.replace(newest)
 
 
 def generations(folder: Path) -> "list[dict[str, Any]]":

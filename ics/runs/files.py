@@ -12,16 +12,25 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk is full, the folder not writable, …; the old file is intact and nothing is left beside it.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_beside(path, content).replace(path)
+
+
+def write_beside(path: Path, content: bytes) -> Path:
+    """Write what is to become `path` into a file beside it, durable and whole, and return that file.
+
+    Raises:
+        OSError: as above; nothing is left beside.
+    """
+    beside = path.with_name(f".{path.name}.tmp")
     try:
         with beside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+    return beside
 
 
 def write_json(path: Path, data: Any) -> None:
