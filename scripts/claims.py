@@ -7,7 +7,6 @@ python scripts/claims.py bn_trains_faster         # one claim, on the screen
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +14,13 @@ import pandas as pd
 from ics.analysis.claims import catalogue, report
 from ics.analysis.claims.judge import Evidence, evaluate
 from ics.analysis.claims.theory import evaluate_theory
+from ics.analysis.commands import RUNS, load_and_tell, runs_option
 from ics.analysis.distance_report import to_markdown as distances_to_markdown
-from ics.analysis.load import NoRuns, Runs, load_runs
+from ics.analysis.load import Runs
 from ics.analysis.paper_distance import paper_distance
 from ics.errors import UserError
 
 WHOLE = ("all", "claims", "distance")
-RUNS = Path("results/runs")
 FIGURE_3 = ("fig3_vgg scale=cpu", "fig3_dln")
 
 
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if unknown := [what for what in asked.what if what not in known]:
             raise UserError(f"no claim {unknown[0]!r}; there are {', '.join(known)}")
-        runs = _load(asked.runs)
+        runs = load_and_tell(asked.runs)
         named = [what for what in asked.what if what not in WHOLE]
         if named:
             claims = _claims(runs, named)
@@ -62,7 +61,9 @@ def _tables(runs: Runs | None, asked: argparse.Namespace) -> int:
     if "distance" in wanted:
         distances = paper_distance(runs) if runs is not None else None
         if distances is None or distances.empty:
-            lines = " and ".join(f"python scripts/train.py -m experiment={e}{_folder(asked.runs)}" for e in FIGURE_3)
+            lines = " and ".join(
+                f"python scripts/train.py -m experiment={e}{runs_option(asked.runs)}" for e in FIGURE_3
+            )
             print(f"error: no runs to compare with the paper's curves; make some with: {lines}", file=sys.stderr)
             return 2
         _write(distances, distances_to_markdown(distances), asked.out / "paper_distance")
@@ -79,13 +80,9 @@ def _tell_missing(claims: pd.DataFrame, root: Path, whole: bool) -> int:
     missing = claims[(claims["n"] == 0) & claims["scale"].isna() & (claims["headline"] == 1)]
     for note, rows in missing.groupby("note", sort=False):
         names = ", ".join(dict.fromkeys(rows["claim"]))
-        print(f"error: {names}: {note}{_folder(root)}", file=sys.stderr)
+        print(f"error: {names}: {note}{runs_option(root)}", file=sys.stderr)
     judged_by_runs = (claims["scale"].notna() & ~claims["claim"].isin(catalogue.THEORY)).any()
     return 2 if len(missing) and not (whole and judged_by_runs) else 0
-
-
-def _folder(root: Path) -> str:
-    return "" if root == RUNS else f" runs={root}"
 
 
 def _write(table: pd.DataFrame, text: str, stem: Path) -> None:
@@ -93,20 +90,6 @@ def _write(table: pd.DataFrame, text: str, stem: Path) -> None:
     table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     print(stem.with_suffix(".csv"), stem.with_suffix(".md"), sep="\n")
-
-
-def _load(root: Path) -> Runs | None:
-    """The runs; warnings go to stderr as plain lines, and so does the reason why there are none."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            runs = load_runs(root)
-        except NoRuns as reason:
-            runs = None
-            warnings.warn(str(reason), stacklevel=1)
-    for warning in told:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    return runs
 
 
 if __name__ == "__main__":

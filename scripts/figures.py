@@ -6,12 +6,12 @@ python scripts/figures.py all --runs results/runs --out results/figures
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 
-from ics.analysis.load import NoRuns, Runs, load_runs
+from ics.analysis.commands import RUNS, load_and_tell, runs_option
 from ics.errors import UserError
-from ics.figures.catalogue import MissingRuns, draw, select
+from ics.figures.catalogue import MissingRuns, select
+from ics.figures.many import draw_many
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,41 +22,26 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description="Draw the paper's figures from CSV files.")
     parser.add_argument("figure", nargs="+", help='"fig3", one of its parts ("fig3a"), or "all"')
-    parser.add_argument("--runs", type=Path, default="results/runs", help="folder of the runs (%(default)s)")
-    parser.add_argument("--out", type=Path, default="results/figures", help="where figures go (%(default)s)")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("results/figures"), help="where figures go (%(default)s)")
     asked = parser.parse_args(arguments)
     drawn = 0
     missing: list[str] = []
     try:
         figures = {figure.name: figure for name in asked.figure for figure in select(name)}
-        runs = _load(asked.runs)
-        for figure in figures.values():
-            try:
-                for file in draw(figure, runs, asked.out):
-                    drawn += 1
-                    print(file)
-            except MissingRuns as problem:
-                missing.append(str(problem))
+        runs = load_and_tell(asked.runs)
+        for result in draw_many(list(figures.values()), runs, asked.out):
+            if isinstance(result, MissingRuns):
+                missing.append(f"{result}{runs_option(asked.runs)}")
+                continue
+            drawn += len(result)
+            print(*result, sep="\n")
     except (UserError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     for line in missing:
         print(f"error: {line}", file=sys.stderr)
     return 2 if missing and not (drawn and "all" in asked.figure) else 0
-
-
-def _load(root: Path) -> Runs | None:
-    """The runs; warnings go to stderr as plain lines, and so does the reason why there are none."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            runs = load_runs(root)
-        except NoRuns as reason:
-            runs = None
-            warnings.warn(str(reason), stacklevel=1)
-    for warning in told:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    return runs
 
 
 if __name__ == "__main__":

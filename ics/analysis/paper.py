@@ -1,5 +1,6 @@
 """The paper's own curves, digitised from its figures; `results/paper/README.md` says how, and the units."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,12 @@ def paper_points(curves: pd.DataFrame) -> pd.DataFrame:
         for (*_, quantity), curve in curves.groupby(SERIES, dropna=False, sort=False)
     ]
     return pd.concat(parts, ignore_index=True) if parts else curves
+
+
+@cache
+def all_paper_points() -> pd.DataFrame:
+    """`paper_points` of all digitised curves, read once; not to be changed."""
+    return paper_points(paper_curves())
 
 
 def _filled(curve: pd.DataFrame, log: bool) -> pd.DataFrame:

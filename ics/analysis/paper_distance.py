@@ -1,7 +1,6 @@
 """How far our runs are from the paper's curves: curve by curve, in windows of steps, scale by scale."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured
-from ics.analysis.paper import FIGURES_CSV, MODELS, SERIES, paper_curves, paper_points
+from ics.analysis.paper import MODELS, SERIES, all_paper_points
 from ics.analysis.scales import Scale, scales_with
 from ics.analysis.seeds import over_seeds
 from ics.analysis.windows import WINDOWS, Window
@@ -39,7 +38,7 @@ COLUMNS = {
 PENALTY = "the paper's loss contains an l2 penalty (about 2 at step 0), ours does not; compare the width"
 
 
-def paper_distance(runs: Runs, path: str | Path = FIGURES_CSV) -> pd.DataFrame:
+def paper_distance(runs: Runs) -> pd.DataFrame:
     """The distance table.
 
     Every digitised curve is compared with our runs of the same model family, learning rate, arm and layer: the
@@ -48,7 +47,6 @@ def paper_distance(runs: Runs, path: str | Path = FIGURES_CSV) -> pd.DataFrame:
 
     Args:
         runs: ours.
-        path: the digitised curves.
 
     Returns:
         A frame with the columns of `COLUMNS`; no rows where nothing matches.
@@ -56,7 +54,7 @@ def paper_distance(runs: Runs, path: str | Path = FIGURES_CSV) -> pd.DataFrame:
     Raises:
         UserError: the runs cannot be compared, or the curves cannot be read.
     """
-    points = paper_points(paper_curves(path=path))
+    points = all_paper_points()
     of_table = points["quantity"].map({name: quantity.table for name, quantity in QUANTITIES.items()})
     records = [
         {"scale": scale.slug, "scale_title": scale.title} | record

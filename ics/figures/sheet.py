@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.textpath import TextPath
 
 from ics.figures import style
 
@@ -16,6 +17,8 @@ Handle = Line2D | Patch
 
 _LINE = 0.128  # inches: a line of the sentences below
 _LEGEND = 0.19  # inches: a row of the legend
+_GAP = 0.15  # inches: between two entries of the legend
+_BESIDE_LABEL = 0.44  # inches: an entry's line and the spaces around it
 _CHARACTERS = 142  # of the sentences, per line
 _TITLE = 100  # of the title
 
@@ -75,10 +78,10 @@ def _lines(entries: Sequence[Handle]) -> list[list[Handle]]:
     lines: list[list[Handle]] = []
     room = 0.0
     for entry in entries:
-        width = 0.44 + 0.051 * len(str(entry.get_label()))  # inches: the line drawn, spaces, characters
+        width = _BESIDE_LABEL + TextPath((0, 0), str(entry.get_label()), size=7.5).get_extents().width / 72
         if width > room:
             lines.append([])
-            room = style.WIDTH
+            room = style.WIDTH - 0.2 + _GAP  # the last entry needs no space after it
         lines[-1].append(entry)
         room -= width
     return lines

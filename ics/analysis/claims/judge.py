@@ -15,7 +15,7 @@ from ics.analysis.claims.training import FINAL, TRAINS
 from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured
-from ics.analysis.paper import MODELS, paper_curves, paper_points
+from ics.analysis.paper import MODELS, all_paper_points
 from ics.analysis.scales import Scale, scales_with
 
 PAPERS_STEPS = {"vgg": 15_000, "deep_linear": 10_000}
@@ -82,9 +82,10 @@ class Evidence:
         return self._values[key]
 
     @cached_property
-    def paper(self) -> pd.DataFrame:
-        """The paper's points."""
-        return paper_points(paper_curves())
+    def paper(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """The paper's points, by model and quantity."""
+        groups = all_paper_points().groupby(["model", "quantity"], sort=False)
+        return {(MODELS[str(model)], str(quantity)): rows for (model, quantity), rows in groups}
 
 
 def evaluate(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
@@ -185,17 +186,13 @@ def _of_layers(rows: pd.DataFrame, statistic: Statistic, scale: Scale) -> pd.Dat
     return rows[rows["layer"].isin(_our_layers(statistic.layers, rows, scale).values())]
 
 
-def _of_paper(claim: Claim, points: pd.DataFrame) -> float:
+def _of_paper(claim: Claim, points: dict[tuple[str, str], pd.DataFrame]) -> float:
     """The effect on the paper's own curves, all from one figure; nan if it does not show them."""
-    models = {ours: papers for papers, ours in MODELS.items()}
-    mine = points[
-        (points["model"] == models[claim.model])
-        & (points["quantity"] == claim.statistic.quantity)
-        & np.isclose(points["lr"], claim.lr, atol=0)
-    ]
     layers = claim.statistic.layers
-    if layers == ():
+    mine = points.get((claim.model, claim.statistic.quantity))
+    if mine is None or layers == ():
         return math.nan
+    mine = mine[np.isclose(mine["lr"], claim.lr, atol=0) & mine["arm"].isin(claim.arms)]
     if layers:
         mine = mine[mine["layer"].isin(layers).fillna(False)]
     for _, figure in mine.groupby("figure", sort=False):

@@ -1,0 +1,240 @@
+"""Runs that repeat the paper's curves to the digit, in all tables that figures, claims and distances are made from."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
+
+from ics.analysis.paper import paper_curves, paper_points
+from ics.tables import Table, columns
+
+# The schemas of the real tables; a test holds them equal.
+LANDSCAPE = Table(
+    "landscape",
+    columns(
+        ("step", "int", ""),
+        ("direction", "str", ""),
+        ("factor", "float", ""),
+        ("loss", "float", "", True),
+        ("gradient_norm", "float", "", True),
+        ("gradient_distance", "float", "", True),
+        ("effective_beta", "float", "", True),
+    ),
+    key=("step", "direction", "factor"),
+)
+ACTIVATIONS = Table(
+    "activations",
+    columns(
+        ("step", "int", ""),
+        ("layer_index", "int", ""),
+        ("layer", "str", ""),
+        ("unit", "int", ""),
+        *((name, "float", "", True) for name in ("mean", "variance", "minimum", "maximum")),
+        *((f"p{p}", "float", "", True) for p in (5, 15, 25, 50, 75, 85, 95)),
+        *((name, "float", "", True) for name in ("mean_step_change", "variance_step_change")),
+    ),
+    key=("step", "layer_index", "unit"),
+)
+MOMENTS = Table(
+    "moments",
+    columns(
+        ("step", "int", ""),
+        ("layer_index", "int", ""),
+        ("unit", "int", ""),
+        ("mean", "float", "", True),
+        ("variance", "float", "", True),
+    ),
+    key=("step", "layer_index", "unit"),
+)
+HISTOGRAM = Table(
+    "histogram",
+    columns(
+        ("step", "int", ""),
+        ("layer_index", "int", ""),
+        ("unit", "int", ""),
+        ("low", "float", "", True),
+        ("high", "float", "", True),
+        ("count", "int", ""),
+    ),
+    key=("step", "layer_index", "unit", "low"),
+)
+SHARPNESS = Table(
+    "sharpness",
+    columns(
+        ("step", "int", ""),
+        ("sharpness", "float", "", True),
+        ("two_over_lr", "float", "", True),
+        ("edge_ratio", "float", "", True),
+        ("iterations", "int", ""),
+        ("residual", "float", "", True),
+    ),
+)
+ALL = (LANDSCAPE, ACTIVATIONS, MOMENTS, HISTOGRAM, SHARPNESS)
+
+VGG16: dict[str, Any] = {
+    "experiment": "vgg",
+    "scale": "paper",
+    "steps": 15000,
+    "model": {"depth": 16, "width": 1.0},
+    "data": {"name": "cifar10"},
+}
+Change = Callable[[str, int, Any], Any]
+
+
+def same(quantity: str, seed: int, values: Any) -> Any:
+    """The change that is none."""
+    return values
+
+
+def copies(
+    root: Path,
+    model: str,
+    seeds: Iterable[int] = (0,),
+    change: Change = same,
+    arms: Sequence[str] = ("none", "batch", "noisy_batch", "l1", "l2", "linf"),
+    rates: Sequence[float] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    last_step: int = 2000,
+) -> None:
+    """Runs with the paper's values as ours.
+
+    Args:
+        root: where the run folders go.
+        model: "vgg" or "dln".
+        seeds: one run of every arm and rate each.
+        change: what is done to a curve: (quantity, seed, values) -> values.
+        arms: settings `norm.name`.
+        rates: learning rates; the paper's by default.
+        settings: changes to them.
+        last_step: nothing is recorded after it.
+    """
+    base = merged(SETTINGS, DLN if model == "dln" else VGG16, settings or {})
+    if model == "dln":
+        base = merged(base, {"steps": 10000, "experiment": "dln"}, settings or {})
+    points = paper_points(paper_curves())
+    points = points[(points["model"] == model) & (points["step"] <= last_step)]
+    for rate in rates or sorted(points["lr"].unique()):
+        for norm in arms:
+            own = points[(points["lr"] == rate) & (points["arm"] == ("standard" if norm == "none" else norm))]
+            if own.empty:
+                continue
+            for seed in seeds:
+                change_of = {"seed": seed, "norm": {"name": norm}, "optimizer": {"lr": float(rate)}}
+                one = merged({k: v for k, v in base.items() if k != "norm"}, change_of)
+                name = f"{base['experiment']}/{norm}_lr{rate:g}/seed{seed}"
+                write_run(root, name, one, _tables(own, model, seed, rate, change))
+
+
+def _tables(own: pd.DataFrame, model: str, seed: int, rate: float, change: Change) -> dict[Table, list[dict[str, Any]]]:
+    def curve(quantity: str, layer: int | None = None, column: str = "value") -> pd.Series:
+        rows = own[own["quantity"] == quantity]
+        rows = rows[rows["figure"] == rows["figure"].iloc[0]] if len(rows) else rows
+        if layer is not None:
+            rows = rows[rows["layer"] == layer]
+        return pd.Series(change(quantity, seed, rows[column].to_numpy()), index=rows["step"].to_numpy())
+
+    tables: dict[Table, list[dict[str, Any]]] = {}
+    if model == "vgg":
+        accuracy = curve("train_accuracy_percent") / 100
+        tables[TRAINING] = training_rows(2.3 * (1 - accuracy) + 1e-3, accuracy.index, accuracy)
+        test = curve("test_accuracy_percent") / 100
+        tables[EVALUATION] = [
+            {"step": int(step), "split": "test", "loss": 1.0, "accuracy": float(value)} for step, value in test.items()
+        ]
+    else:
+        loss = curve("train_loss")
+        tables[TRAINING] = training_rows(loss, loss.index, [float("nan")] * len(loss))
+    rows = []
+    for layer in (5, 10) if model == "vgg" else (9, 17):
+        l2, cosine = curve("ics_l2", layer), curve("ics_cosine", layer)
+        rows += [shift_row(step, layer, l2[step], cosine.get(step, 1.0)) for step in l2.index]
+    tables[SHIFT] = _sorted(SHIFT, rows)
+    tables[LANDSCAPE] = _landscape(curve)
+    tables[ACTIVATIONS], tables[MOMENTS] = _stability(curve, model)
+    tables[HISTOGRAM] = _histograms(model, seed, str(own["arm"].iloc[0]))
+    tables[SHARPNESS] = [
+        {
+            "step": step,
+            "sharpness": 2 / rate,
+            "two_over_lr": 2 / rate,
+            "edge_ratio": 1.0,
+            "iterations": 9,
+            "residual": 0.01,
+        }
+        for step in (0, 1000, 2000)
+    ]
+    return {table: rows for table, rows in tables.items() if rows}
+
+
+def _landscape(curve: Any) -> list[dict[str, Any]]:
+    edges = {name: (curve(f"{name}_range", None, "low"), curve(f"{name}_range", None, "high"))
+             for name in ("loss", "gradient_predictiveness")}  # fmt: skip
+    beta = curve("effective_beta_smoothness")
+    rows = []
+    for step in edges["loss"][0].index:
+        middle = float(edges["loss"][0][step])
+        rows.append(_point(step, "origin", 0.0, middle, 0.0, float("nan")))
+        for direction in ("gradient", "random"):
+            for which, factor in enumerate((0.5, 4.0)):
+                loss, distance = (float(edges[name][which].get(step, 1.0)) for name in edges)
+                rows.append(_point(step, direction, factor, loss, distance, float(beta.get(step, 1.0))))
+    return _sorted(LANDSCAPE, rows)
+
+
+def _point(step: int, direction: str, factor: float, loss: float, distance: float, beta: float) -> dict[str, Any]:
+    return {
+        "step": int(step),
+        "direction": direction,
+        "factor": factor,
+        "loss": loss,
+        "gradient_norm": 1.0,
+        "gradient_distance": distance,
+        "effective_beta": beta,
+    }
+
+
+def _stability(curve: Any, model: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    activations, moments = [], []
+    for layer in (2, 9, 13) if model == "vgg" else ():
+        mean = curve("activation_mean_step_change", layer)
+        variance = curve("activation_variance_step_change", layer)
+        for step in variance.index:
+            zeros = {column.name: 0.0 for column in ACTIVATIONS.columns if column.kind == "float"}
+            key = {"step": int(step), "layer_index": layer, "layer": f"conv{layer}", "unit": -1}
+            changes = {
+                "mean_step_change": float(mean.get(step, 0.0)),
+                "variance_step_change": float(variance[step]),
+            }
+            activations.append(key | zeros | changes)
+        for step in (0, *variance.index):
+            for unit in (0, 1):
+                value = float((unit + 1) * step / 1000)
+                moments.append(
+                    {"step": int(step), "layer_index": layer, "unit": unit, "mean": value, "variance": 2 * value}
+                )
+    return _sorted(ACTIVATIONS, activations), _sorted(MOMENTS, moments)
+
+
+def _histograms(model: str, seed: int, arm: str) -> list[dict[str, Any]]:
+    width = 2.0 ** (-2 - seed + (3 if arm == "standard" else 0))
+    middles = width * (np.arange(-16, 16) + 0.5)
+    rows = []
+    for step in range(0, 2001, 500):
+        spread = 4 * width * (1 + step / 4000)
+        counts = np.rint(1000 * np.exp(-(middles**2) / (2 * spread**2))).astype(int)
+        for layer in (2, 3, 9, 11, 13) if model == "vgg" else (1, 11, 24):
+            key = {"step": step, "layer_index": layer, "unit": -1}
+            rows.append(key | {"low": -np.inf, "high": float(middles[0] - width / 2), "count": 3})
+            rows += [
+                key | {"low": float(middle - width / 2), "high": float(middle + width / 2), "count": int(count)}
+                for middle, count in zip(middles, counts, strict=True)
+                if count
+            ]
+    return rows
+
+
+def _sorted(table: Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: row["step"])
