@@ -53,9 +53,7 @@ def test_floats_come_back_to_the_bit(tmp_path: Path) -> None:
     assert np.array_equal(shift["l2"].to_numpy().view("uint64"), values.view("uint64"))
     cosine = np.array([row["cosine"] for row in rows])
     assert np.array_equal(shift["cosine"], cosine, equal_nan=True)
-    assert np.array_equal(
-        np.signbit(shift["cosine"][~shift["cosine"].isna()]), np.signbit(cosine[~np.isnan(cosine)])
-    )
+    assert np.array_equal(np.signbit(shift["cosine"][~shift["cosine"].isna()]), np.signbit(cosine[~np.isnan(cosine)]))
 
 
 def test_only_the_tables_asked_for_are_read(tmp_path: Path) -> None:
@@ -86,9 +84,7 @@ def test_a_setting_never_hides_a_column_of_the_table(tmp_path: Path) -> None:
 
 
 def test_settings_keep_their_types(tmp_path: Path) -> None:
-    for seed, odd in enumerate(
-        ({"a": 1, "b": True, "c": "x", "d": [1, [2]]}, {"a": 1.5, "b": False, "c": None})
-    ):
+    for seed, odd in enumerate(({"a": 1, "b": True, "c": "x", "d": [1, [2]]}, {"a": 1.5, "b": False, "c": None})):
         write_run(tmp_path, f"r/seed{seed}", merged(SETTINGS, {"seed": seed, "odd": odd}))
     table = load_runs(tmp_path).settings
     assert table["odd.a"].dtype == "float64"
@@ -147,9 +143,7 @@ def test_a_diverged_run_ends_with_values_that_are_not_finite(tmp_path: Path) -> 
 
 
 def test_nothing_to_load(tmp_path: Path) -> None:
-    with pytest.raises(
-        NoRuns, match="there is no folder .*/nowhere; python scripts/train.py -m experiment=quick"
-    ):
+    with pytest.raises(NoRuns, match="there is no folder .*/nowhere; python scripts/train.py -m experiment=quick"):
         load_runs(tmp_path / "nowhere")
     with pytest.raises(NoRuns, match="no runs in"):
         load_runs(tmp_path)
@@ -160,9 +154,7 @@ def test_nothing_to_load(tmp_path: Path) -> None:
 
 # ---- Damage ----
 
-SCORES = Table(
-    "evaluation", columns(("step", "int", ""), ("loss", "float", ""), ("accuracy", "float", "", True))
-)
+SCORES = Table("evaluation", columns(("step", "int", ""), ("loss", "float", ""), ("accuracy", "float", "", True)))
 GOOD = "step,loss,accuracy\n0,2.5,0.1\n100,2.25,nan\n200,2.0,0.5\n"
 
 
@@ -295,9 +287,7 @@ _EDITS = st.tuples(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(_EDITS, min_size=1, max_size=3), st.booleans())
-def test_whatever_the_quick_reader_takes_the_slow_one_reads_the_same(
-    edits: list[Any], diverged: bool
-) -> None:
+def test_whatever_the_quick_reader_takes_the_slow_one_reads_the_same(edits: list[Any], diverged: bool) -> None:
     table = Table(_TABLE.name, _TABLE.columns, ("step", "layer"))
     data = _TEXT
     for place, length, put in edits:
@@ -324,7 +314,5 @@ def test_the_made_up_tables_are_the_real_ones() -> None:
     real = {"training": tables.TRAINING, "evaluation": tables.EVALUATION, "shift": Shift.table}
     for made_up in (TRAINING, EVALUATION, SHIFT):
         table = real[made_up.name]
-        assert [(c.name, c.kind, c.nan) for c in made_up.columns] == [
-            (c.name, c.kind, c.nan) for c in table.columns
-        ]
+        assert [(c.name, c.kind, c.nan) for c in made_up.columns] == [(c.name, c.kind, c.nan) for c in table.columns]
         assert made_up.key == table.key

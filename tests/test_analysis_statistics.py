@@ -13,9 +13,7 @@ from ics.errors import UserError
 
 
 def frame(values: dict[str, list[float]], **more: object) -> pd.DataFrame:
-    rows = [
-        {"run": run, "step": 10 * i, "x": x, **more} for run, xs in values.items() for i, x in enumerate(xs)
-    ]
+    rows = [{"run": run, "step": 10 * i, "x": x, **more} for run, xs in values.items() for i, x in enumerate(xs)]
     return pd.DataFrame(rows)
 
 
@@ -79,9 +77,7 @@ def test_the_papers_file_missing_or_another(tmp_path: Path) -> None:
         paper_curves(path=tmp_path / "none.csv")
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
-    with pytest.raises(
-        UserError, match=r"other.csv: not the paper's digitised curves \(the columns should be"
-    ):
+    with pytest.raises(UserError, match=r"other.csv: not the paper's digitised curves \(the columns should be"):
         paper_curves(path=other)
     other.write_text(FIGURES_CSV.read_text().replace("batch_norm", "bn"))
     with pytest.raises(UserError, match="unknown arm 'bn'"):

@@ -75,8 +75,10 @@ class InputShift:
         after = self._inputs(step.x, conditions)
         for layer in sorted(before.keys() & after.keys(), key=lambda layer: layer.index):
             values = _compare(before[layer], after[layer])
-            rows.append({"layer_index": layer.index, "layer": layer.name}
-                        | dict(zip(self.table.header[3:], map(rounded, values), strict=True)))
+            rows.append(
+                {"layer_index": layer.index, "layer": layer.name}
+                | dict(zip(self.table.header[3:], map(rounded, values), strict=True))
+            )
 
     def close(self) -> None:
         self._passes.close()

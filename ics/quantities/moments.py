@@ -58,8 +58,9 @@ class Moments:
         def look(layer: Layer, values: Tensor) -> None:
             units = evenly_spaced(self._units, len(values))
             for unit, mean, variance in zip(units, *moments(values[units]).tolist(), strict=True):
-                rows.append({"layer_index": layer.index, "unit": unit,
-                             "mean": rounded(mean), "variance": rounded(variance)})
+                rows.append(
+                    {"layer_index": layer.index, "unit": unit, "mean": rounded(mean), "variance": rounded(variance)}
+                )
 
         self._passes.run(step.x, self._passes.last, look)
         rows.sort(key=lambda row: (row["layer_index"], row["unit"]))

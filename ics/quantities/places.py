@@ -122,8 +122,10 @@ def _survey(model: nn.Module, x: Tensor, wanted: Keys | None, at: At) -> list[Pl
     chosen = select_layers(find_layers(model, use.order, "weight"), wanted)
     for layer in chosen:
         if wanted is not None and modules[layer.name] not in found:
-            raise ProbeError(f"layer {layer.name!r} is used without being called as a module, so it shows no values; "
-                             "leave it out of layers")
+            raise ProbeError(
+                f"layer {layer.name!r} is used without being called as a module, so it shows no values; "
+                "leave it out of layers"
+            )
     return [Place(layer, *found[modules[layer.name]]) for layer in chosen if modules[layer.name] in found]
 
 
