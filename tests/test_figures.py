@@ -31,6 +31,7 @@ from ics.errors import UserError
 from ics.figures import fig3, style
 from ics.figures.catalogue import FIGURES, MissingRuns, draw, select
 from ics.figures.curves import thinned
+from ics.figures.figure_runs import find
 
 ROOT = Path(__file__).parents[1]
 
@@ -114,11 +115,11 @@ def test_what_is_drawn(tmp_path: Path) -> None:
 
 def figure_of(figure: Any, root: Path) -> Any:
     """The matplotlib figure that would be saved; one scale only."""
-    runs = load_runs(root)
-    (scale,) = split_by_scale(runs.settings)
     part = figure.draw.args[0]
+    arms = "|".join(fig3.ARMS)
+    (found,) = find(load_runs(root), f"3{part.letter}", part.model, ("training", "shift"), fig3.ARMS, None, (arms,))
     with style.style():
-        return fig3._figure(part, runs, scale)
+        return fig3._figure(part, found).figure
 
 
 def test_another_learning_rate_has_its_row_without_the_papers_curve(tmp_path: Path) -> None:
@@ -142,16 +143,19 @@ def test_diverged_runs_are_marked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("measured", "chosen"),
     [
-        ([5, 10], [(5, 5), (10, 10)]),
-        (range(1, 12), [(5, 5), (10, 10)]),
-        (range(1, 10), [(3, 5), (7, 10)]),  # relative depth: 5/16 and 10/16 of 11
-        ([4], [(4, 10)]),
+        ([5, 10], ["Layer #5, conv5", "Layer #10, conv10"]),
+        (range(1, 12), ["Layer #5, conv5", "Layer #10, conv10"]),
+        # relative depth: 5/16 and 10/16 of 11
+        (range(1, 10), ["Layer #3, conv3 (paper: #5)", "Layer #7, conv7 (paper: #10)"]),
+        ([4], ["Layer #4, conv4 (paper: #10)"]),
     ],
 )
-def test_layers_are_the_papers_or_at_the_same_relative_depth(measured: Any, chosen: Any) -> None:
-    shift = pd.DataFrame(shift_rows([1.0], layers=measured)).assign(run="r")
-    layers = fig3.choose_layers(fig3.FIG3A.draw.args[0], shift, 11)  # type: ignore[attr-defined]
-    assert [(layer.index, layer.papers) for layer in layers] == chosen
+def test_layers_are_the_papers_or_at_the_same_relative_depth(tmp_path: Path, measured: Any, chosen: Any) -> None:
+    rows = {TRAINING: training_rows([1.0]), SHIFT: shift_rows([1.0], layers=measured)}
+    write_run(tmp_path, rows=rows)
+    canvas = figure_of(fig3.FIG3A, tmp_path)
+    titles = [axes.get_title() for axes in canvas.axes if axes.get_title()]
+    assert titles == chosen
 
 
 def test_long_curves_are_thinned_to_the_papers_density() -> None:

@@ -57,9 +57,10 @@ class FigureRuns:
         return curve[(curve["arm"] == arm) & np.isclose(curve["lr"].astype("float64"), rate, atol=0)]
 
     def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
-        """The paper's layer numbers and ours, of what rows show."""
+        """The paper's layer numbers and ours, of what rows show; one of ours stands for one of the paper's."""
         depth = int(self.scale.runs["model.depth"].iloc[0])
-        return match_layers(papers, PAPERS_DEPTH[self.model], common_layers(rows, column), depth)
+        matched = match_layers(papers, PAPERS_DEPTH[self.model], common_layers(rows, column), depth)
+        return {papers: ours for ours, papers in {ours: papers for papers, ours in matched.items()}.items()}
 
     def theirs(self, quantity: str, arm: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """The paper's curve; empty if it shows none or its axis has no numbers."""
@@ -132,7 +133,7 @@ def find(
     model: str,
     tables: Collection[str],
     arms: Sequence[str],
-    rates: Sequence[float],
+    rates: Sequence[float] | None,
     needed: Collection[str],
 ) -> Iterator[FigureRuns]:
     """The scales that have what a figure needs.
@@ -143,7 +144,7 @@ def find(
         model: setting `model.name`.
         tables: a run must have them all.
         arms: that the figure shows.
-        rates: that it shows; the first is needed.
+        rates: that it shows, of which the first is needed; None: all there are, largest first.
         needed: the arms without which there is no point in drawing it; any one of those separated by "|".
     """
     curves = paper_curves()
@@ -151,16 +152,12 @@ def find(
     curves = curves[(curves["figure"] == figure) | (number == figure)]
     curves = curves[curves["model"].map(MODELS) == model]
     for scale in scales_with(runs, model, list(tables)):
-        present = {
-            rate: set(
-                scale.runs.loc[np.isclose(scale.runs["optimizer.lr"], rate, atol=0), "norm.name"]
-                .astype(str)
-                .map(style.arm_of)
-            )
-            for rate in rates
-        }
-        if all(present[rates[0]] & set(one.split("|")) for one in needed):
-            shown = tuple(rate for rate in rates if present[rate] & set(arms))
+        norms = scale.runs["norm.name"].astype(str).map(style.arm_of)
+        mine = scale.runs[norms.isin(arms)]
+        at = rates or sorted(mine["optimizer.lr"].unique(), reverse=True)
+        present = {rate: set(norms[np.isclose(scale.runs["optimizer.lr"], rate, atol=0)]) & set(arms) for rate in at}
+        if at and all(present[at[0]] & set(one.split("|")) for one in needed):
+            shown = tuple(float(rate) for rate in at if present[rate])
             there = tuple(arm for arm in arms if any(arm in of_rate for of_rate in present.values()))
             yield FigureRuns(model, Measured(runs, scale), there, shown, curves, runs)
 

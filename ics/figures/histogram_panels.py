@@ -33,7 +33,8 @@ def draw_histograms(
         label_x: where the layers' names stand, as a share of the sheet's width.
     """
     rows = histogram_rows(runs, rate)
-    for i, (number, ours) in enumerate(runs.layers(papers, rows, "layer_index").items()):
+    layers = runs.layers(papers, rows, "layer_index")
+    for i, (number, ours) in enumerate(layers.items()):
         for j, arm in enumerate(runs.arms):
             axes = figure.add_subplot(grid[i, j])
             own = rows[(rows["layer_index"] == ours) & (rows["arm"] == arm)]
@@ -45,7 +46,7 @@ def draw_histograms(
             if j == 0:
                 name = f"Layer #{ours}" if number == ours else f"Layer #{ours} (paper: #{number})"
                 row_label(axes, name, x=label_x)
-            if i == len(papers) - 1:
+            if i == len(layers) - 1:
                 axes.set_xlabel("activation")
 
 
