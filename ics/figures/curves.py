@@ -50,15 +50,37 @@ def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, colour: Any, **line:
         axes.plot(ends["step"], ends[column], color=colour, **style.DIVERGED)
 
 
-def step_axis(axes: Axes, last_step: int, labelled: bool, ticks: int = 4) -> None:
-    """Steps from 0 to the last; written out below the lowest axes only."""
+def step_axis(axes: Axes, last_step: int, labelled: bool, ticks: int = 4, beside: bool = False) -> None:
+    """Steps from 0 to the last; written out below the lowest axes only.
+
+    Args:
+        axes: of the panel.
+        last_step: right end of the axis.
+        labelled: whether the steps are written out.
+        ticks: about so many intervals between ticks.
+        beside: whether another panel follows so closely that the last step's number would touch its first.
+    """
     axes.set_xlim(-0.02 * last_step, 1.01 * last_step)
-    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
+    if beside:
+        axes.set_xticks(_early_ticks(last_step, ticks))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     if labelled:
         axes.set_xlabel("training step")
     else:
         axes.tick_params(labelbottom=False)
+
+
+def _early_ticks(last_step: int, ticks: int) -> list[float]:
+    """Round steps from 0 on that stay away from the last one; 0 and another at least, where there is room."""
+    early: list[float] = [0.0]
+    for count in range(ticks, ticks + 4):
+        found = MaxNLocator(count, integer=True, steps=[1, 2, 5, 10]).tick_values(0, last_step)
+        early = [float(step) for step in found if 0 <= step <= 0.86 * last_step]
+        if len(early) > 1:
+            break
+    return early
 
 
 def arms_of(scale: Scale) -> list[str]:
@@ -88,7 +110,7 @@ def draw_range(axes: Axes, rows: pd.DataFrame, colour: Any) -> None:
     axes.fill_between(low["step"], low["low"], high["high"], color=colour, alpha=0.13, linewidth=0)
     axes.fill_between(low["step"], low["median"], high["median"], color=colour, alpha=0.3, linewidth=0)
     for edge in (low, high):
-        axes.plot(edge["step"], edge["median"], color=colour, **(style.LINE | {"linewidth": 0.6}))
+        axes.plot(edge["step"], edge["median"], color=colour, **(style.LINE | {"linewidth": 0.45}))
     finite = rows[(rows["status"] == "diverged") & np.isfinite(rows["high"])].drop_duplicates("run", keep="last")
     if len(finite):
         axes.plot(finite["step"], finite["high"], color=colour, **style.DIVERGED)

@@ -46,6 +46,6 @@ def _figure(runs: FigureRuns) -> Sheet:
             if j == 0:
                 axes.set_ylabel(f"learning rate {style.number(rate)}")
     draw_histograms(sheet.figure, right, runs, LAYERS, RATES[0], label_x=0.6)
-    middle = (0.665 + 0.985) / 2
+    middle = (0.665 + 0.972) / 2
     sheet.figure.text(middle, sheet.panels_top + 0.23 / sheet.height, "(c) activations", ha="center", fontsize=8)
     return sheet

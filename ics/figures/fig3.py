@@ -76,7 +76,7 @@ def _figure(part: Part, runs: FigureRuns) -> Sheet:
     sheet = Sheet(title, [arms, others], " ".join(notes), body=2.6 * len(runs.rates))
     layers = runs.layers(part.layers, runs.measured.curve("ics_l2"))
     grid = sheet.grid(
-        len(runs.rates), 1 + len(layers), left=0.1, right=0.978, width_ratios=[1.05] + [1] * len(layers),
+        len(runs.rates), 1 + len(layers), left=0.1, width_ratios=[1.05] + [1] * len(layers),
         wspace=0.36, hspace=0.13,
     )  # fmt: skip
     cosines: list[Axes] = []

@@ -80,7 +80,7 @@ def _figure(part: Part, runs: FigureRuns) -> Sheet:
     for number, arm in enumerate(runs.arms):
         axes = _axes(sheet.figure.add_subplot(grid[number // columns, number % columns]), part)
         runs.draw(axes, part.quantity, arm, part.rate)
-        step_axis(axes, runs.last_step, labelled=number + columns >= len(runs.arms), ticks=2)
+        step_axis(axes, runs.last_step, labelled=number + columns >= len(runs.arms), ticks=2, beside=True)
         axes.tick_params(labelleft=number % columns == 0)
         axes.set_title(style.ARMS[arm].label)
         small.append(axes)

@@ -93,7 +93,7 @@ def _figure(part: Part, runs: FigureRuns) -> Sheet:
             axes.set_yscale("log")
             for arm in runs.arms:
                 runs.draw(axes, quantity, arm, RATE, (papers, ours))
-            step_axis(axes, runs.last_step, labelled=row == 1)
+            step_axis(axes, runs.last_step, labelled=row == 1, beside=True)
             axes.tick_params(labelleft=column == 0)
             if row == 0:
                 axes.set_title(f"Layer #{ours}" + ("" if papers == ours else f" (paper: #{papers})"))

@@ -87,7 +87,7 @@ def _figure(which: Which, runs: FigureRuns) -> Sheet:
                 _training(axes, which, runs, arm)
             else:
                 draw_panel(axes, PANELS[row - 1], runs, (arm,), which.rate)
-            step_axis(axes, runs.last_step, labelled=row == 3, ticks=2)
+            step_axis(axes, runs.last_step, labelled=row == 3, ticks=2, beside=True)
         if row or which.model == "deep_linear":
             fit(panels)
         for axes in panels[1:]:

@@ -18,7 +18,7 @@ Handle = Line2D | Patch
 _LINE = 0.128  # inches: a line of the sentences below
 _LEGEND = 0.19  # inches: a row of the legend
 _GAP = 0.15  # inches: between two entries of the legend
-_BESIDE_LABEL = 0.44  # inches: an entry's line and the spaces around it
+_BESIDE_LABEL = 0.39  # inches: an entry's line and the spaces around it
 _CHARACTERS = 142  # of the sentences, per line
 _TITLE = 100  # of the title
 
@@ -62,11 +62,16 @@ class Sheet:
         for number, row in enumerate(rows):
             place = (0.005, 1 - (first + _LEGEND * number) / self.height)
             self.figure.legend(
-                handles=list(row), loc="upper left", bbox_to_anchor=place, ncols=len(row), columnspacing=1.4
+                handles=list(row),
+                loc="upper left",
+                bbox_to_anchor=place,
+                ncols=len(row),
+                columnspacing=1.4,
+                handlelength=1.5,
             )
         self.figure.text(0.012, 0.1 / self.height, text, va="bottom", fontsize=7)
 
-    def grid(self, rows: int, columns: int, left: float = 0.085, right: float = 0.985, **options: Any) -> GridSpec:
+    def grid(self, rows: int, columns: int, left: float = 0.085, right: float = 0.972, **options: Any) -> GridSpec:
         """A grid for the panels; left and right as shares of the width."""
         return self.figure.add_gridspec(
             rows, columns, left=left, right=right, bottom=self._bottom, top=self.panels_top, **options
