@@ -1,7 +1,6 @@
 # make reproduce   install, run the quick suite, draw its figures: the main job
 # make test        install, lint, check types, run the tests
 # make test-full   the tests with their full counts
-# make figures     redraw every figure, claim and distance from the committed CSV files
 # make lock        choose dependency versions anew
 
 PYTHON ?= python3
@@ -14,7 +13,7 @@ STAMP := $(VENV)/.installed
 # One thread per process: the sweep runs as many processes as there are cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: reproduce test test-full lint figures lock clean
+.PHONY: reproduce test test-full lint lock clean
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11-3.13 is needed, not " + sys.version.split()[0] + "; name one with make PYTHON=...")'
