@@ -40,7 +40,7 @@ COLUMNS = {
     "interval": "how the interval was made",
     "n": "seeds; pairs of runs with the same seed where two are compared",
     "verdict": "supported, contradicted, undecided",
-    "rule": "by which; written before any result",
+    "rule": "by which; written before any result on CIFAR-10",
     "papers_effect": "the same statistic on the paper's own curves, one run",
     "papers_curves": "agree or disagree with the claim by the same rule; not shown: the paper shows no such curve",
     "note": "what else to know: diverged runs, layers that differ from the paper's, why there is no verdict",
