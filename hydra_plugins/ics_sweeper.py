@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from hydra_plugins.ics_request import read_request
 from ics.errors import UserError
 from ics.runs import parse
-from ics.runs.folder import FINISHED, Status, check_settings, read_status
+from ics.runs.folder import Status, check_settings, read_status
+from ics.states import FINISHED
 
 
 @dataclass

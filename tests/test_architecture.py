@@ -15,10 +15,11 @@ MAY_IMPORT = {
     "nets": {"registry", "errors"},
     "data": {"registry", "errors"},
     "quantities": {"shift", "registry", "errors", "tables", "nets"},
-    "runs": {"data", "nets", "quantities", "shift", "registry", "errors", "tables"},
-    "analysis": {"errors", "tables"},
+    "runs": {"data", "nets", "quantities", "shift", "registry", "errors", "states", "tables"},
+    "analysis": {"errors", "states", "tables"},
     "figures": {"analysis", "errors", "tables"},
     "registry": {"errors"},
+    "states": set(),
     "tables": set(),
     "errors": set(),
 }

@@ -10,10 +10,9 @@ from typing import Any
 import yaml
 
 from ics.errors import UserError
+from ics.states import FINISHED, STATES
 from ics.tables import Table
 
-FINISHED = ("done", "diverged")
-STATES = ("running", *FINISHED, "failed", "interrupted")
 NO_STATUS = "no status"
 
 # libyaml's reader is ten times faster where it was built; both construct plain data only.

@@ -1,17 +1,21 @@
 """The panels of Figures 4, 10, 12 and 13: the loss and its gradient along the gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ics.analysis.load import Runs
 from ics.analysis.seeds import over_seeds
 from ics.figures import style
 from ics.figures.curves import draw_range
-from ics.figures.figure_runs import FigureRuns
+from ics.figures.figure_runs import SEEDS, FigureRuns, find
+from ics.figures.sheet import Sheet
 
 SHARPNESS: dict[str, Any] = {
     "linestyle": "none",
@@ -51,6 +55,51 @@ BETA = Panel("effective_beta_smoothness", "effective β-smoothness", "largest �
 PANELS = (LOSS, PREDICTIVENESS, BETA)
 
 
+@dataclass(frozen=True)
+class Landscape:
+    """One of the four figures.
+
+    Attributes:
+        number: of the figure.
+        model: setting `model.name`.
+        rate: learning rate.
+        arms: those that are drawn where there are runs of them.
+        needed: those without which there is no figure.
+        how_to_read: for its readers.
+        body: height of the panels in inches.
+    """
+
+    number: str
+    model: str
+    rate: float
+    arms: tuple[str, ...]
+    needed: tuple[str, ...]
+    how_to_read: str
+    body: float
+
+    def draw(self, fill: Callable[[Sheet, FigureRuns], None], runs: Runs, folder: Path) -> list[Path]:
+        """One sheet per scale of the runs there are, its panels made by `fill`."""
+        files: list[Path] = []
+        tables = ("training", "landscape")
+        for found in find(runs, self.number, self.model, tables, self.arms, (self.rate,), self.needed):
+            with style.style():
+                sheet = self._sheet(found)
+                fill(sheet, found)
+                files += style.save(sheet.figure, folder / f"fig{self.number}_{found.scale.slug}")
+        return files
+
+    def _sheet(self, runs: FigureRuns) -> Sheet:
+        arms, others = runs.handles()
+        others.append(Line2D([], [], label="2 / learning rate", **style.IDEAL))
+        if any(len(runs.of("edge_ratio", arm, self.rate)) for arm in runs.arms):
+            others.append(Line2D([], [], color="#444444", label="largest eigenvalue of the Hessian", **SHARPNESS))
+        notes = [self.how_to_read, SEEDS, SHADES]
+        if self.model == "vgg":
+            notes.append("The paper's loss contains an ℓ₂ penalty of about 2 at the start, ours does not.")
+        title = f"Figure {self.number}. {runs.scale.title}, lr {style.number(self.rate)}"
+        return Sheet(title, [arms, others], " ".join(notes), body=self.body)
+
+
 def draw_panel(axes: Axes, panel: Panel, runs: FigureRuns, arms: Sequence[str], rate: float) -> None:
     """One panel, logarithmic; its range of values is set by `fit`."""
     axes.set_yscale("log")
@@ -65,11 +114,6 @@ def draw_panel(axes: Axes, panel: Panel, runs: FigureRuns, arms: Sequence[str], 
             _draw_sharpness(axes, runs, arm, rate)
     if not panel.is_range:
         axes.axhline(2 / rate, **style.IDEAL)
-
-
-def has_sharpness(runs: FigureRuns, arms: Sequence[str], rate: float) -> bool:
-    """Whether any of the arms' runs measured the Hessian's largest eigenvalue."""
-    return any(len(runs.of("edge_ratio", arm, rate)) for arm in arms)
 
 
 def fit(panels: Sequence[Axes]) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from ics.errors import UserError
 from ics.runs.files import write_atomically, write_json
-
-State = Literal["running", "done", "diverged", "failed", "interrupted"]
-FINISHED = ("done", "diverged")
+from ics.states import FINISHED, State
 
 
 @dataclass(frozen=True)
