@@ -110,7 +110,8 @@ def lines(axes: Any, linestyle: str) -> list[list[float]]:
 
 def test_the_landscape_as_it_is_drawn(paper_like: Runs) -> None:
     runs = only(paper_like, "vgg", "4", ("landscape",), landscape.ARMS, 0.1)
-    canvas = drawn(landscape, landscape.VGG, runs)
+    with style.style():
+        canvas = landscape.VGG.sheet(runs).figure
     loss, _, beta = canvas.axes
     # Two seeds at once and twice the paper's values: the medians of both edges lie at one and a half times them.
     theirs = runs.theirs("loss_range", "standard", 0.1)

@@ -1,8 +1,5 @@
 """Figures 4 and 10: the loss landscape along the gradient, with and without BatchNorm."""
 
-from pathlib import Path
-
-from ics.analysis.load import Runs
 from ics.figures.catalogue import Figure
 from ics.figures.curves import step_axis
 from ics.figures.figure_runs import FigureRuns
@@ -18,25 +15,21 @@ _HOW_TO_READ = (
 )
 
 
-def _figure(number: str, model: str, rate: float, lengths: str, small: str = "") -> Figure:
-    arms = ("standard", "batch")
-    landscape = Landscape(number, model, rate, arms, arms, _HOW_TO_READ.format(lengths=lengths), body=2.3)
-
-    def fill(sheet: Sheet, runs: FigureRuns) -> None:
-        grid = sheet.grid(1, 3, wspace=0.36)
-        for i, panel in enumerate(PANELS):
-            axes = sheet.figure.add_subplot(grid[0, i])
-            draw_panel(axes, panel, runs, runs.arms, rate)
-            fit([axes])
-            step_axis(axes, runs.last_step, labelled=True)
-            letter(axes, f"({'abc'[i]}) {panel.title}")
-            axes.set_ylabel(panel.label)
-
-    def draw(runs: Runs, folder: Path) -> list[Path]:
-        return landscape.draw(fill, runs, folder)
-
-    return Figure(f"fig{number}", f"fig{number}", landscape.how_to_read, draw, small)
+ARMS = ("standard", "batch")
 
 
-FIG4 = _figure("4", "vgg", 0.1, "½ to 4", "scale=cpu")
-FIG10 = _figure("10", "deep_linear", 1e-6, "1/100 to 30")
+def _fill(landscape: Landscape, sheet: Sheet, runs: FigureRuns) -> None:
+    grid = sheet.grid(1, 3, wspace=0.36)
+    for i, panel in enumerate(PANELS):
+        axes = sheet.figure.add_subplot(grid[0, i])
+        draw_panel(axes, panel, runs, runs.arms, landscape.rate)
+        fit([axes])
+        step_axis(axes, runs.last_step, labelled=True)
+        letter(axes, f"({'abc'[i]}) {panel.title}")
+        axes.set_ylabel(panel.label)
+
+
+VGG = Landscape("4", "vgg", 0.1, ARMS, ARMS, _HOW_TO_READ.format(lengths="½ to 4"), 2.3, _fill)
+DLN = Landscape("10", "deep_linear", 1e-6, ARMS, ARMS, _HOW_TO_READ.format(lengths="1/100 to 30"), 2.3, _fill)
+FIG4 = Figure("fig4", "fig4", VGG.how_to_read, VGG.draw, "scale=cpu")
+FIG10 = Figure("fig10", "fig10", DLN.how_to_read, DLN.draw)

@@ -67,6 +67,7 @@ class Landscape:
         needed: those without which there is no figure.
         how_to_read: for its readers.
         body: height of the panels in inches.
+        fill: draws the panels of a figure onto its sheet.
     """
 
     number: str
@@ -76,19 +77,19 @@ class Landscape:
     needed: tuple[str, ...]
     how_to_read: str
     body: float
+    fill: "Callable[[Landscape, Sheet, FigureRuns], None]"
 
-    def draw(self, fill: Callable[[Sheet, FigureRuns], None], runs: Runs, folder: Path) -> list[Path]:
-        """One sheet per scale of the runs there are, its panels made by `fill`."""
+    def draw(self, runs: Runs, folder: Path) -> list[Path]:
+        """One figure per scale of the runs there are."""
         files: list[Path] = []
         tables = ("training", "landscape")
         for found in find(runs, self.number, self.model, tables, self.arms, (self.rate,), self.needed):
             with style.style():
-                sheet = self._sheet(found)
-                fill(sheet, found)
-                files += style.save(sheet.figure, folder / f"fig{self.number}_{found.scale.slug}")
+                files += style.save(self.sheet(found).figure, folder / f"fig{self.number}_{found.scale.slug}")
         return files
 
-    def _sheet(self, runs: FigureRuns) -> Sheet:
+    def sheet(self, runs: FigureRuns) -> Sheet:
+        """The figure of one scale's runs."""
         arms, others = runs.handles()
         others.append(Line2D([], [], label="2 / learning rate", **style.IDEAL))
         if any(len(runs.of("edge_ratio", arm, self.rate)) for arm in runs.arms):
@@ -97,7 +98,9 @@ class Landscape:
         if self.model == "vgg":
             notes.append("The paper's loss contains an ℓ₂ penalty of about 2 at the start, ours does not.")
         title = f"Figure {self.number}. {runs.scale.title}, lr {style.number(self.rate)}"
-        return Sheet(title, [arms, others], " ".join(notes), body=self.body)
+        sheet = Sheet(title, [arms, others], " ".join(notes), body=self.body)
+        self.fill(self, sheet, runs)
+        return sheet
 
 
 def draw_panel(axes: Axes, panel: Panel, runs: FigureRuns, arms: Sequence[str], rate: float) -> None:

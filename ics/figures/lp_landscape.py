@@ -1,8 +1,5 @@
 """Figures 12 and 13: training and landscape with the ℓp normalisations, one column per network."""
 
-from pathlib import Path
-
-from ics.analysis.load import Runs
 from ics.figures import style
 from ics.figures.catalogue import Figure
 from ics.figures.curves import step_axis
@@ -20,47 +17,37 @@ _HOW_TO_READ = (
 _ROWS = ("(b) loss\nalong the gradient", "(c) gradient\npredictiveness", "(d) effective\nβ-smoothness")
 
 
-def _figure(number: str, experiment: str, model: str, rate: float, lengths: str, small: str = "") -> Figure:
-    landscape = Landscape(
-        number,
-        model,
-        rate,
-        arms=("standard", "batch", "l1", "l2", "linf"),
-        needed=("standard", "batch", "l1|l2|linf"),
-        how_to_read=_HOW_TO_READ.format(lengths=lengths),
-        body=5.4,
-    )
-    regression = model == "deep_linear"
+ARMS = ("standard", "batch", "l1", "l2", "linf")
+NEEDED = ("standard", "batch", "l1|l2|linf")
 
-    def fill(sheet: Sheet, runs: FigureRuns) -> None:
-        grid = sheet.grid(4, len(runs.arms), wspace=0.1, hspace=0.14, left=0.11)
-        for row in range(4):
-            panels = [sheet.figure.add_subplot(grid[row, column]) for column in range(len(runs.arms))]
+
+def _fill(landscape: Landscape, sheet: Sheet, runs: FigureRuns) -> None:
+    regression = landscape.model == "deep_linear"
+    grid = sheet.grid(4, len(runs.arms), wspace=0.1, hspace=0.14, left=0.11)
+    for row in range(4):
+        panels = [sheet.figure.add_subplot(grid[row, column]) for column in range(len(runs.arms))]
+        for axes, arm in zip(panels, runs.arms, strict=True):
+            if row > 0:
+                draw_panel(axes, PANELS[row - 1], runs, (arm,), landscape.rate)
+            elif regression:
+                axes.set_yscale("log")
+                runs.draw(axes, "train_loss", arm, landscape.rate)
+            else:
+                axes.set_ylim(0, 103)
+                runs.draw(axes, "train_accuracy_percent", arm, landscape.rate)
+            step_axis(axes, runs.last_step, labelled=row == 3, ticks=2, beside=True)
+        if row or regression:
+            fit(panels)
+        for axes in panels[1:]:
+            axes.tick_params(labelleft=False)
+        training = "(a) training loss" if regression else "(a) training\naccuracy (%)"
+        row_label(panels[0], _ROWS[row - 1] if row else training, x=0.055)
+        if row == 0:
             for axes, arm in zip(panels, runs.arms, strict=True):
-                if row > 0:
-                    draw_panel(axes, PANELS[row - 1], runs, (arm,), rate)
-                elif regression:
-                    axes.set_yscale("log")
-                    runs.draw(axes, "train_loss", arm, rate)
-                else:
-                    axes.set_ylim(0, 103)
-                    runs.draw(axes, "train_accuracy_percent", arm, rate)
-                step_axis(axes, runs.last_step, labelled=row == 3, ticks=2, beside=True)
-            if row or regression:
-                fit(panels)
-            for axes in panels[1:]:
-                axes.tick_params(labelleft=False)
-            training = "(a) training loss" if regression else "(a) training\naccuracy (%)"
-            row_label(panels[0], _ROWS[row - 1] if row else training, x=0.055)
-            if row == 0:
-                for axes, arm in zip(panels, runs.arms, strict=True):
-                    axes.set_title(style.ARMS[arm].label)
-
-    def draw(runs: Runs, folder: Path) -> list[Path]:
-        return landscape.draw(fill, runs, folder)
-
-    return Figure(f"fig{number}", experiment, landscape.how_to_read, draw, small)
+                axes.set_title(style.ARMS[arm].label)
 
 
-FIG12 = _figure("12", "fig5_vgg", "vgg", 0.1, "½ to 4", "scale=cpu")
-FIG13 = _figure("13", "fig5_dln", "deep_linear", 1e-6, "1/100 to 30")
+VGG = Landscape("12", "vgg", 0.1, ARMS, NEEDED, _HOW_TO_READ.format(lengths="½ to 4"), 5.4, _fill)
+DLN = Landscape("13", "deep_linear", 1e-6, ARMS, NEEDED, _HOW_TO_READ.format(lengths="1/100 to 30"), 5.4, _fill)
+FIG12 = Figure("fig12", "fig5_vgg", VGG.how_to_read, VGG.draw, "scale=cpu")
+FIG13 = Figure("fig13", "fig5_dln", DLN.how_to_read, DLN.draw)
