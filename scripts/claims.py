@@ -12,8 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ics.analysis.claims import catalogue, report
-from ics.analysis.claims.judge import Evidence, evaluate
-from ics.analysis.claims.theory import evaluate_theory
+from ics.analysis.claims.table import claims_table
 from ics.analysis.commands import RUNS, load_and_tell, runs_option
 from ics.analysis.distance_report import to_markdown as distances_to_markdown
 from ics.analysis.load import Runs
@@ -42,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs = load_and_tell(asked.runs)
         named = [what for what in asked.what if what not in WHOLE]
         if named:
-            claims = _claims(runs, named)
+            claims = claims_table(runs, named)
             print(report.to_markdown(claims), end="")
             return _tell_missing(claims, asked.runs, whole=False)
         return _tables(runs, asked)
@@ -55,7 +54,7 @@ def _tables(runs: Runs | None, asked: argparse.Namespace) -> int:
     status = 0
     wanted = {"claims", "distance"} if "all" in asked.what else set(asked.what)
     if "claims" in wanted:
-        claims = _claims(runs, catalogue.names())
+        claims = claims_table(runs, catalogue.names())
         _write(claims, report.to_markdown(claims), asked.out / "claims")
         status = _tell_missing(claims, asked.runs, whole=True)
     if "distance" in wanted:
@@ -68,12 +67,6 @@ def _tables(runs: Runs | None, asked: argparse.Namespace) -> int:
             return 2
         _write(distances, distances_to_markdown(distances), asked.out / "paper_distance")
     return status
-
-
-def _claims(runs: Runs | None, names: list[str]) -> pd.DataFrame:
-    found = evaluate([claim for claim in catalogue.all_claims() if claim.name in names], Evidence(runs))
-    theory = evaluate_theory() if set(names) & set(catalogue.THEORY) else found.head(0)
-    return pd.concat([part for part in (found, theory[theory["claim"].isin(names)]) if len(part)], ignore_index=True)
 
 
 def _tell_missing(claims: pd.DataFrame, root: Path, whole: bool) -> int:

@@ -29,13 +29,23 @@ def to_markdown(distances: pd.DataFrame) -> str:
         parts.append(f"\n## {title}\n")
         for model, rows in scale.groupby("model", sort=False):
             windows = [w.name for w in WINDOWS[str(model)] if w.name in set(rows["window"])]
-            header = ["figure", "quantity", "learning rate", "layer", "network", *windows, "seeds", "note"]
-            parts += ["\n", table(header, _lines(rows, windows))]
+            parts += ["\n", table(header(windows), lines(rows, windows))]
     return "".join(parts)
 
 
-def _lines(rows: pd.DataFrame, windows: list[str]) -> list[list[str]]:
-    lines = []
+def header(windows: list[str]) -> list[str]:
+    """The names of the columns of `lines`."""
+    return ["figure", "quantity", "learning rate", "layer", "network", *windows, "seeds", "note"]
+
+
+def lines(rows: pd.DataFrame, windows: list[str]) -> list[list[str]]:
+    """A line for each curve of one network at one scale.
+
+    Args:
+        rows: of `paper_distance`.
+        windows: names of the windows that have a column.
+    """
+    found = []
     series = ["figure", "quantity", "lr", "layer", "arm", "edge"]
     for _, own in rows.groupby(series, dropna=False, sort=False):
         row = own.iloc[0]
@@ -47,7 +57,7 @@ def _lines(rows: pd.DataFrame, windows: list[str]) -> list[list[str]]:
         if row["common_factor"] != 1:
             notes.append(_FACTOR.format(row["common_factor"]))
         edge = "" if row["edge"] == "value" else f", {row['edge']}"
-        lines.append(
+        found.append(
             [
                 str(row["figure"]),
                 f"{row['quantity']}{edge}",
@@ -59,7 +69,7 @@ def _lines(rows: pd.DataFrame, windows: list[str]) -> list[list[str]]:
                 "; ".join(notes),
             ]
         )
-    return lines
+    return found
 
 
 def _cell(row: dict[Any, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a run folder says about itself: its settings, its state, its tables' schemas."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,11 +63,20 @@ class RunFolder:
 
     def data_label(self) -> str | None:
         """What provenance.json calls the data really used; None where it does not say."""
-        path = self.path / "provenance.json"
-        if not path.exists():
-            return None
-        label = _read_json(path, dict).get("data_label")
+        label = self.provenance().get("data_label")
         return None if label is None else str(label)
+
+    def provenance(self) -> dict[str, Any]:
+        """What provenance.json says about where the run comes from; nothing where there is none."""
+        path = self.path / "provenance.json"
+        found: dict[str, Any] = _read_json(path, dict) if path.exists() else {}
+        return found
+
+    def seconds(self) -> float:
+        """How long the run took, from status.json; nan where it does not say."""
+        path = self.path / "status.json"
+        seconds = _read_json(path, dict).get("seconds") if path.exists() else None
+        return float(seconds) if isinstance(seconds, int | float) else math.nan
 
     def tables(self) -> dict[str, Table]:
         """The schemas in tables.json by name; none for an unfinished run that has not written them yet.

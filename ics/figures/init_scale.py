@@ -1,7 +1,6 @@
 """Sensitivity to the initial weights: a 4×4 grid of training accuracy, and the same grid of the covariate shift."""
 
 import math
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,7 @@ def _grid(scale: Scale, panel: Panel, label: str, title: str, notes: str, crosse
             axes.yaxis.set_label_coords(-0.24, 0.5)
     images = f", {int(scale.runs['data.limit'].iloc[0]):,} images" if "data.limit" in scale.runs else ""
     heading = f"{title} by initial weights. {scale.title}{images}"
-    figure.text(0.012, 1 - 0.12 / height, heading, va="top", weight="bold", fontsize=9)
+    style.add_title(figure, heading)
     handles = [
         Line2D([], [], color=style.ARMS[arm].colour, label=seeds_of(scale.runs, arm), **_line(arm))
         for arm in arms_of(scale)
@@ -144,6 +143,5 @@ def _grid(scale: Scale, panel: Panel, label: str, title: str, notes: str, crosse
         handles.append(Line2D([], [], color="#444444", label="diverged here", **style.DIVERGED))
     place = (0.005, 1 - 0.27 / height)
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=4, columnspacing=1.6)
-    words = textwrap.fill(f"{notes} Lines: median over seeds; {BAND}.", 142)
-    figure.text(0.012, 0.1 / height, words, va="bottom", fontsize=7)
+    style.add_notes(figure, f"{notes} Lines: median over seeds; {BAND}.")
     return figure

@@ -1,6 +1,5 @@
 """Figure 1 of Ioffe & Szegedy 2015, test accuracy and the input to one sigmoid, with the covariate shift below it."""
 
-import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -89,9 +88,9 @@ def _percentiles(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
 def _words(figure: Canvas, scale: Scale, arms: list[str]) -> None:
     height = figure.get_size_inches()[1]
     title = f"Ioffe & Szegedy's Figure 1, and the covariate shift under it. {scale.title}"
-    figure.text(0.012, 1 - 0.12 / height, title, va="top", weight="bold", fontsize=9)
+    style.add_title(figure, title)
     handles = [Line2D([], [], color=style.ARMS[a].colour, linewidth=1.6, label=seeds_of(scale.runs, a)) for a in arms]
     place = (0.005, 1 - 0.27 / height)
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=4, columnspacing=1.6)
     notes = f"{HOW_TO_READ} (a), (d) to (f): median over seeds; {BAND}."
-    figure.text(0.012, 0.1 / height, textwrap.fill(notes, 142), va="bottom", fontsize=7)
+    style.add_notes(figure, notes)

@@ -1,6 +1,5 @@
 """MNIST with and without BatchNorm: loss and accuracy in evaluation mode, and the shift of every layer beside them."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +91,10 @@ def _figure(runs: Runs, scale: Scale) -> Canvas:
 def _words(figure: Canvas, scale: Scale, arms: list[str]) -> None:
     height = figure.get_size_inches()[1]
     title = f"With and without BatchNorm, from the same initial weights. {scale.title}"
-    figure.text(0.012, 1 - 0.12 / height, title, va="top", weight="bold", fontsize=9)
+    style.add_title(figure, title)
     handles = [Line2D([], [], color=style.ARMS[a].colour, linewidth=1.6, label=seeds_of(scale.runs, a)) for a in arms]
     handles += [Line2D([], [], color="#444444", label=f"{split} set", **line) for split, line in SPLITS.items()]
     place = (0.005, 1 - 0.27 / height)
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=5, columnspacing=1.6)
     notes = f"{HOW_TO_READ} Lines: median over seeds; {BAND}. The untrained networks' accuracy is left out."
-    figure.text(0.012, 0.1 / height, textwrap.fill(notes, 142), va="bottom", fontsize=7)
+    style.add_notes(figure, notes)

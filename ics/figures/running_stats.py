@@ -1,6 +1,5 @@
 """What running statistics are for: answers by them and by batches of any size, and what their momentum decides."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ def _words(figure: Canvas, scale: Scale, colours: dict[float, Any]) -> None:
     height = figure.get_size_inches()[1]
     seeds = scale.runs["seed"].nunique()
     title = f"What running statistics are for. {scale.title}, {seeds} seed{'s' if seeds > 1 else ''}"
-    figure.text(0.012, 1 - 0.12 / height, title, va="top", weight="bold", fontsize=9)
+    style.add_title(figure, title)
     handles = [Line2D([], [], label="statistics of the batch", marker="o", markersize=3, **BATCH)]
     handles += [
         Line2D([], [], color=colour, linewidth=1.6, label=f"running, {momentum:g}")
@@ -130,4 +129,4 @@ def _words(figure: Canvas, scale: Scale, colours: dict[float, Any]) -> None:
     place = (0.005, 1 - 0.27 / height)
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=5, columnspacing=1.4)
     notes = f"{HOW_TO_READ} Lines: median over seeds; {BAND}."
-    figure.text(0.012, 0.1 / height, textwrap.fill(notes, 142), va="bottom", fontsize=7)
+    style.add_notes(figure, notes)

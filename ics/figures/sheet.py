@@ -1,6 +1,5 @@
 """The sheet that a figure is drawn on: title and legend above, sentences below, panels between them."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +18,6 @@ _LINE = 0.128  # inches: a line of the sentences below
 _LEGEND = 0.19  # inches: a row of the legend
 _GAP = 0.15  # inches: between two entries of the legend
 _BESIDE_LABEL = 0.39  # inches: an entry's line and the spaces around it
-_CHARACTERS = 142  # of the sentences, per line
-_TITLE = 100  # of the title
 
 
 class Sheet:
@@ -49,16 +46,14 @@ class Sheet:
         above: float = 0.3,
         below: float = 0.42,
     ) -> None:
-        text = textwrap.fill(notes, _CHARACTERS)
-        title = textwrap.fill(title, _TITLE)
         rows = [line for row in legend for line in _lines(row)]
-        first = 0.27 + 0.16 * title.count("\n")
+        first = 0.27 + 0.16 * style.wrapped(style.TITLE, title).count("\n")
         top = first + 0.03 + _LEGEND * len(rows) + above
-        bottom = 0.12 + _LINE * (text.count("\n") + 1) + below
+        bottom = 0.12 + _LINE * (style.wrapped(style.NOTES, notes).count("\n") + 1) + below
         self.height = body + top + bottom
         self.figure: Canvas = style.new_figure(self.height)
         self._bottom, self.panels_top = bottom / self.height, 1 - top / self.height
-        self.figure.text(0.012, 1 - 0.12 / self.height, title, va="top", weight="bold", fontsize=9)
+        style.add_title(self.figure, title)
         for number, row in enumerate(rows):
             place = (0.005, 1 - (first + _LEGEND * number) / self.height)
             self.figure.legend(
@@ -69,7 +64,7 @@ class Sheet:
                 columnspacing=1.4,
                 handlelength=1.5,
             )
-        self.figure.text(0.012, 0.1 / self.height, text, va="bottom", fontsize=7)
+        style.add_notes(self.figure, notes)
 
     def grid(self, rows: int, columns: int, left: float = 0.085, right: float = 0.972, **options: Any) -> GridSpec:
         """A grid for the panels; left and right as shares of the width."""

@@ -1,6 +1,7 @@
 """The look all figures share: sizes for print, one colour per arm, files that are the same to the byte."""
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,13 @@ WIDTH = 7.0
 """Inches: the text width of a two-column page."""
 
 PNG_DPI = 200
+
+TITLE, NOTES = "title", "notes"
+"""The gid of a figure's title, and of the sentences below it; the label of the text is the words on one line."""
+
+_CHARACTERS = {TITLE: 100, NOTES: 142}  # per line
+
+Saver = Callable[[Figure, Path], list[Path]]
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so looks the same everywhere; has ℓ₂, ‖, ∠ and ′
@@ -104,14 +112,51 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
+def wrapped(kind: str, words: str) -> str:
+    """A title or notes on as many lines as they take."""
+    return textwrap.fill(words, _CHARACTERS[kind])
+
+
+def add_title(figure: Figure, words: str) -> None:
+    """The figure's title: in bold, above all."""
+    _add(figure, TITLE, words, y=1 - 0.12 / figure.get_figheight(), va="top", weight="bold", fontsize=9)
+
+
+def add_notes(figure: Figure, words: str) -> None:
+    """The sentences below the panels."""
+    _add(figure, NOTES, words, y=0.1 / figure.get_figheight(), va="bottom", fontsize=7)
+
+
+def _add(figure: Figure, kind: str, words: str, y: float, **options: Any) -> None:
+    figure.text(0.012, y, wrapped(kind, words), gid=kind, label=words, **options)
+
+
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes `<stem>.png` and `<stem>.pdf`; the same figure gives the same bytes at any time of day.
+    """Writes `<stem>.png` and `<stem>.pdf`, or what `saved_by` says; the same bytes at any time of day.
 
     Returns:
-        The two files.
+        The files.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
+    return _saver(figure, stem)
+
+
+@contextmanager
+def saved_by(saver: Saver) -> Iterator[None]:
+    """While it is held, `save` calls another function, also in processes forked meanwhile."""
+    global _saver
+    before, _saver = _saver, saver
+    try:
+        yield
+    finally:
+        _saver = before
+
+
+def _png_and_pdf(figure: Figure, stem: Path) -> list[Path]:
     png, pdf = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf"))
     figure.savefig(png, dpi=PNG_DPI, metadata={"Software": None})
     figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
     return [png, pdf]
+
+
+_saver: Saver = _png_and_pdf

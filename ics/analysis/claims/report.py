@@ -4,8 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from ics.analysis.claims import words
 from ics.analysis.claims.interval import CONFIDENCE
-from ics.analysis.markdown import number, table
+from ics.analysis.markdown import table
 
 HEAD = f"""# The paper's claims
 
@@ -40,9 +41,6 @@ network had been seen.
 """
 
 
-_UNITS = {"percentage points": " points", "%": " %"}
-
-
 def to_markdown(claims: pd.DataFrame) -> str:
     """The whole report: verdicts, what has no runs, details, rules.
 
@@ -53,7 +51,7 @@ def to_markdown(claims: pd.DataFrame) -> str:
     parts = [HEAD, _verdicts(claims[headline & with_runs])]
     missing = claims[headline & ~with_runs]
     if len(missing):
-        parts += [_MISSING, *(f"- {_statement(row)}: {row['note']}\n" for row in missing.to_dict("records"))]
+        parts += [_MISSING, *(f"- {words.statement(row)}: {row['note']}\n" for row in missing.to_dict("records"))]
     if (~headline & with_runs).any():
         parts += [_DETAILS, _verdicts(claims[~headline & with_runs], statistic=True)]
     first = claims.drop_duplicates(["claim", "effect_is", "rule"])
@@ -67,46 +65,17 @@ def _verdicts(rows: pd.DataFrame, statistic: bool = False) -> str:
 
 
 def _cells(row: dict[Any, Any], statistic: bool) -> list[str]:
-    unit = str(row["unit"])
-    effect = f"{_number(row['effect'], unit)}{_UNITS.get(unit, '')}"
-    if not pd.isna(row["low"]):
-        effect += f" [{_number(row['low'], unit)} to {_number(row['high'], unit)}]"
-    paper = str(row["papers_curves"])
-    if paper != "not shown":
-        paper += f": {_number(row['papers_effect'], unit)}"
     return [
-        _statement(row),
+        words.statement(row),
         str(row["effect_is"] if statistic else row["place"]),
         str(row["scale"]),
-        _claimed(row, unit),
-        effect,
+        words.claimed(row),
+        f"{words.effect(row)} {words.interval(row)}".strip(),
         str(row["n"]),
         f"**{row['verdict']}**",
-        paper,
+        words.papers_curves(row),
         str(row["note"]),
     ]
-
-
-def _statement(row: dict[Any, Any]) -> str:
-    return str(row["text"]) + ("" if pd.isna(row["lr"]) else f" (learning rate {row['lr']:g})")
-
-
-def _claimed(row: dict[Any, Any], unit: str) -> str:
-    low, high = (None if pd.isna(row[end]) else _bound(row[end], unit) for end in ("claimed_low", "claimed_high"))
-    if low and high:
-        return f"{low} to {high}"
-    return f"≥ {low}" if low else f"≤ {high}"
-
-
-def _bound(value: float, unit: str) -> str:
-    text = f"{10**value:.2g}" if unit.startswith("log10") else f"{value:g}"
-    return ("×" if unit == "log10 ratio" else "") + text.replace("-", "−")
-
-
-def _number(value: float, unit: str) -> str:
-    if unit.startswith("log10"):
-        return ("×" if unit == "log10 ratio" else "") + number(10**value)
-    return number(value)
 
 
 def _rule(row: dict[Any, Any]) -> str:

@@ -1,0 +1,22 @@
+"""The claims table: everything runs can decide, and the theorems."""
+
+from collections.abc import Collection
+
+import pandas as pd
+
+from ics.analysis.claims import catalogue
+from ics.analysis.claims.judge import Evidence, evaluate
+from ics.analysis.claims.theory import evaluate_theory
+from ics.analysis.load import Runs
+
+
+def claims_table(runs: Runs | None, names: Collection[str]) -> pd.DataFrame:
+    """The rows of some claims, headlines and details.
+
+    Args:
+        runs: what there is; None if nothing.
+        names: of `catalogue.names`.
+    """
+    found = evaluate([claim for claim in catalogue.all_claims() if claim.name in names], Evidence(runs))
+    theory = evaluate_theory() if set(names) & set(catalogue.THEORY) else found.head(0)
+    return pd.concat([part for part in (found, theory[theory["claim"].isin(names)]) if len(part)], ignore_index=True)
