@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -87,16 +88,31 @@ def test_a_dead_owner_is_taken_over_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "lock").exists()
 
 
-def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
+def a_lock_from_elsewhere(folder: Path) -> Path:
+    lock = folder / "lock"
     lock.write_text(json.dumps({"host": "elsewhere", "process": 1, "since": "2026-01-01"}))
+    return lock
+
+
+def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
+    lock = a_lock_from_elsewhere(tmp_path)
+    beat = threading.Timer(0.2, os.utime, [lock])
+    beat.start()
     with pytest.raises(UserError, match="process 1 on elsewhere since 2026-01-01"), FolderLock(tmp_path):
         pass
+    beat.join()
     stale = time.time() - STALE - 1
     os.utime(lock, (stale, stale))
     with FolderLock(tmp_path):
         assert json.loads(lock.read_text())["host"] == socket.gethostname()
     assert not lock.exists()
+
+
+def test_a_heartbeat_that_has_just_stopped_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ics.runs.lock.STALE", 1.0)
+    lock = a_lock_from_elsewhere(tmp_path)
+    with FolderLock(tmp_path):
+        assert json.loads(lock.read_text())["host"] == socket.gethostname()
 
 
 def test_a_heartbeat_keeps_the_lock_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

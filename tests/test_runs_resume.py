@@ -1,17 +1,19 @@
 """Killed at any instant and started again, a run ends with the bytes of one that was left alone."""
 
+import multiprocessing
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import config, finish, kill_after, results, start_child
+from small_runs import config, finish, kill_after, results, start_child, wait_for
 
-from ics.runs import checkpoint, files, read_status, recorder, run
+from ics.runs import checkpoint, files, read_status, recorder, run, signals
 
 KILLS_PER_RUN = 5
 LONG = 1500  # steps that take longer than all the kills together
@@ -206,3 +208,40 @@ def test_usr2_saves_and_calls_the_handler_that_was_there(undisturbed: dict[str, 
     assert process.exitcode == 0
     assert called.read_text() == "True"
     assert results(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("signum", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_scheduler_that_requeues_the_job_leaves_it_interrupted(
+    signum: int, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
+
+    def before() -> None:
+        signal.signal(signum, lambda signum, frame: sys.exit(3))
+        signal_at(signum, 8)
+
+    process = start_child(settings, tmp_path, before)
+    process.join()
+    assert process.exitcode == 3
+    status = read_status(tmp_path)
+    assert status is not None
+    assert (status.state, status.step) == ("interrupted", 9)
+    assert finish(settings, tmp_path) == 0
+    assert results(tmp_path) == undisturbed
+
+
+def test_a_worker_stops_when_the_process_that_started_it_is_killed(
+    undisturbed_long: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "PARENT_WATCH", 0.01)
+    settings = config(steps=LONG, checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
+    parent = multiprocessing.get_context("fork").Process(target=lambda: start_child(settings, tmp_path).join())
+    parent.start()
+    wait_for(lambda: (tmp_path / "shift.csv").exists())
+    kill_after(parent, 0)
+    wait_for(lambda: not (tmp_path / "lock").exists())
+    status = read_status(tmp_path)
+    assert status is not None
+    assert status.state == "interrupted"
+    assert finish(settings, tmp_path) == 0
+    assert results(tmp_path) == undisturbed_long

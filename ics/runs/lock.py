@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ics.errors import UserError
+from ics.runs.process import is_alive
 
 HEARTBEAT = 10.0  # seconds between signs of life
 STALE = 60.0  # seconds without one after which an owner on another host counts as dead
@@ -22,7 +23,8 @@ class FolderLock:
     """Holds a run folder for this process. Use as a context manager.
 
     On one host the kernel's file lock decides, and falls with its process. Where the file system does not share that
-    lock between hosts, the owner's heartbeat does: the lock file is touched every `HEARTBEAT` seconds.
+    lock between hosts, the owner's heartbeat does: the lock file is touched every `HEARTBEAT` seconds. A heartbeat that
+    has just stopped is waited for: a scheduler starts a job anew as soon as its node has died.
 
     Args:
         folder: an existing folder.
@@ -63,29 +65,27 @@ class FolderLock:
 
     def _acquire(self) -> int:
         deadline = time.monotonic() + PATIENCE
+        first_beat: float | None = None
         while True:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    owner = _read_owner(file)
-                    if time.monotonic() > deadline or not _is_gone(owner):
-                        raise self._held(owner) from None
-                    os.close(file)  # a dead owner's child holds on to the file for an instant longer
-                    time.sleep(0.02)
-                    continue
-                if not self._is_current(file):  # its owner released it, and deleted it, between our open and our lock
-                    os.close(file)
-                    continue
-                owner = _read_owner(file)
-                age = time.time() - os.fstat(file).st_mtime
-                if owner.get("host") not in (None, socket.gethostname()) and age < STALE:
-                    raise self._held(owner)
-                return file
-            except UserError:
+            locked = _try_lock(file)
+            if locked and not self._is_current(file):  # its owner deleted it between our open and our lock
                 os.close(file)
-                raise
+                continue
+            owner, beat = _read_owner(file), os.fstat(file).st_mtime
+            elsewhere = owner.get("host") not in (None, socket.gethostname())
+            stale = time.time() - beat >= STALE
+            if locked and (stale or not elsewhere):
+                return file
+            os.close(file)
+            if elsewhere:
+                first_beat = first_beat or beat
+                waiting = beat == first_beat and not stale
+            else:  # a dead owner's child holds on to the file for an instant longer
+                waiting = _is_gone(owner) and time.monotonic() < deadline
+            if not waiting:
+                raise self._held(owner)
+            time.sleep(0.5 if elsewhere else 0.02)
 
     def _is_current(self, file: int) -> bool:
         try:
@@ -105,18 +105,18 @@ class FolderLock:
                 os.utime(self._path)
 
 
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _is_gone(owner: dict[str, object]) -> bool:
     """Whether an owner on this host has died."""
     process = owner.get("process")
-    if owner.get("host") != socket.gethostname() or not isinstance(process, int):
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    return owner.get("host") == socket.gethostname() and isinstance(process, int) and not is_alive(process)
 
 
 def _read_owner(file: int) -> dict[str, object]:

@@ -78,7 +78,7 @@ def _run(
         if not config.checkpoint.keep:
             checkpoint.remove(folder)
         return final
-    except Interrupted:
+    except (Interrupted, SystemExit):  # a batch scheduler's handler, which requeues the job, exits
         status("interrupted")
         raise
     except BaseException as error:

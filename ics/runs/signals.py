@@ -1,9 +1,14 @@
 """Stopping and saving on request of the user or of a batch scheduler."""
 
+import multiprocessing
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+from ics.runs.process import is_alive
+
+PARENT_WATCH = 1.0  # seconds between looks at whether the parent process lives
 
 
 class Interrupted(Exception):
@@ -22,35 +27,46 @@ class Requests:
     """Turns signals into requests that the training loop answers between two steps. Use as a context manager.
 
     SIGINT and SIGTERM ask for a save and a stop; a second one of them acts at once. SIGUSR2 asks for a save; then the
-    handler that was there before (a batch scheduler's, which requeues the job) is called.
+    handler that was there before (a batch scheduler's, which requeues the job) is called. The same goes for SIGTERM
+    where a scheduler has set a handler: it knows whether the job is to stop or to wait for its end and be requeued.
+
+    A process that another one started to do its work (a worker of a local sweep) is asked to stop when that one dies.
     """
 
     def __init__(self) -> None:
         self.stop: int | None = None
-        self.save = False
+        self.save: int | None = None
         self._earlier: dict[int, Any] = {}
+        self._released = threading.Event()
 
     def __enter__(self) -> "Requests":
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._earlier[signum] = signal.signal(signum, self._ask_to_stop)
-            self._earlier[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, self._ask_to_save)
+            scheduled = callable(signal.getsignal(signal.SIGTERM))
+            for signum, handler in {
+                signal.SIGINT: self._ask_to_stop,
+                signal.SIGTERM: self._ask_to_save if scheduled else self._ask_to_stop,
+                signal.SIGUSR2: self._ask_to_save,
+            }.items():
+                self._earlier[signum] = signal.signal(signum, handler)
+        parent = multiprocessing.parent_process()
+        if parent is not None and parent.pid is not None:
+            threading.Thread(target=self._watch, args=(parent.pid,), name="parent watch", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._released.set()
         for signum, handler in self._earlier.items():
             signal.signal(signum, handler)
         self._earlier.clear()
 
     def saved(self) -> None:
-        """To be called after a save: passes a SIGUSR2 on to the earlier handler."""
-        if self.save:
-            self.save = False
-            handler = self._earlier.get(signal.SIGUSR2)
-            if callable(handler):
-                handler(signal.SIGUSR2, None)
+        """To be called after a save: passes a signal that asked for it on to the earlier handler."""
+        signum, self.save = self.save, None
+        handler = self._earlier.get(signum) if signum is not None else None
+        if callable(handler):
+            handler(signum, None)
 
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         if self.stop is not None:
@@ -59,4 +75,10 @@ class Requests:
         self.stop = signum
 
     def _ask_to_save(self, signum: int, frame: FrameType | None) -> None:
-        self.save = True
+        self.save = signum
+
+    def _watch(self, parent: int) -> None:
+        while is_alive(parent):
+            if self._released.wait(PARENT_WATCH):
+                return
+        self.stop = signal.SIGTERM
