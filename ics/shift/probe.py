@@ -7,11 +7,11 @@ For every layer i, with the same batch (x, y):
 
 G_i is what the training pass left in `.grad`. G'_i takes a forward pass in which all that comes before layer i has its
 updated value and all the rest its old value, and a backward pass that goes no deeper than layer i. The definition costs
-k full passes; `ics.shift.replay` computes the same bits in about a third of that.
+k full passes; `ics.shift.hybrids` computes the same bits in about a third of that.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,15 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from ics.shift.errors import ProbeError
+from ics.shift.hybrids import Hybrids, LossFunction
 from ics.shift.layers import Layer, ParameterUse, Params, find_layers, flat, select_layers
 from ics.shift.metrics import METRICS, compare
-from ics.shift.replay import NEVER, Interceptor, Plan, PlanMismatch, Recording, Replay, Survey
-from ics.shift.state import PassWatcher, RandomState, SwappedParameters, TrainingPass, devices_of, undisturbed
+from ics.shift.state import PassWatcher, SwappedParameters, TrainingPass, devices_of, undisturbed
 
-LossFunction = Callable[[Any, Any], Tensor]
 Noise = Literal["same", "fresh"]
 
-SURVEYS = 3  # a model whose control flow changes at random is surveyed anew this many times before giving up
 UNREPEATED = 1e-3  # relative ‖G − G'‖ of a layer with nothing before it, beyond what rounding can explain
 
 
@@ -120,7 +118,7 @@ class ShiftProbe:
         self._roots = [model, loss_fn] if isinstance(loss_fn, nn.Module) else [model]
         self._devices = devices_of(self._roots)
         self._layers: list[Layer] | None = None
-        self._plan: Plan | None = None
+        self._hybrids: Hybrids | None = None
         self._watcher: PassWatcher | None = PassWatcher(model, self._devices)
         self._first_pass: ParameterUse | None = None
         self._first_pass_hooks = [
@@ -234,25 +232,15 @@ class ShiftProbe:
         observation: Observation,
         keep_gradients: bool,
     ) -> None:
-        interceptor = Interceptor(self.model)
+        if self._hybrids is None:
+            self._hybrids = Hybrids(self.model, self.loss_fn, self.layers, self._devices)
+        hybrids = self._hybrids
         results: dict[Layer, Tensor] = {}
-        shifted_gradients: dict[Layer, Tensor] = {}
         with (
             undisturbed(self._roots, training_pass, fresh_noise=self._noise == "fresh") as start_pass,
             SwappedParameters(old) as parameters,
         ):
-            recording = self._record(x, interceptor, start_pass)
-            first_use = recording.plan.first_use
-            places = {layer: min(first_use.get(p, NEVER) for p in layer.parameters) for layer in self.layers}
-            # Deepest first: what lies beyond a layer can be forgotten.
-            for layer, place in sorted(places.items(), key=lambda item: item[1], reverse=True):
-                held = {p for p in old if first_use.get(p, NEVER) >= place}
-                start = min((first_use.get(p, NEVER) for p in held), default=NEVER)
-                recording.forget_from(start)
-                parameters.use_old(held)
-                start_pass()
-                with interceptor.route(Replay(recording, start).handle):
-                    shifted = self._shifted_gradient(layer, x, y)
+            for layer, shifted in hybrids.shifted_gradients(x, y, start_pass, parameters):
                 gradient = gradients[layer]
                 if gradient is None:
                     if shifted is not None:
@@ -264,65 +252,13 @@ class ShiftProbe:
                 shifted = torch.zeros_like(gradient) if shifted is None else shifted
                 results[layer] = compare(gradient, shifted)
                 if keep_gradients:
-                    shifted_gradients[layer] = shifted
+                    observation.gradients[layer.name] = (gradient, shifted)
         self._fill(observation, results)
-        if keep_gradients:
-            for layer in self.layers:
-                observation.gradients[layer.name] = _pair(gradients[layer], shifted_gradients[layer])
+        observation.gradients = {
+            layer.name: observation.gradients[layer.name] for layer in self.layers if keep_gradients
+        }
         if self._noise == "same":
-            self._check_repeated(observation.rows[0], recording.plan)
-
-    def _record(self, x: Any, interceptor: Interceptor, start_pass: Callable[[], None]) -> Recording:
-        """The forward pass with the new weights, remembered call by call."""
-        for _ in range(SURVEYS + 1):
-            if self._plan is None:
-                start_pass()
-                survey = Survey(list(self.model.parameters()), self._snapshot)
-                with interceptor.route(survey.handle), survey:
-                    self._forward(x)
-                self._plan = survey.plan()
-            start_pass()
-            recording = Recording(self._plan, self._snapshot)
-            try:
-                with interceptor.route(recording.handle):
-                    self._forward(x)
-                recording.finish()
-                return recording
-            except PlanMismatch:
-                self._plan = None
-        raise ProbeError(
-            "the model does not repeat its own forward pass: the same input and random state led through "
-            "different modules each time; make its control flow depend on these alone"
-        )
-
-    def _shifted_gradient(self, layer: Layer, x: Any, y: Any) -> Tensor | None:
-        """G'_i from the hybrid network that stands in the model's place right now."""
-        try:
-            loss = self.loss_fn(self._forward(x), y)
-        except PlanMismatch:
-            raise ProbeError(
-                f"the model took another way through its modules for the gradient of {layer.name!r}; its "
-                "control flow must not depend on the weights"
-            ) from None
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
-            raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
-        if not loss.requires_grad:
-            return None
-        parts = torch.autograd.grad(loss, layer.parameters, allow_unused=True)
-        if all(part is None for part in parts):
-            return None
-        return flat(
-            [torch.zeros_like(p) if part is None else part for p, part in zip(layer.parameters, parts, strict=True)]
-        )
-
-    def _forward(self, x: Any) -> Any:
-        if isinstance(x, Mapping):
-            return self.model(**x)
-        return self.model(*x) if isinstance(x, tuple) else self.model(x)
-
-    def _snapshot(self) -> RandomState:
-        return RandomState(self._devices)
+            self._check_repeated(observation.rows[0], hybrids)
 
     def _fill(self, observation: Observation, results: dict[Layer, Tensor]) -> None:
         """Fetch all values from the device at once."""
@@ -333,20 +269,16 @@ class ShiftProbe:
             for layer, values in zip(self.layers, table, strict=True)
         ]
 
-    def _check_repeated(self, row: LayerShift, plan: Plan) -> None:
+    def _check_repeated(self, row: LayerShift, hybrids: Hybrids) -> None:
         """Before the very first layer nothing has moved: G' must be G, or the two passes were not the same."""
         layer = self.layers[0]
-        if plan.first_use.get(layer.parameters[0]) == min(plan.first_use.values()) and row.relative_l2 > UNREPEATED:
+        if hybrids.is_first(layer) and row.relative_l2 > UNREPEATED:
             warnings.warn(
                 f"layer {layer.name!r} has nothing before it, yet its gradient moved by {row.relative_l2:.2g} of "
                 "its norm: observe was not given the batch of the last training pass, or .grad was clipped, scaled or "
                 "accumulated",
                 stacklevel=5,
             )
-
-
-def _pair(gradient: Tensor | None, shifted: Tensor) -> tuple[Tensor, Tensor]:
-    return (torch.zeros_like(shifted) if gradient is None else gradient), shifted
 
 
 def _one_of(option: str, value: object, known: Sequence[str]) -> None:

@@ -175,6 +175,10 @@ class SwappedParameters:
     def __exit__(self, *exc: object) -> None:
         self.use_old(set())
 
+    def __iter__(self) -> Iterator[nn.Parameter]:
+        """The parameters."""
+        return iter(self._old)
+
     def use_old(self, chosen: set[nn.Parameter]) -> None:
         """Give the chosen parameters their old values and all others their new ones."""
         for parameter in chosen - self._is_old:
