@@ -1,6 +1,7 @@
 # make reproduce   install, run the quick suite, draw its figures: the main job
 # make test        install, lint, check types, run the tests
 # make test-full   the tests with their full counts
+# make test-cluster  sweeps on a real Slurm and a real Ray, of one machine (Debian: installs Slurm as root)
 # make lock        choose dependency versions anew
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ SWEEP = $(BIN)/python scripts/train.py -m hydra/launcher=local runs=$(RUNS)
 # One thread per process: the sweep runs as many processes as there are cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: reproduce test test-full lint lock clean
+.PHONY: reproduce test test-full test-cluster lint lock clean
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11-3.13 is needed, not " + sys.version.split()[0] + "; name one with make PYTHON=...")'
@@ -42,10 +43,20 @@ test: lint
 	$(BIN)/python -m pytest -n auto
 
 test-full: lint
-	$(BIN)/python -m pytest -n auto -m "full or not full"
+	$(BIN)/python -m pytest -n auto -m "not cluster"
 
+# Ray is big, and wants an older cloudpickle: an environment of its own.
+CLUSTER := $(VENV)-cluster
+test-cluster: $(STAMP)
+	command -v slurmctld munged || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; }
+	$(PYTHON) -m venv $(CLUSTER)
+	$(BIN)/uv pip install --quiet --python $(CLUSTER)/bin/python -r requirements-cluster.lock -e .
+	$(CLUSTER)/bin/python -m pytest -m cluster
+
+COMPILE := uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep
 lock:
-	uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep -o requirements.lock
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra ray -o requirements-cluster.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,10 +1,11 @@
 """Hydra's grid sweeper, taught what a run folder says: it launches what is missing and reports what became of it."""
 
+import importlib.util
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -15,11 +16,18 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
+from hydra_plugins.ics_job import Job
+from hydra_plugins.ics_plan import print_plan
 from hydra_plugins.ics_request import read_request
-from ics.errors import UserError
-from ics.runs import parse
-from ics.runs.folder import Status, check_settings, read_status
 from ics.states import FINISHED
+
+ENGINES = {  # launcher: the module behind it, and the extra that installs it
+    "local": ("hydra_plugins.hydra_joblib_launcher", "sweep"),
+    "slurm": ("hydra_plugins.hydra_submitit_launcher", "sweep"),
+    "ray": ("hydra_plugins.hydra_ray_launcher", "ray"),
+}
+# The preset `ray` bears the name of the launcher that it configures, which Hydra takes for its schema.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/ray' is validated against ConfigStore schema")
 
 
 @dataclass
@@ -33,36 +41,6 @@ class IcsSweeperConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="ics", node=IcsSweeperConf, provider="ics")
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One run of a sweep.
-
-    Attributes:
-        overrides: what makes it this run.
-        folder: where it goes.
-        settings: its composed settings.
-    """
-
-    overrides: tuple[str, ...]
-    folder: Path
-    settings: Mapping[str, Any]
-
-    def status(self) -> Status | None:
-        """What its folder says."""
-        return read_status(self.folder)
-
-    def is_finished(self) -> bool:
-        """Whether its folder holds this very run, finished."""
-        status = self.status()
-        if status is None or not status.finished:
-            return False
-        try:
-            check_settings(self.folder, parse(dict(self.settings)).model_dump())
-        except UserError:
-            return False  # the run will say what is wrong
-        return True
-
-
 class IcsSweeper(Sweeper):
     """Sweeps over a grid, skips finished runs, and ends with a summary; exits with 1 if a run is not finished."""
 
@@ -73,6 +51,7 @@ class IcsSweeper(Sweeper):
         """Called by Hydra."""
         self.config = config
         self.loader = hydra_context.config_loader
+        _check_engine(config.hydra.runtime.choices["hydra/launcher"])
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -88,7 +67,7 @@ class IcsSweeper(Sweeper):
         jobs = self._jobs(arguments)
         missing = [job for job in jobs if self.config.overwrite or not job.is_finished()]
         if self.config.plan:
-            _print_plan(jobs, missing)
+            print_plan(jobs, missing, self.config)
             return
         print(f"{len(jobs)} runs, {len(jobs) - len(missing)} of them finished already", file=sys.stderr)
         problems: dict[Job, str] = {}
@@ -96,7 +75,8 @@ class IcsSweeper(Sweeper):
             try:
                 results = self.launcher.launch([list(job.overrides) for job in missing], initial_job_idx=0)
             except Exception as error:  # an engine tells so of a job that was killed; the folders tell the rest
-                print(f"the launcher stopped with {type(error).__name__}: {error}", file=sys.stderr)
+                first_line = next(iter(str(error).splitlines()), "")
+                print(f"the launcher stopped with {type(error).__name__}: {first_line}", file=sys.stderr)
             else:
                 for job, result in zip(missing, results, strict=True):
                     if result.status == JobStatus.FAILED:
@@ -118,12 +98,14 @@ class IcsSweeper(Sweeper):
         return Job(overrides, request.folder, request.settings)
 
 
-def _print_plan(jobs: list[Job], missing: list[Job]) -> None:
-    for job in jobs:
-        status = job.status()
-        state = "to do" if status is None else f"{status.state}, step {status.step} of {status.steps}"
-        print(f"{job.folder}  {state}")
-    print(f"{len(jobs)} runs, {len(missing)} to do")
+def _check_engine(launcher: str) -> None:
+    """End with one line where what a launcher needs is not installed."""
+    module, extra = ENGINES.get(launcher, (None, None))
+    if module and importlib.util.find_spec(module) is None:
+        print(
+            f"error: hydra/launcher={launcher} needs more to be installed: pip install -e '.[{extra}]'", file=sys.stderr
+        )
+        sys.exit(2)
 
 
 def _report(jobs: list[Job], problems: Mapping[Job, str]) -> bool:

@@ -1,5 +1,6 @@
 """Train and measure: `python scripts/train.py experiment=quick norm=batch seed=0`; `-m` sweeps. See conf/."""
 
+import os
 import sys
 
 import hydra
@@ -16,12 +17,14 @@ from ics.runs import Interrupted, parse, run
 def main(config: DictConfig) -> str:
     """One run; its final state is the return value."""
     hydra_config = HydraConfig.get()
+    os.chdir(hydra_config.runtime.cwd)  # a worker on a cluster may have started anywhere
     request = read_request(config, hydra_config)  # type: ignore[arg-type]
     if request.plan:
         print(request.folder)
         return "planned"
+    command = ["scripts/train.py", *hydra_config.overrides.task]  # of this one run, whatever started it
     try:
-        status = run(parse(request.settings), request.folder, sys.argv, request.overwrite, name=request.name)
+        status = run(parse(request.settings), request.folder, command, request.overwrite, name=request.name)
     except UserError as error:
         if hydra_config.mode == RunMode.MULTIRUN:
             raise  # the sweep goes on, and tells at its end

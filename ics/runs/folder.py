@@ -70,14 +70,11 @@ def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
     Raises:
         UserError: they differ, or cannot be read; names the differing keys.
     """
-    path = folder / "config.yaml"
-    if not path.exists():
-        return
     try:
-        stored = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}); overwrite=true starts the run anew") from None
-    old, new = _flat(stored), _flat(json.loads(json.dumps(wanted)))
+        stored = read_settings(folder)
+    except FileNotFoundError:
+        return
+    old, new = flat(stored), flat(json.loads(json.dumps(wanted)))
     differing = [
         f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
         for key in sorted(old.keys() | new.keys())
@@ -88,6 +85,21 @@ def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
             f"{folder} holds a run with other settings: {'; '.join(differing)}; "
             "choose another folder (runs=…) or overwrite=true"
         )
+
+
+def read_settings(folder: Path) -> Any:
+    """The contents of `config.yaml`.
+
+    Raises:
+        FileNotFoundError: there is none; UserError: it cannot be read.
+    """
+    path = folder / "config.yaml"
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}); overwrite=true starts the run anew") from None
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -103,7 +115,8 @@ def clear(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted keys."""
     if not isinstance(tree, Mapping):
         return {prefix.rstrip("."): tree}
-    return {key: value for name, below in tree.items() for key, value in _flat(below, f"{prefix}{name}.").items()}
+    return {key: value for name, below in tree.items() for key, value in flat(below, f"{prefix}{name}.").items()}

@@ -1,0 +1,86 @@
+"""A small sweep through the command line, and its results."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from small_runs import wait_for
+
+from ics.runs import read_status
+
+ROOT = Path(__file__).parents[1]
+SWEEP = [
+    "model=mlp", "model.hidden=[16]", "data=digits", "data.limit=200", "batch_size=32", "device=cpu",
+    "measure.shift.every=20", "record_every=10", "evaluation.every=100", "norm=noisy_batch", "optimizer.lr=0.01",
+]  # fmt: skip
+
+
+def start(runs: Path, *words: str) -> "subprocess.Popen[str]":
+    """Start the small sweep in a process of its own."""
+    command = [sys.executable, "scripts/train.py", "-m", *SWEEP, f"runs={runs}", *words]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def sweep(runs: Path, *words: str, code: int = 0) -> tuple[str, str]:
+    """Run the small sweep to its end; what it printed and what it said on stderr."""
+    return finish(start(runs, *words), code)
+
+
+def finish(process: "subprocess.Popen[str]", code: int = 0) -> tuple[str, str]:
+    """Wait for the end of a sweep; what it printed and what it said on stderr."""
+    stdout, stderr = process.communicate(timeout=900)
+    assert process.returncode == code, stdout + stderr
+    return stdout, stderr
+
+
+def csv_files(runs: Path) -> dict[str, bytes]:
+    """Every CSV file below a folder of runs."""
+    return {path.relative_to(runs).as_posix(): path.read_bytes() for path in sorted(runs.rglob("*.csv"))}
+
+
+class Run:
+    """A run of a sweep seen from outside, to be caught on its way.
+
+    Args:
+        runs: where the sweep's runs go.
+        seed: of the run, the only one with it.
+    """
+
+    def __init__(self, runs: Path, seed: int) -> None:
+        self._runs, self._seed = runs, seed
+
+    @property
+    def step(self) -> int:
+        """Steps saved so far."""
+        status = read_status(self._folder) if self._folder else None
+        return status.step if status else 0
+
+    def catch(self, after: int = 0) -> int:
+        """Wait until a process has saved more than `after` steps, and freeze it; its id."""
+        wait_for(lambda: self.step > after, 300)
+        assert self._folder is not None
+        process = int(json.loads((self._folder / "lock").read_text())["process"])
+        os.kill(process, signal.SIGSTOP)
+        return process
+
+    @property
+    def _folder(self) -> Path | None:
+        return next(self._runs.glob(f"*/*/seed{self._seed}"), None)
+
+
+def is_pending(process: int, signum: int) -> bool:
+    """Whether a signal waits for a frozen process."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (signum - 1) & 1 for mask in masks)
+
+
+def descendants(process: int) -> list[int]:
+    """A process, its children, their children, …"""
+    children = [
+        int(word) for task in Path(f"/proc/{process}/task").glob("*/children") for word in task.read_text().split()
+    ]
+    return [process, *(below for child in children for below in descendants(child))]

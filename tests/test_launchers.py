@@ -1,0 +1,60 @@
+"""A sweep gives the same bytes under every launcher, says what it would do, and what is missing for it."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sweeps import ROOT, SWEEP, csv_files, sweep
+
+WORDS = ["steps=200", "norm=none,noisy_batch", "seed=0,1"]
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("serial")
+    sweep(runs, *WORDS)
+    assert len(csv_files(runs)) == 4 * 3
+    return runs
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
+    reason="joblib is missing: pip install -e '.[sweep]'",
+)
+def test_local_gives_the_same_bytes(serial: Path, tmp_path: Path) -> None:
+    sweep(tmp_path, *WORDS, "hydra/launcher=local", "hydra.launcher.n_jobs=2")
+    assert csv_files(tmp_path) == csv_files(serial)
+
+
+def test_a_plan_estimates_from_finished_runs(serial: Path, tmp_path: Path) -> None:
+    stdout, _ = sweep(serial, "steps=200", "norm=none,noisy_batch", "seed=0,1,2", "plan=true")
+    assert "6 runs, 2 to do" in stdout
+    assert stdout.count("done, step 200 of 200") == 4
+    assert stdout.splitlines()[-1].startswith("about 0:")
+    assert stdout.splitlines()[-1].endswith(" on 1 process")
+    stdout, _ = sweep(tmp_path, *WORDS, "plan=true")
+    assert stdout.splitlines()[-2:] == ["4 runs, 4 to do", "no finished run to estimate the time from"]
+
+
+WITHOUT_A_MODULE = """
+import importlib.util, runpy, sys
+find, missing = importlib.util.find_spec, sys.argv.pop(1)
+importlib.util.find_spec = lambda name, package=None: None if name == missing else find(name, package)
+sys.argv[0] = "scripts/train.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("launcher", "engine", "extra"),
+    [("local", "joblib", "sweep"), ("slurm", "submitit", "sweep"), ("ray", "ray", "ray")],
+)
+def test_a_missing_engine_is_one_line_with_its_extra(launcher: str, engine: str, extra: str, tmp_path: Path) -> None:
+    words = [*SWEEP, *WORDS, f"runs={tmp_path}", f"hydra/launcher={launcher}"]
+    command = [sys.executable, "-c", WITHOUT_A_MODULE, f"hydra_plugins.hydra_{engine}_launcher", "-m", *words]
+    end = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert end.returncode == 2
+    assert end.stderr == f"error: hydra/launcher={launcher} needs more to be installed: pip install -e '.[{extra}]'\n"
+    assert not any(tmp_path.iterdir())
