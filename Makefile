@@ -45,7 +45,7 @@ test: lint
 test-full: lint
 	$(BIN)/python -m pytest -n auto -m "not cluster"
 
-# Ray is big, and wants an older cloudpickle: an environment of its own.
+# Ray is big, and wants an older cloudpickle: an environment of its own. What the two share has the same versions.
 CLUSTER := $(VENV)-cluster
 test-cluster: $(STAMP)
 	command -v slurmctld munged || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; }
@@ -56,7 +56,8 @@ test-cluster: $(STAMP)
 COMPILE := uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep
 lock:
 	$(COMPILE) -o requirements.lock
+	cp requirements.lock requirements-cluster.lock
 	$(COMPILE) --extra ray -o requirements-cluster.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLUSTER) .pytest_cache .mypy_cache .ruff_cache
