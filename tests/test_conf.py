@@ -28,6 +28,11 @@ GROUPS = {
     for group in ("model", "norm", "data", "optimizer")
 }
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+OWN = {
+    "model": ["model.name=mlp", "data=digits"],
+    "norm": ["norm.name=layer"],
+    "data": ["data.name=digits", "model=mlp"],
+}
 SHAPES = {"gaussian": (10,), "mnist": (1, 28, 28), "digits": (1, 8, 8)}
 
 
@@ -72,7 +77,8 @@ def test_every_option_composes_and_can_be_built(group: str, option: str) -> None
     fitting = next((words for name, words in extra.items() if option.startswith(name)), [])
     model = {"mnist": ["model=mlp"], "digits": ["model=mlp"], "gaussian": ["model=deep_linear"]}.get(option, [])
     root = ["data.root=x"] if option == "image_folder" else []
-    build(parse(composed(*default, *fitting, *model, f"{group}={option}", *root)))
+    own = OWN[group] if option == "own" else []
+    build(parse(composed(*default, *fitting, *model, f"{group}={option}", *root, *own)))
 
 
 def test_every_measure_composes() -> None:

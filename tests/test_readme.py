@@ -42,6 +42,16 @@ def test_there_are_commands() -> None:
     assert len(COMMANDS) >= 4
 
 
+def test_examples_are_those_in_the_files() -> None:
+    (norm,) = [block for block in BLOCKS if "class RootMeanSquare" in block]
+    assert norm.strip() in (ROOT / "examples" / "own_norm.py").read_text()
+    commands = [command for command in COMMANDS if "plugin=" in command]
+    assert len(commands) == 4
+    for command in commands:
+        (module,) = re.findall(r"plugin=(\S+)", command)
+        assert f"\npython scripts/train.py {command}\n" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
+
+
 def test_paths_exist() -> None:
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", README) + re.findall(
         r"^ {4}((?:ics|conf|scripts)/\S*)", README, re.M

@@ -35,6 +35,7 @@ class RunConfig(_Settings):
     """Everything that decides a run's results, and how the run looks after itself.
 
     Attributes:
+        plugin: a module of one's own that is imported first; see `ics.runs.plugin`.
         experiment: what the run belongs to.
         scale: of an experiment that exists at several; null otherwise.
         seed: of the initial weights, the order of the batches, augmentation, noise and made-up data.
@@ -54,6 +55,7 @@ class RunConfig(_Settings):
         deterministic: use deterministic algorithms only; null means on the CPU, where it costs nothing.
     """
 
+    plugin: str | None = None
     experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     scale: str | None
     seed: Annotated[int, Field(ge=0, lt=2**63)]

@@ -7,7 +7,7 @@ from typing import Any
 
 # What a folder's name says anyway, and what does not change a result.
 NAMED = {"experiment", "scale", "seed", "model", "data", "norm", "optimizer.lr"}
-SILENT = {"runs", "overwrite", "plan", "device", "threads"}
+SILENT = {"runs", "overwrite", "plan", "device", "threads", "plugin"}
 
 
 def run_folder(choices: Mapping[str, Any], settings: Mapping[str, Any], overrides: Sequence[str]) -> PurePosixPath:

@@ -24,6 +24,7 @@ from ics.runs.device import choose_device, prepare
 from ics.runs.evaluate import evaluate
 from ics.runs.losses import LOSSES, accuracy
 from ics.runs.optimizers import OPTIMIZERS
+from ics.runs.plugin import import_plugin
 from ics.runs.progress import Progress
 from ics.runs.recorder import Recorder
 from ics.runs.signals import Interrupted, Requests
@@ -45,6 +46,8 @@ class Training:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
+        if config.plugin is not None:
+            import_plugin(config.plugin)
         self.device = choose_device(config.device)
         prepare(self.device, config.threads, config.deterministic)
         self.dataset = data.load(_located(config.data), config.seed, self.device)
