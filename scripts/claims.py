@@ -13,7 +13,7 @@ import pandas as pd
 
 from ics.analysis.claims import catalogue, report
 from ics.analysis.claims.table import claims_table
-from ics.analysis.commands import RUNS, load_and_tell, runs_option
+from ics.analysis.commands import RUNS, load_and_tell, runs_option, write_table
 from ics.analysis.distance_report import to_markdown as distances_to_markdown
 from ics.analysis.load import Runs
 from ics.analysis.paper_distance import paper_distance
@@ -55,7 +55,7 @@ def _tables(runs: Runs | None, asked: argparse.Namespace) -> int:
     wanted = {"claims", "distance"} if "all" in asked.what else set(asked.what)
     if "claims" in wanted:
         claims = claims_table(runs, catalogue.names())
-        _write(claims, report.to_markdown(claims), asked.out / "claims")
+        write_table(claims, report.to_markdown(claims), asked.out / "claims")
         status = _tell_missing(claims, asked.runs, whole=True)
     if "distance" in wanted:
         distances = paper_distance(runs) if runs is not None else None
@@ -65,7 +65,7 @@ def _tables(runs: Runs | None, asked: argparse.Namespace) -> int:
             )
             print(f"error: no runs to compare with the paper's curves; make some with: {lines}", file=sys.stderr)
             return 2
-        _write(distances, distances_to_markdown(distances), asked.out / "paper_distance")
+        write_table(distances, distances_to_markdown(distances), asked.out / "paper_distance")
     return status
 
 
@@ -76,13 +76,6 @@ def _tell_missing(claims: pd.DataFrame, root: Path, whole: bool) -> int:
         print(f"error: {names}: {note}{runs_option(root)}", file=sys.stderr)
     judged_by_runs = (claims["scale"].notna() & ~claims["claim"].isin(catalogue.THEORY)).any()
     return 2 if len(missing) and not (whole and judged_by_runs) else 0
-
-
-def _write(table: pd.DataFrame, text: str, stem: Path) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(stem.with_suffix(".csv"), stem.with_suffix(".md"), sep="\n")
 
 
 if __name__ == "__main__":

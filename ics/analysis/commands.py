@@ -4,6 +4,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import pandas as pd
+
 from ics.analysis.load import NoRuns, Runs, load_runs
 
 RUNS = Path("results/runs")
@@ -22,6 +24,14 @@ def load_and_tell(root: Path) -> Runs | None:
     for warning in told:
         print(f"warning: {warning.message}", file=sys.stderr)
     return runs
+
+
+def write_table(table: pd.DataFrame, text: str, stem: Path) -> None:
+    """Writes a table as `<stem>.csv` and, for people, as `<stem>.md`, and prints the two files' names."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(stem.with_suffix(".csv"), stem.with_suffix(".md"), sep="\n")
 
 
 def runs_option(root: Path) -> str:

@@ -59,6 +59,7 @@ FIGURES = {
     "init_scale": "ics.figures.init_scale:INIT_SCALE",
     "ioffe_szegedy": "ics.figures.ioffe_szegedy:IOFFE_SZEGEDY",
     "running_stats": "ics.figures.running_stats:RUNNING_STATS",
+    "fingerprint": "ics.figures.fingerprint:FINGERPRINT",
 }
 
 
