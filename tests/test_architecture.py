@@ -16,8 +16,10 @@ MAY_IMPORT = {
     "data": {"registry", "errors"},
     "quantities": {"shift", "registry", "errors", "tables", "nets"},
     "runs": {"data", "nets", "quantities", "shift", "registry", "errors", "states", "tables"},
+    "benchmark": {"runs", "nets", "shift", "tables"},
     "analysis": {"errors", "states", "tables"},
     "figures": {"analysis", "errors", "tables"},
+    "report": {"analysis", "figures", "errors"},
     "registry": {"errors"},
     "states": set(),
     "tables": set(),
@@ -55,7 +57,7 @@ def test_only_the_scripts_and_the_sweeper_know_hydra() -> None:
         assert "omegaconf" not in text, path
 
 
-@pytest.mark.parametrize("module", ["ics", "ics.analysis", "ics.figures"])
+@pytest.mark.parametrize("module", ["ics", "ics.analysis", "ics.figures", "ics.report.page"])
 def test_reading_results_needs_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,12 @@ _UNITS = {"percentage points": " points", "%": " %"}
 
 def statement(row: Mapping[Any, Any]) -> str:
     """The claim, with its learning rate."""
-    return str(row["text"]) + ("" if pd.isna(row["lr"]) else f" (learning rate {row['lr']:g})")
+    return str(row["text"]) + ("" if pd.isna(row["lr"]) else f" (learning rate {rate(row['lr'])})")
+
+
+def rate(lr: float) -> str:
+    """A learning rate as people write it: 0.1, 1e-6."""
+    return f"{lr:g}".replace("e-0", "e-")
 
 
 def claimed(row: Mapping[Any, Any]) -> str:

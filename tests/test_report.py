@@ -1,0 +1,331 @@
+"""The report: one file with everything in it, whose numbers and verdicts are those of the CSV files."""
+
+import base64
+import gzip
+import html
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_report import quick, write_runs
+from made_up_runs import SETTINGS, merged, write_run
+
+from ics.analysis import load_runs
+from ics.analysis.claims import words
+from ics.analysis.claims.catalogue import names
+from ics.analysis.claims.judge import COLUMNS
+from ics.analysis.claims.table import claims_table
+from ics.errors import UserError
+from ics.figures.catalogue import select
+from ics.report import explorer, images, packing, page
+from ics.report.answer import CLAIM, MEASURES, answer
+
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "ics" / "report" / "assets"
+
+
+def program() -> Any:
+    """scripts/report.py as a module."""
+    spec = importlib.util.spec_from_file_location("report_program", ROOT / "scripts" / "report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Page(HTMLParser):
+    """What a browser would fetch, where links lead, and the verdicts of the claims."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.rows: list[tuple[str, str]] = []
+        self.unclosed: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            self.links.append(given["href"])
+        self.fetched += [given[name] for name in ("src", "srcset", "data", "poster", "action") if name in given]
+        self.fetched += [given["href"]] if tag == "link" else []
+        self.ids |= {given["id"]} if "id" in given else set()
+        if "data-claim" in given:
+            self.rows.append((given["data-claim"], given["data-verdict"]))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    write_runs(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "below" / "report.html"
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        assert program().main(["--runs", str(runs), "--out", str(out)]) == 0
+    return out
+
+
+def text_of(report: Path) -> str:
+    return report.read_text(encoding="utf-8")
+
+
+# ---- The page ----
+
+
+def test_it_is_one_small_file_that_fetches_nothing(report: Path) -> None:
+    assert [path.name for path in report.parent.iterdir()] == ["report.html"]
+    assert report.stat().st_size <= page.MAX_BYTES
+    found = Page(text_of(report))
+    assert len(found.fetched) == 3  # figures
+    assert all(address.startswith("data:image/png;base64,") for address in found.fetched)
+    assert [link for link in found.links if not link.startswith("#")] == ["https://arxiv.org/abs/1805.11604"]
+    assert {link.removeprefix("#") for link in found.links if link.startswith("#")} <= found.ids
+    assert "default-src 'none'" in text_of(report)
+    own = "".join(path.read_text() for path in ASSETS.iterdir())
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(|WebSocket", own)
+
+
+def test_it_is_the_same_to_the_byte(runs: Path, report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    again, _ = page.build(load_runs(runs))
+    assert again == text_of(report)
+
+
+def test_the_verdicts_are_the_claims(runs: Path, report: Path) -> None:
+    table = claims_table(load_runs(runs), names())
+    judged = table[(table["headline"] == 1) & (table["n"] > 0)]
+    assert len(judged) > 20
+    assert Page(text_of(report)).rows == list(zip(judged["claim"], judged["verdict"], strict=True))
+    text = html.unescape(text_of(report))
+    for row in table[table["n"] > 0].to_dict("records"):
+        assert f"{words.effect(row)} {words.interval(row)}".strip() in text
+        assert str(row["rule"]) in text or not row["headline"]
+        assert row["papers_curves"] != "disagree" or not row["headline"] or words.papers_curves(row) in text
+    assert "“" not in text  # quotes are elements
+    assert "<q>the standard network experiences almost no ICS for the entirety of training</q>" in text
+
+
+def test_figures_come_with_how_to_read_them(report: Path) -> None:
+    text = html.unescape(text_of(report))
+    for title in ("Figure 4. VGG-16, width ×1, on cifar10, 15,000 steps", "Figure 3(b). 25-layer deep linear network"):
+        assert f"<h3>{title}" in text
+    assert text.count("<figcaption>How to read: ") == text.count('class="drawn"') == 3
+    assert "python scripts/figures.py fig3a" in text
+    assert "Figure 2." not in text
+    assert "the runs for fig2 are missing; make them with: python scripts/train.py -m experiment=fig2 scale=cpu" in text
+
+
+def test_it_says_where_the_numbers_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(2):
+        folder = write_run(
+            tmp_path, f"v/seed{seed}", merged(SETTINGS, {"seed": seed}), data_label="cifar10-jpeg", state="done"
+        )
+        told = {
+            "command": "c",
+            "commit": "0123456789abcdef",
+            "data_label": "cifar10-jpeg",
+            "python": "3.11.7",
+            "packages": {"torch": "2.15.0"},
+            "platform": "Linux x86_64",
+            "device": "NVIDIA X",
+            "threads": 2,
+        }
+        (folder / "provenance.json").write_text(json.dumps(told))
+        (folder / "status.json").write_text(json.dumps({"state": "done", "step": 1, "error": None, "seconds": 1800}))
+    write_run(tmp_path, "v/seed2", merged(SETTINGS, {"seed": 2}), state="running")
+    quick(monkeypatch)
+    with pytest.warns(UserWarning, match="1 running"):
+        text = page.build(load_runs(tmp_path))[0]
+    for part in (
+        "cifar10-jpeg, vgg",
+        "NVIDIA X, 2 threads, Linux x86_64; 1 h in all",
+        "torch 2.15.0",
+        "commit 0123456789",
+        "2 seeds; 200 steps",
+        "1 unfinished left out",
+    ):
+        assert part in text
+    assert "<form" not in text  # one kind of network: nothing to compare
+    assert "vegaEmbed(" in text
+
+
+# ---- The answer ----
+
+
+def verdicts(*found: str) -> pd.DataFrame:
+    rows = [
+        {"claim": CLAIM, "headline": 1, "n": 3, "verdict": verdict, "text": "t", "lr": 10.0**-i, "unit": "log10 ratio",
+         "scale": "s", "scale_title": "S", "effect_is": f"median of {MEASURES[0]}", "effect": 1.0}
+        for i, verdict in enumerate(found)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("found", "short", "shift"),
+    [
+        (["supported"] * 2, "No.", "not reduced in 2."),
+        (["contradicted"], "Yes.", "reduced in 1."),
+        (["supported", "undecided"], "No, wherever these runs decide it.", "not reduced in 1, undecided in 1."),
+        (["supported", "contradicted"], "It depends:", "not reduced in 1, reduced in 1."),
+        (["undecided"], "These runs do not decide it.", "undecided in 1."),
+    ],
+)
+def test_the_answer_follows_from_the_verdicts(found: list[str], short: str, shift: str) -> None:
+    given = answer(verdicts(*found))
+    assert given.short.startswith(short)
+    assert given.sentence.endswith(f"The shift is {shift}")
+    assert len(given.settings) == len(found)
+    assert [cell is None for cell in given.settings[0][2]] == [False, True, True]
+
+
+def test_no_answer_without_evidence() -> None:
+    digits = verdicts("supported").assign(scale="digits_vgg11_w0.25")
+    for given in (answer(digits), answer(verdicts())):
+        assert given.short == "These runs do not decide it."
+        assert given.sentence == "There are no runs of both kinds of network yet."
+        assert not given.settings
+
+
+# ---- The explorer's numbers ----
+
+
+def unpacked(text: str, name: str) -> np.ndarray[Any, Any]:
+    data = np.frombuffer(gzip.decompress(base64.b64decode(text)), dtype=np.uint8).astype(int)
+    codes = data[: len(data) // 2] + 256 * data[len(data) // 2 :]
+    if name == "cosine":
+        values = (codes - packing.FIRST) / packing.PER_UNIT + packing.LEAST
+    else:
+        values = np.where(codes == 1, 0, 10.0 ** ((codes - packing.FIRST) / packing.PER_DECADE + packing.SMALLEST))
+    return np.where(codes == packing.MISSING, np.nan, values)
+
+
+def test_packed_numbers_come_back() -> None:
+    sizes = np.array([0.0, 1e-20, 0.0123, 9.99, 1e9, np.nan, np.inf])
+    back = unpacked(packing.packed(packing.log_codes(sizes)), "l2")
+    assert back[0] == 0
+    assert back[1:5] == pytest.approx(sizes[1:5], rel=0.0025)
+    assert np.isnan(back[5:]).all()
+    cosines = np.array([-1.0, -0.123, 0.0, 0.99999, 1.0, np.nan])
+    back = unpacked(packing.packed(packing.linear_codes(cosines)), "cosine")
+    assert back == pytest.approx(cosines, abs=0.0003, nan_ok=True)
+
+
+def test_the_page_reads_the_codes_that_python_writes() -> None:
+    script = (ASSETS / "data.js").read_text()
+    for name in ("MISSING", "ZERO", "FIRST", "PER_DECADE", "SMALLEST", "PER_UNIT", "LEAST"):
+        assert re.search(rf"\b{name} = {getattr(packing, name):g}[,;]", script), name
+
+
+def test_the_explorer_holds_the_tables(runs: Path) -> None:
+    loaded = load_runs(runs)
+    data = explorer.explorer_data(loaded)
+    assert list(data["arms"]) == ["standard", "batch"]
+    vgg, dln = data["scales"]
+    assert (vgg["id"], dln["id"]) == ("cifar10_vgg16_w1", "gaussian-normal_25x10")
+    assert vgg["first"] == [5, 10]
+    assert len(vgg["series"]) == 2 * 2 * 3
+    rows = loaded["shift"]
+    for number in (0, 7):
+        series = vgg["series"][number]
+        norm = "none" if series["arm"] == "standard" else "batch"
+        own = rows[(rows["norm.name"] == norm) & np.isclose(rows["optimizer.lr"], series["rate"], atol=0)]
+        own = own[(own["seed"] == series["seed"]) & (own["model.name"] == "vgg") & (own["layer_index"] == 10)]
+        for name in ("l2", "cosine", "grad_norm"):
+            values = unpacked(vgg["columns"][name], name).reshape(12, 2, len(vgg["steps"]))[number, 1]
+            assert values == pytest.approx(own[name].to_numpy(), rel=0.0025, abs=0.0003)
+    assert {(c["metric"], c["layer"]) for c in vgg["paper"]} == {("l2", 5), ("cosine", 5), ("cosine", 10)}
+    assert all(max(curve["steps"]) <= vgg["steps"][-1] for curve in vgg["paper"])
+
+
+def test_the_explorer_is_thinned_to_fit(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_runs(runs)
+    whole = explorer.explorer_data(loaded)["scales"][1]["steps"]
+    monkeypatch.setattr(explorer, "POINTS", (200, 3))
+    monkeypatch.setattr(explorer, "MAX_BYTES", 1)
+    thinned = explorer.explorer_data(loaded)["scales"][1]["steps"]
+    assert thinned == whole[:: -(-len(whole) // 3)]
+    assert len(thinned) <= 3 < len(whole)
+
+
+def test_deep_networks_keep_the_papers_layers() -> None:
+    assert explorer._chosen(list(range(1, 17)), {5, 10}) == list(range(1, 17))
+    assert explorer._chosen(list(range(1, 26)), {8, 17}) == sorted({*range(1, 26, 2), 8, 17})
+
+
+# ---- Size ----
+
+
+def test_figures_are_as_sharp_as_fits(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "QUALITIES", ((80, 16), (40, 8)))
+    loaded = load_runs(runs)
+    sharp, missing = images.draw_images(select("fig4"), loaded)
+    assert not missing
+    monkeypatch.setattr(images, "MAX_BYTES", len(sharp[0].image) - 1)
+    (less,) = images.draw_images(select("fig4"), loaded)[0]
+    assert len(less.image) < len(sharp[0].image)
+    assert (less.width, less.height) == (sharp[0].width, sharp[0].height)
+    assert less.title == "Figure 4. VGG-16, width ×1, on cifar10, 15,000 steps, lr 0.1"
+    assert less.how_to_read.startswith("How to read: at a training step")
+
+
+def test_a_page_that_is_too_large_is_refused(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick(monkeypatch)
+    monkeypatch.setattr(page, "MAX_BYTES", 1000)
+    out = tmp_path / "report.html"
+    assert program().main(["--runs", str(runs), "--out", str(out)]) == 2
+    assert re.search(r"error: the page would have [\d,]+ bytes, more than 1,000", capsys.readouterr().err)
+    assert not out.exists()
+
+
+# ---- The program ----
+
+
+def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report.html"
+    assert program().main(["--runs", str(tmp_path / "nowhere"), "--out", str(out)]) == 2
+    assert "python scripts/train.py -m experiment=quick makes runs" in capsys.readouterr().err
+    assert not out.exists()
+    write_run(tmp_path / "runs", "other/seed0", merged(SETTINGS, {"model": {"name": "mlp"}}))
+    assert program().main(["--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert told.out.strip() == str(out)
+    line = f"make them with: python scripts/train.py -m experiment=fig3_dln runs={tmp_path / 'runs'}"
+    assert line in told.err
+    text = html.unescape(text_of(out))
+    assert "These runs do not decide it." in text
+    assert "no runs; make them with: python scripts/train.py -m experiment=fig3_vgg scale=cpu" in text
+    assert "<h3>Not drawn</h3>" in text
+
+
+@pytest.mark.parametrize("module", ["jinja2", "vl_convert"])
+def test_without_the_extra_one_line_says_so(module: str, monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(page, "draw_images", lambda *_: ([], []))
+    with pytest.raises(
+        UserError, match=rf"^the report needs {module}; install it with: pip install -e '\.\[report\]'$"
+    ):
+        page.build(load_runs(runs))
+
+
+def test_the_program_needs_no_torch(tmp_path: Path) -> None:
+    code = "import runpy, sys; runpy.run_path('scripts/report.py', run_name='x'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
