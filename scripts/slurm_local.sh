@@ -63,6 +63,7 @@ import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(s.getsockname()[1] for s in sockets))')
 host=$(hostname -s)
+cpus=$(getconf _NPROCESSORS_ONLN)  # nproc would heed OMP_NUM_THREADS
 memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
 user=$(id -un)
 
@@ -99,7 +100,7 @@ ReturnToService=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SchedulerParameters=sched_interval=5,bf_interval=5
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
 PartitionName=normal Nodes=$host Default=YES MaxTime=INFINITE PriorityTier=1 GraceTime=3
 PartitionName=urgent Nodes=$host MaxTime=INFINITE PriorityTier=10
 CONF

@@ -1,7 +1,5 @@
 """Batch normalisation by hand against numerical derivatives, the NumPy formula and PyTorch's own."""
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from ics.quantities import QUANTITIES, Step
 
 LINEAR, SEQUENCE, CONV = (7, 3), (4, 3, 5), (4, 3, 2, 3)
 SHAPES = pytest.mark.parametrize("shape", [LINEAR, SEQUENCE, CONV], ids=["NC", "NCL", "NCHW"])
-SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_batch_norm.py"
 
 
 def drawn(shape: tuple[int, ...], requires_grad: bool = True) -> tuple[Tensor, Tensor, Tensor]:
@@ -281,18 +278,3 @@ def test_a_single_value_per_unit_trains_nothing_but_can_be_evaluated(shape: tupl
         norm(torch.ones(shape))
     assert norm.num_batches_tracked == 0
     torch.testing.assert_close(norm.eval()(torch.ones(shape)), torch.ones(shape), rtol=1e-4, atol=0)
-
-
-# --- speed -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_benchmark_times_both() -> None:
-    by_hand, pytorch = runpy.run_path(str(SCRIPT))["benchmark_batch_norm"]((4, 3, 5, 5), repeats=3)
-    assert 0 < by_hand < 1
-    assert 0 < pytorch < 1
-
-
-@pytest.mark.full
-def test_within_twice_pytorchs_time() -> None:
-    by_hand, pytorch = runpy.run_path(str(SCRIPT))["benchmark_batch_norm"]()
-    assert by_hand < 2 * pytorch

@@ -130,7 +130,7 @@ def count_stacks(monkeypatch: pytest.MonkeyPatch, error: float = 0.0, slow: bool
     """Notes every use of a stack. Its clock is the number of passes, so that the outcome depends on no machine."""
     calls: list[bool] = []
     clock = [0.0]
-    by_stack, by_replay = Hybrids._stacked, Hybrids._replayed
+    by_stack, by_replay = Hybrids.stacked, Hybrids.replayed
 
     def stacked(self: Hybrids, *arguments: Any) -> Any:
         calls.append(True)
@@ -143,8 +143,8 @@ def count_stacks(monkeypatch: pytest.MonkeyPatch, error: float = 0.0, slow: bool
             clock[0] += 1
             yield pair
 
-    monkeypatch.setattr(Hybrids, "_stacked", stacked)
-    monkeypatch.setattr(Hybrids, "_replayed", replayed)
+    monkeypatch.setattr(Hybrids, "stacked", stacked)
+    monkeypatch.setattr(Hybrids, "replayed", replayed)
     monkeypatch.setattr("ics.shift.hybrids.time.perf_counter", lambda: clock[0])
     return calls
 

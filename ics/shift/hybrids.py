@@ -49,6 +49,10 @@ class Hybrids:
         first_use = self._plan.first_use
         return first_use.get(layer.parameters[0]) == min(first_use.values())
 
+    def can_stack(self, x: Any) -> bool:
+        """Whether `stacked` takes this batch."""
+        return self._stack is not None and self._stack.suits(x)
+
     def shifted_gradients(
         self, x: Any, y: Any, start_pass: Callable[[], None], parameters: SwappedParameters
     ) -> Iterable[tuple[Layer, Tensor | None]]:
@@ -64,42 +68,40 @@ class Hybrids:
             ProbeError: the loss is not a scalar, or the model does not repeat its own forward pass.
         """
         surveyed = self._plan is not None  # the first measurement's survey would spoil the comparison of times
-        if self._stack is None or not surveyed or not self._stack.suits(x):
-            return self._replayed(x, y, start_pass, parameters)
+        if not surveyed or not self.can_stack(x):
+            return self.replayed(x, y, start_pass, parameters)
         kind = (x.shape, x.dtype, x.device)
         if kind not in self._stack_pays:
             began = time.perf_counter()
-            replayed = dict(self._replayed(x, y, start_pass, parameters))
+            replayed = dict(self.replayed(x, y, start_pass, parameters))
             between = time.perf_counter()
-            stacked = self._stacked(x, y, start_pass, parameters)
+            stacked = self.stacked(x, y, start_pass, parameters)
             exact = all(_same(replayed[layer], stacked[layer]) for layer in self._layers)
             self._stack_pays[kind] = exact and time.perf_counter() - between < between - began
             return replayed.items()
         if self._stack_pays[kind]:
-            return self._stacked(x, y, start_pass, parameters).items()
-        return self._replayed(x, y, start_pass, parameters)
+            return self.stacked(x, y, start_pass, parameters).items()
+        return self.replayed(x, y, start_pass, parameters)
 
-    # --- by the stack --------------------------------------------------------------------------------------------
-
-    def _stacked(
+    def stacked(
         self, x: Tensor, y: Any, start_pass: Callable[[], None], parameters: SwappedParameters
     ) -> dict[Layer, Tensor | None]:
+        """The same by one pass of all hybrids, on a chain; not always the definition's bits."""
         assert self._stack is not None
         start_pass()
         gradients = self._stack.gradients(x, lambda outputs: self._loss(outputs, y), parameters)
         return {layer: flat(gradients[layer]) if layer in gradients else None for layer in self._layers}
 
-    # --- by replay -----------------------------------------------------------------------------------------------
-
-    def _replayed(
+    def replayed(
         self, x: Any, y: Any, start_pass: Callable[[], None], parameters: SwappedParameters
     ) -> Iterator[tuple[Layer, Tensor | None]]:
+        """The same by one pass for each hybrid, deepest layer first."""
         interceptor = Interceptor(self._model)
         parameters.use_old(set())
         recording = self._record(x, interceptor, start_pass)
         first_use = recording.plan.first_use
         places = {layer: min(first_use.get(p, NEVER) for p in layer.parameters) for layer in self._layers}
-        # Deepest first: what lies beyond a layer can be forgotten.
+        # Deepest first, since what lies beyond a layer can be forgotten.
         for layer, place in sorted(places.items(), key=lambda item: item[1], reverse=True):
             held = {p for p in parameters if first_use.get(p, NEVER) >= place}
             start = min((first_use.get(p, NEVER) for p in held), default=NEVER)

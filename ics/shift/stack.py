@@ -123,10 +123,9 @@ def _through(module: nn.Module, stack: Tensor) -> Tensor:
     if isinstance(module, nn.Linear):
         return functional.linear(stack, module.weight.detach(), None if module.bias is None else module.bias.detach())
     if isinstance(module, nn.BatchNorm1d):
-        # A hybrid's statistics are its own: its features become channels of their own, (N, hybrids · features).
-        hybrids, samples, features = stack.shape
-        γ, β = (None if p is None else p.detach().repeat(hybrids) for p in (module.weight, module.bias))
-        wide = stack.transpose(0, 1).reshape(samples, hybrids * features)
-        normalised = functional.batch_norm(wide, None, None, γ, β, training=True, eps=module.eps)
-        return normalised.view(samples, hybrids, features).transpose(0, 1).contiguous()
+        # Call by call: side by side as one wide batch the backward pass rounds otherwise.
+        γ, β = (None if p is None else p.detach() for p in (module.weight, module.bias))
+        return torch.stack(
+            [functional.batch_norm(one, None, None, γ, β, training=True, eps=module.eps) for one in stack]
+        )
     return stack.flatten(2) if isinstance(module, nn.Flatten) else module(stack)

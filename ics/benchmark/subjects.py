@@ -1,0 +1,67 @@
+"""The networks that are timed, with a batch of made-up data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ics import nets
+from ics.runs.losses import cross_entropy, squared_error
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and its batch.
+
+    Attributes:
+        name: for people.
+        model: settings of the network.
+        norm: name of its norm.
+        sample: shape of one input.
+        batch: number of samples.
+        layers: the measured layers; None means all.
+    """
+
+    name: str
+    model: Mapping[str, Any] = field(hash=False)
+    norm: str
+    sample: tuple[int, ...]
+    batch: int
+    layers: tuple[int, ...] | None = None
+
+    def build(self, device: torch.device) -> tuple[nn.Module, Loss, Tensor, Tensor]:
+        """(model, loss, x, y)."""
+        x = torch.randn(self.batch, *self.sample).to(device)
+        model = nets.build(self.model, {"name": self.norm}, self.sample, outputs=CLASSES, seed=0).to(device)
+        if self.model["name"] == "deep_linear":
+            return model, squared_error, x, torch.randn(self.batch, CLASSES).to(device)
+        return model, cross_entropy, x, torch.randint(0, CLASSES, (self.batch,)).to(device)
+
+    def of(self, **changes: Any) -> "Subject":
+        """The same with other settings; `depth` is the network's."""
+        depth = changes.pop("depth", None)
+        model = {**self.model, "depth": depth} if depth else self.model
+        return replace(self, model=model, **changes)
+
+
+def vgg(depth: int, width: float = 0.25, batch: int = 128) -> Subject:
+    """VGG with batch normalisation."""
+    settings = {"name": "vgg", "depth": depth, "width": width}
+    return Subject(f"VGG-{depth}-BN, width ×{width:g}", settings, "batch", (3, 32, 32), batch)
+
+
+VGG16 = vgg(16)
+TWO_LAYERS = replace(vgg(11), name="VGG-11-BN, width ×0.25, #5 and #10", layers=(5, 10))
+DEEP_LINEAR = Subject("deep linear", {"name": "deep_linear", "depth": 25}, "none", (10,), 1000)
+DEEP_LINEAR_BN = replace(DEEP_LINEAR, name="deep linear with BN", norm="batch")
+MLP = Subject("MLP 784-32-32-10", {"name": "mlp"}, "batch", (1, 28, 28), 32)
+RESNET = Subject("ResNet-20", {"name": "resnet", "depth": 20}, "batch", (3, 32, 32), 128)
+
+NETWORKS = (vgg(11), TWO_LAYERS, VGG16, vgg(19), RESNET, MLP, DEEP_LINEAR, DEEP_LINEAR_BN)
+BATCHES = tuple(VGG16.of(batch=batch) for batch in (32, 64, 128, 256, 512))
+DEPTHS = tuple(net.of(depth=depth) for net in (DEEP_LINEAR, DEEP_LINEAR_BN) for depth in (5, 10, 25, 50, 100))

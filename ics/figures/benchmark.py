@@ -1,0 +1,110 @@
+"""The benchmark's table for people, and its figure; from `results/benchmark/<device>.csv` alone."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ics.analysis.markdown import number, table
+from ics.figures import style
+from ics.figures.sheet import Sheet, letter
+
+WAYS = {
+    "definition": ("definition", "#7A4A2E", "o"),
+    "pruned": ("definition, pruned", "#D55E00", "s"),
+    "replay": ("replay", "#1F4E9E", "D"),
+    "stacked": ("stacked", "#00A9B5", "^"),
+}
+NOTES = (
+    "How to read: the time to compute every measured layer's gradient G′, in plain training steps of the same network "
+    "(forward pass, backward pass, update); lower is better. Definition: a full forward and backward pass for every "
+    "layer; pruned: its backward passes go no deeper than the layer; replay: its forward passes skip what lies before "
+    "the layer as well; stacked: all hybrid networks of a small chain in one pass. The limit is what replay would take "
+    "if nothing but counted multiplications took time. Medians of rounds in turn, on one thread."
+)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table."""
+    return pd.read_csv(path)
+
+
+def to_markdown(path: Path) -> str:
+    """The table, one line per case and a column for each way."""
+    rows = read(path)
+    keys = ["group", "network", "batch", "layers", "threads"]
+    text = "# What measuring costs, in plain training steps of the same network\n\n"
+    measured = rows[rows["way"].isin([*WAYS, "probe"]) & (rows["group"] != "not due")]
+    lines = []
+    for key, group in measured.groupby(keys, sort=False):
+        of = group.set_index("way")
+        ratios = of["ratio"].to_dict()
+        limit, extra = of["limit"].iloc[-1], of["extra_mib"].iloc[-1]
+        cells = [number(ratios[way]) if way in ratios else "–" for way in (*WAYS, "probe")]
+        share = number(ratios["definition"] / ratios["probe"])
+        lines.append([*map(str, key), *cells, number(limit), f"{share}×", number(extra, 2)])
+    header = [*keys, *WAYS, "probe", "limit", "definition / probe", "probe's extra MiB"]
+    text += table(header, lines)
+    due = rows[rows["group"] == "not due"]
+    text += "\nA step at which nothing is due, beside one without a probe: "
+    text += "; ".join(f"{name} {100 * (ratio - 1):+.2f} %" for name, ratio in _pairs(due)) + ".\n"
+    for name, ratio in _pairs(rows[rows["group"] == "batch norm"]):
+        text += f"\nBatch normalisation by hand, {name}: {number(ratio)} times `nn.BatchNorm2d`'s time.\n"
+    return text
+
+
+def _pairs(rows: pd.DataFrame) -> list[tuple[str, float]]:
+    return list(zip(rows["network"].astype(str), rows["ratio"].astype(float), strict=True))
+
+
+def draw(path: Path, stem: Path) -> list[Path]:
+    """The figure, as `<stem>.png` and `<stem>.pdf`."""
+    rows = read(path)
+    with style.style():
+        ways = [
+            Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=0.8, label=label)
+            for label, colour, marker in WAYS.values()
+        ]
+        limit = Line2D([], [], label="counted limit", **style.IDEAL)
+        sheet = Sheet("What measuring every layer costs", [[*ways, limit]], NOTES, body=2.4)
+        grid = sheet.grid(1, 4, wspace=0.42, left=0.22, width_ratios=[1.5, 1, 1, 1])
+        panels = [sheet.figure.add_subplot(grid[0, i]) for i in range(4)]
+        _networks(panels[0], rows[rows["group"] == "networks"])
+        _curve(panels[1], rows[rows["group"] == "batch"], "batch", "samples per batch")
+        depth = rows[rows["group"] == "depth"]
+        _curve(panels[2], depth[depth["network"] == "deep linear"], "layers", "layers")
+        _curve(panels[3], depth[depth["network"] == "deep linear with BN"], "layers", "layers")
+        for axes, title in zip(
+            panels, ("(a) networks", "(b) VGG-16-BN", "(c) deep linear", "(d) … with BN"), strict=True
+        ):
+            letter(axes, title)
+        panels[1].set_ylabel("plain training steps")
+        return style.save(sheet.figure, stem)
+
+
+def _networks(axes: Axes, rows: pd.DataFrame) -> None:
+    names = list(dict.fromkeys(rows["network"]))
+    heights = {name: -i for i, name in enumerate(names)}
+    axes.set_xscale("log")
+    for way, (_, colour, marker) in WAYS.items():
+        mine = rows[rows["way"] == way]
+        places = [heights[name] for name in mine["network"]]
+        axes.plot(mine["ratio"], places, linestyle="none", marker=marker, markersize=4, color=colour)
+    for name, limit in rows.groupby("network", sort=False)["limit"].first().items():
+        axes.plot([limit, limit], [heights[str(name)] - 0.35, heights[str(name)] + 0.35], **style.IDEAL)
+    axes.set_yticks([heights[name] for name in names], names)
+    axes.set_xlabel("plain training steps")
+
+
+def _curve(axes: Axes, rows: pd.DataFrame, x: str, label: str) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for way, (_, colour, marker) in WAYS.items():
+        mine = rows[rows["way"] == way].sort_values(x)
+        axes.plot(mine[x], mine["ratio"], marker=marker, markersize=3, color=colour, **style.LINE)
+    limits = rows.groupby(x)["limit"].first()
+    axes.plot(limits.index, limits, **style.IDEAL)
+    axes.set_xticks(sorted(rows[x].unique()), [str(value) for value in sorted(rows[x].unique())])
+    axes.minorticks_off()
+    axes.set_xlabel(label)

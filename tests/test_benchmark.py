@@ -1,0 +1,87 @@
+"""The benchmark: its limit in closed form, its ways on tiny networks, its table and figure."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ics.benchmark import subjects, table
+from ics.benchmark.limit import counted_limit
+from ics.benchmark.timing import medians
+from ics.benchmark.ways import Bench
+from ics.figures.benchmark import draw, to_markdown
+from ics.shift.layers import Layer
+
+CPU = torch.device("cpu")
+TINY = subjects.Subject("tiny", {"name": "deep_linear", "depth": 3, "width": 10}, "none", (10,), 8)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9])
+def test_the_limit_of_equal_layers(k: int) -> None:
+    """k layers of f operations: f (k + Σ_i (2(k − i) + 2)) / f (3k − 1)."""
+    model = nn.Sequential(*[nn.Linear(4, 4, bias=False) for _ in range(k)])
+    layers = [Layer(i + 1, str(i), (layer.weight,)) for i, layer in enumerate(model)]  # type: ignore[arg-type]
+    expected = (k + sum(2 * (k - i) + 2 for i in range(1, k + 1))) / (3 * k - 1)
+    assert counted_limit(model, layers, torch.randn(6, 4)) == pytest.approx(expected)
+
+
+def test_the_limit_weighs_layers_by_their_size() -> None:
+    model = nn.Sequential(nn.Linear(2, 10, bias=False), nn.ReLU(), nn.Linear(10, 3, bias=False))
+    layers = [Layer(2, "2", tuple(model[2].parameters()))]
+    # f = (20, 30) per sample: plain 3·50 − 20; new pass 50, then 30 forward and 30 for the weight
+    assert counted_limit(model, layers, torch.randn(5, 2)) == pytest.approx((50 + 30 + 30) / 130)
+
+
+def test_every_way_runs_and_leaves_the_step_alone() -> None:
+    bench = Bench(TINY, CPU)
+    assert list(bench.ways) == ["definition", "pruned", "replay", "stacked", "probe"]
+    gradients = [p.grad.clone() for p in bench.model.parameters() if p.grad is not None]
+    for way in bench.ways.values():
+        before = [p.detach().clone() for p in bench.model.parameters()]
+        bench.gradients()
+        way()
+        for p, old, g in zip(bench.model.parameters(), before, gradients, strict=True):
+            assert p.grad is not None
+            assert torch.allclose(p.grad, g, rtol=0.01, atol=0.01)  # the rate is tiny: the gradients hardly move
+            assert not torch.equal(p, old)
+
+
+def test_a_convolutional_network_is_not_stacked() -> None:
+    assert "stacked" not in Bench(subjects.vgg(11, 0.05, batch=2), CPU).ways
+
+
+def test_medians_leave_the_first_round_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0, 100, 0, 1, 0, 3, 0, 2])
+    monkeypatch.setattr("ics.benchmark.timing.time.perf_counter", lambda: float(next(clock)))
+    assert medians({"only": (lambda: None, lambda: None)}, 3, CPU) == {"only": 2.0}
+
+
+def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bn = subjects.replace(TINY, name="deep linear with BN")
+    monkeypatch.setattr(subjects, "NETWORKS", (TINY,))
+    monkeypatch.setattr(subjects, "BATCHES", (TINY, TINY.of(batch=16)))
+    monkeypatch.setattr(subjects, "DEPTHS", (subjects.replace(TINY, name="deep linear"), bn.of(depth=5)))
+    monkeypatch.setattr(table, "peak_memory", lambda subject, way, device: 2**20 * len(way))
+    path = tmp_path / "cpu.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.TABLE.header)
+        found: list[dict[str, Any]] = []
+        for group in ("networks", "batch", "depth"):
+            for row in table.rows(group, 1, CPU):
+                found.append({"case": len(found), **row})
+                writer.writerow(table.TABLE.format(found[-1]))
+    assert len(found) == 5 * 5
+    assert {row["extra_mib"] for row in found if row["group"] == "networks"} == {5.0, 1.0, 2.0, 0.0}
+    text = to_markdown(path)
+    assert "| networks | tiny | 8 | 3 | 1 |" in text
+    assert [file.stat().st_size > 1000 for file in draw(path, tmp_path / "cpu")] == [True, True]
+
+
+@pytest.mark.full
+def test_batch_norm_by_hand_takes_at_most_twice_pytorchs_time() -> None:
+    (row,) = table.rows("batch norm", 5, CPU)
+    assert row["ratio"] < 2
