@@ -105,11 +105,12 @@ def _sentence(counts: Counter[str]) -> str:
 
 def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, str, list[Cell | None]]]:
     for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
-        cells = {_measure(str(row["effect_is"])): _cell(row) for row in rows.to_dict("records")}
+        cells = {measure_of(str(row["effect_is"])): _cell(row) for row in rows.to_dict("records")}
         yield str(title), words.rate(float(str(lr))), [cells.get(name) for name in MEASURES]
 
 
-def _measure(effect_is: str) -> str:
+def measure_of(effect_is: str) -> str:
+    """The measure that an effect is about."""
     return next(name for name in reversed(MEASURES) if name in effect_is)
 
 

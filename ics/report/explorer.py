@@ -14,7 +14,7 @@ from ics.analysis.scales import Scale, scales_with, split_by_scale
 from ics.figures.style import ARMS
 from ics.report.packing import Values, linear_codes, log_codes, packed
 
-MAX_BYTES = 700_000
+MAX_BYTES = 600_000
 """Of all packed numbers, as text in the page."""
 
 POINTS = (200, 100, 75, 50, 34, 25, 17)
@@ -65,11 +65,18 @@ def _scales(runs: Runs) -> Iterator[Scale]:
     names = [str(name) for name in with_shift["model.name"].unique()]
     for model in sorted(names, key=lambda name: [*PAPERS_DEPTH, name].index(name)):
         mine = with_shift[with_shift["model.name"] == model]
-        of_model = scales_with(runs, model, ["shift"]) if model in PAPERS_DEPTH else split_by_scale(mine)
+        of_model = scales_with(runs, model, ["shift"]) if model in PAPERS_DEPTH else _by_experiment(mine)
         for scale in of_model:
             arms = scale.runs["norm.name"].astype(str).map(arm_of)
             if arms.nunique() >= _FEW and arms.isin(list(ARMS)).all():
                 yield scale
+
+
+def _by_experiment(settings: pd.DataFrame) -> Iterator[Scale]:
+    """Scales named by what sets them apart within their experiment."""
+    for experiment, mine in settings.groupby("experiment", observed=True):
+        for scale in split_by_scale(mine):
+            yield Scale(f"{experiment}_{scale.slug}", f"{experiment}: {scale.title}", scale.runs)
 
 
 def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ics.figures.many import draw_many
 
 # Dots per inch and number of colours; lines on white need few.
 QUALITIES = ((170, 64), (140, 48), (115, 32), (90, 16))
-MAX_BYTES = 1_600_000
+MAX_BYTES = 1_500_000
 """Of all images together, as text in the page."""
 
 _AIR = 0.03  # inches between the title and the cut

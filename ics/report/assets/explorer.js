@@ -30,7 +30,8 @@ class Explorer {
     this.drawing = Promise.resolve();
     this.part("scale").append(...data.scales.map((scale, i) => element("option", { value: i }, scale.title)));
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", (event) => this.changed(event.target));
+    form.addEventListener("change", (event) => this.changed(event.target));
+    this.part("step").addEventListener("input", (event) => this.changed(event.target));
   }
 
   part(name) {
