@@ -13,6 +13,7 @@ from made_up_runs import SETTINGS, SHIFT, merged, shift_row, write_run
 
 from ics import load_runs
 from ics.analysis.fingerprint import first_steps, papers_numbers, ranking, seed_noise, to_markdown
+from ics.analysis.scales import scales_with
 from ics.errors import UserError
 from ics.figures import fingerprint, style
 from ics.figures.catalogue import select
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "fingerprint"
 FIRST_STEP: dict[str, Any] = {
     "experiment": "fingerprint",
+    "steps": 1,
     "model": {"depth": 16, "head": [512, 512], "head_norm": "none", "init": {"name": "glorot_uniform"}},
     "norm": {"eps": None},
 }
@@ -133,6 +135,11 @@ def test_the_figure_shows_the_numbers(candidates: Path) -> None:
     assert list(orange[0].get_xdata()) == pytest.approx([0.75248, 0.45248, 0.75248])
     words = {text.get_text() for text in distance.texts}
     assert {"VGG", "19", "512-512", "none", "0 to 1"} <= words
+
+
+def test_a_single_step_is_no_curve_of_another_figure(candidates: Path) -> None:
+    (scale,) = scales_with(load_runs(candidates), "vgg", ["shift"])
+    assert scale.runs["run"].tolist() == ["another/seed0"]
 
 
 def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def scales_with(runs: Runs, model: str, tables: Sequence[str]) -> Iterator[Scale
     settings = runs.settings
     if not {"model.name", "model.depth", "optimizer.lr", "seed", "steps", *_COMPARED} <= set(settings):
         return
-    settings = settings[settings["model.name"] == model]
+    # A single step, as in the search for the paper's set-up, is no course of training.
+    settings = settings[(settings["model.name"] == model) & (settings["steps"] > 1)]
     have = [set(runs[table]["run"].unique()) if table in runs else set() for table in tables]
     for slug, title, group in _groups(settings, (), ()) if len(settings) else ():
         measured = group[group["run"].isin(set.intersection(*have))]

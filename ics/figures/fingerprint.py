@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ics.analysis.fingerprint import (
     EXPERIMENT,
@@ -103,10 +103,15 @@ def _figure(steps: pd.DataFrame, data: str) -> Canvas:
 
 def _distances(axes: Axes, ranked: pd.DataFrame, noise: float) -> None:
     lines = np.arange(len(ranked))
-    axes.axvspan(0, noise, color="#DDDDDD", linewidth=0)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.minorticks_off()
     axes.hlines(lines, ranked["low"], ranked["high"], color="#222222", linewidth=0.9)
     axes.plot(ranked["distance"], lines, "o", color="#222222", markersize=3)
-    axes.set_xlim(left=0)
+    left, right = axes.get_xlim()
+    axes.axvspan(left, noise, color="#DDDDDD", linewidth=0)
+    axes.set_xlim(left, right)
     axes.set_title("distance", fontsize=7)
 
 
