@@ -1,4 +1,5 @@
 # make reproduce   install, run the quick suite, draw its figures: the main job
+# make figures     make figures, claims, report and the README's numbers from the committed tables
 # make test        install, lint, check types, run the tests
 # make test-full   the tests with their full counts
 # make test-cluster  sweeps on a real Slurm and a real Ray, of one machine (Debian: installs Slurm as root)
@@ -15,7 +16,7 @@ SWEEP = $(BIN)/python scripts/train.py -m hydra/launcher=local runs=$(RUNS)
 # One thread per process: the sweep runs as many processes as there are cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: reproduce test test-full test-cluster lint lock clean
+.PHONY: reproduce figures test test-full test-cluster lint lock clean
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11-3.13 is needed, not " + sys.version.split()[0] + "; name one with make PYTHON=...")'
@@ -33,6 +34,14 @@ reproduce: $(STAMP)
 	$(BIN)/python scripts/figures.py all --runs $(RUNS) --out $(FIGURES)
 	$(BIN)/python scripts/claims.py --runs $(RUNS) --out $(FIGURES)
 	@echo "runs: $(RUNS)   figures: $(FIGURES)"
+
+EVIDENCE := results/evidence
+figures: $(STAMP)
+	$(BIN)/python scripts/figures.py all --runs results/reference --out $(EVIDENCE)/figures
+	$(BIN)/python scripts/claims.py --runs results/reference --out $(EVIDENCE)
+	$(BIN)/python scripts/fingerprint.py --runs results/reference --out $(EVIDENCE)
+	$(BIN)/python scripts/report.py --runs results/reference --out $(EVIDENCE)/report.html
+	$(BIN)/python scripts/summary.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

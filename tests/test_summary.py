@@ -1,0 +1,75 @@
+"""The numbers in the Markdown pages are those of the committed tables."""
+
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ics.errors import UserError
+from ics.report.summary import beside_table, insert, shift_table
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_part_is_put_between_its_markers() -> None:
+    page = "before\n<!-- a -->\nold | \\1\n<!-- /a -->\nafter <!-- b --><!-- /b -->"
+    new = insert(page, {"a": "new \\1", "b": "B\n"})
+    assert new == "before\n<!-- a -->\n\nnew \\1\n\n<!-- /a -->\nafter <!-- b -->\n\nB\n\n<!-- /b -->"
+    assert insert(new, {"a": "new \\1", "b": "B\n"}) == new
+
+
+def test_a_page_without_the_place_is_refused() -> None:
+    with pytest.raises(UserError, match="no place for 'c'; put <!-- c -->"):
+        insert("<!-- c -->", {"c": ""})
+
+
+def claim(**changes: object) -> dict[str, object]:
+    row = {
+        "claim": "bn_does_not_reduce_ics",
+        "text": "BatchNorm does not reduce it",
+        "headline": 1,
+        "scale": "somewhere",
+        "scale_title": "VGG somewhere",
+        "lr": 0.1,
+        "effect_is": "median over the steps of the log10 of ‖G − G′‖₂; batch minus standard",
+        "unit": "log10 ratio",
+        "effect": 0.30103,
+        "low": 0.0,
+        "high": 1.0,
+        "n": 3,
+        "verdict": "supported",
+        "papers_curves": "agree",
+        "papers_effect": -1.0,
+    }
+    return row | changes
+
+
+def test_the_table_of_the_shift() -> None:
+    rows = [
+        claim(),
+        claim(effect_is="… of ‖G − G′‖₂ / ‖G‖₂", verdict="contradicted", papers_curves="not shown", effect=-1.0),
+        claim(scale="digits_x", n=9),  # a check of the machinery, no evidence
+        claim(headline=0, n=8),
+    ]
+    text = shift_table(pd.DataFrame(rows))
+    assert text.startswith("**It depends")
+    cells = "| VGG somewhere | 0.1 | 3 | ×2.00 [×1.00 to ×10.0] (paper ×0.100): **not reduced** | – | ×0.100"
+    assert cells in text
+    assert text.count("VGG somewhere") == 1
+    assert "**reduced** |" in text
+
+
+def test_the_table_of_other_claims() -> None:
+    other = claim(claim="bn_trains_faster", text="faster", unit="percentage points")
+    text = beside_table(pd.DataFrame([claim(), other]))
+    line = (
+        "| faster (learning rate 0.1) | VGG somewhere | 3 | 0.301 points [0 to 1.00] | **supported** | agree: −1.00 |"
+    )
+    assert text.splitlines()[2:] == [line]
+
+
+def test_the_pages_say_what_the_committed_tables_say() -> None:
+    pages = runpy.run_path(str(ROOT / "scripts" / "summary.py"))["pages"]
+    for path, text in pages(ROOT / "results" / "reference").items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date; run: make figures"
