@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_report import quick, write_runs
-from made_up_runs import SETTINGS, merged, write_run
+from made_up_runs import SETTINGS, SHIFT, merged, shift_rows, write_run
 
 from ics.analysis import load_runs
 from ics.analysis.claims import words
@@ -264,6 +264,23 @@ def test_the_explorer_is_thinned_to_fit(runs: Path, monkeypatch: pytest.MonkeyPa
     assert len(thinned) <= 3 < len(whole)
 
 
+def test_curves_have_the_steps_that_all_runs_measured(tmp_path: Path) -> None:
+    for norm, every in (("none", 100), ("batch", 50)):
+        rows = {SHIFT: shift_rows([1.0] * 5, steps=range(0, 5 * every, every))}
+        write_run(tmp_path, f"v/{norm}/seed0", merged(SETTINGS, {"norm": {"name": norm}}), rows)
+    lost = {SHIFT: shift_rows([1.0], steps=[0])}
+    write_run(tmp_path, "v/none/seed1", merged(SETTINGS, {"seed": 1, "norm": {"name": "none"}}), lost, "diverged")
+    (scale,) = explorer.explorer_data(load_runs(tmp_path))["scales"]
+    assert scale["steps"] == [0, 100, 200]
+    values = unpacked(scale["columns"]["l2"], "l2").reshape(3, 2, 3)[:, 0]
+    assert values == pytest.approx(np.array([[1, 1, 1], [1, np.nan, np.nan], [1, 1, 1]]), rel=0.0025, nan_ok=True)
+    assert [(s["arm"], s["diverged"]) for s in scale["series"]] == [
+        ("standard", False),
+        ("standard", True),
+        ("batch", False),
+    ]
+
+
 def test_deep_networks_keep_the_papers_layers() -> None:
     assert explorer._chosen(list(range(1, 17)), {5, 10}) == list(range(1, 17))
     assert explorer._chosen(list(range(1, 26)), {8, 17}) == sorted({*range(1, 26, 2), 8, 17})
@@ -288,7 +305,7 @@ def test_figures_are_as_sharp_as_fits(runs: Path, tmp_path: Path, monkeypatch: p
 def test_a_page_that_is_too_large_is_refused(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quick(monkeypatch)
+    monkeypatch.setattr(page, "draw_images", lambda *_: ([], []))
     monkeypatch.setattr(page, "MAX_BYTES", 1000)
     out = tmp_path / "report.html"
     assert program().main(["--runs", str(runs), "--out", str(out)]) == 2

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ics.analysis.arms import arm_of
 from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
@@ -91,7 +92,7 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
     names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"]
     papers = _papers_layers(scale, shift)
     layers = _chosen(sorted(names.index), set(papers.values()))
-    recorded = np.sort(shift["step"].unique())
+    recorded = _common_steps(shift)
     steps = recorded[:: -(-len(recorded) // points)]
     columns = {}
     for name, (table, column) in _COLUMNS.items():
@@ -117,6 +118,14 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
         "columns": columns,
         "paper": list(_papers_curves(scale, papers, int(steps[-1]))),
     }
+
+
+def _common_steps(shift: pd.DataFrame) -> NDArray[np.int64]:
+    """The steps that every run measured unless it diverged before; all there are if none is common to all."""
+    whole = shift[shift["status"].astype(str) != "diverged"]
+    of_runs = [set(steps) for steps in whole.groupby("run", observed=True)["step"].unique()]
+    common = set.intersection(*of_runs) if of_runs else set()
+    return np.array(sorted(common or set(shift["step"])))
 
 
 def _values(rows: pd.DataFrame, column: str, of_runs: pd.Series, layers: list[int], steps: Any) -> Values:

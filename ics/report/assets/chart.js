@@ -41,6 +41,15 @@ function domainOf(panels, choice) {
   return most > 0 ? [least / 1.2, most * 1.2] : [0.1, 1];
 }
 
+// The ticks of a logarithmic axis: powers of ten, at most six; without two of them, what Vega chooses.
+function powersOfTen([least, most]) {
+  const first = Math.ceil(Math.log10(least)), last = Math.floor(Math.log10(most));
+  const every = Math.ceil((last - first + 1) / 6);
+  const values = [];
+  for (let power = first; power <= last; power += every) values.push(Number(`1e${power}`));
+  return values.length > 1 ? { values } : { tickCount: 4 };
+}
+
 function specification(scale, choice, panel, domain, at) {
   const { log, label } = METRICS[choice.metric];
   const bands = [], lines = [], ends = [], papers = [];
@@ -73,9 +82,8 @@ function specification(scale, choice, panel, domain, at) {
     field: "value", type: "quantitative", title: label,
     scale: { type: log ? "log" : "linear", domain, nice: false, clamp: log },
     axis: log
-      ? { tickCount: 5, labelExpr: "abs(log(datum.value) / LN10 % 1) < 1e-6 || abs(log(datum.value) / LN10 % 1) > " +
-          "1 - 1e-6 ? (datum.value >= 1e4 || datum.value < 1e-3 ? format(datum.value, '.0e') : " +
-          "format(datum.value, '~g')) : ''" }
+      ? { ...powersOfTen(domain), labelExpr:
+          "datum.value >= 1e4 || datum.value < 1e-3 ? format(datum.value, '.0e') : format(datum.value, '~g')" }
       : { values: [-1, -0.5, 0, 0.5, 1] },
   };
   const color = { field: "colour", type: "nominal", scale: null };
