@@ -59,7 +59,7 @@ class Run:
         return status.step if status else 0
 
     def catch(self, after: int = 0) -> int:
-        """Wait until a process has saved more than `after` steps, and freeze it; its id."""
+        """Wait until its process has saved more than `after` steps, and freeze it; the process's id."""
         wait_for(lambda: self.step > after, 300)
         assert self._folder is not None
         process = int(json.loads((self._folder / "lock").read_text())["process"])
@@ -69,18 +69,3 @@ class Run:
     @property
     def _folder(self) -> Path | None:
         return next(self._runs.glob(f"*/*/seed{self._seed}"), None)
-
-
-def is_pending(process: int, signum: int) -> bool:
-    """Whether a signal waits for a frozen process."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
-    return any(mask >> (signum - 1) & 1 for mask in masks)
-
-
-def descendants(process: int) -> list[int]:
-    """A process, its children, their children, …"""
-    children = [
-        int(word) for task in Path(f"/proc/{process}/task").glob("*/children") for word in task.read_text().split()
-    ]
-    return [process, *(below for child in children for below in descendants(child))]

@@ -1,0 +1,95 @@
+"""A sweep on a real Slurm of one node: jobs are killed, preempted and run out of time, and no byte shows it."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_runs import wait_for
+from sweeps import ROOT, Run, csv_files, finish, start, sweep
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("slurmctld", "munged"))), reason="Slurm is missing; make test-cluster installs it"
+    ),
+]
+SLURM = ["hydra/launcher=slurm", "hydra.launcher.mem=1GB"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cluster that the tests' commands talk to."""
+    script, folder = ROOT / "scripts" / "slurm_local.sh", tmp_path_factory.mktemp("slurm")
+    up = subprocess.run([script, "up", folder], capture_output=True, text=True, check=False)
+    assert up.returncode == 0, up.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+        yield
+        subprocess.run([script, "down", folder], check=True)
+
+
+def slurm_says(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def state(job: str) -> str:
+    return slurm_says("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
+
+
+def test_slurm_gives_the_bytes_of_a_serial_sweep(tmp_path: Path) -> None:
+    words = ["steps=200", "norm=none,noisy_batch", "seed=0,1"]
+    sweep(tmp_path / "serial", *words)
+    sweep(tmp_path / "slurm", *words, *SLURM)
+    assert csv_files(tmp_path / "slurm") == csv_files(tmp_path / "serial") != {}
+
+
+def test_killed_preempted_and_out_of_time(tmp_path: Path) -> None:
+    words = ["steps=3000", "seed=0,1,2,3", "checkpoint.every_steps=100"]
+    runs = tmp_path / "slurm"
+    sweep(tmp_path / "serial", *words)
+
+    # Two jobs run at a time; frozen on their way, they cannot end before their accident.
+    process = start(
+        runs,
+        *words,
+        *SLURM,
+        "hydra.launcher.time=4",
+        "hydra.launcher.signal_delay_s=90",
+        "hydra.launcher.array_parallelism=2",
+    )
+    cancelled, killed, preempted, slow = (Run(runs, seed) for seed in range(4))
+    cancelled.catch()
+    os.kill(killed.catch(), signal.SIGKILL)
+    array = slurm_says("squeue", "--noheader", "--array", "--format=%F").split()[0]
+
+    slurm_says("scancel", f"{array}_0")
+    cancelled.catch(after=cancelled.step)  # told to end, it has saved itself
+    wait_for(lambda: state(f"{array}_0") == "CANCELLED", 60)
+
+    preempted.catch()
+    slow.catch()
+    steps = [(run, run.step) for run in (preempted, slow)]
+    slurm_says("sbatch", "--partition=urgent", "--exclusive", "--wrap=true", f"--output={tmp_path / 'urgent'}")
+    for run, step in steps:
+        run.catch(after=step)
+    wait_for(lambda: [state(f"{array}_{task}") for task in (2, 3)] == ["PENDING"] * 2, 60)
+    for task in (2, 3):
+        slurm_says("scontrol", "update", f"JobId={array}_{task}", "StartTime=now")  # Slurm would wait for two minutes
+
+    slow.catch(after=slow.step)
+    wait_for(lambda: state(f"{array}_3") == "PENDING", 300)  # Slurm lets it go on when it sends SIGUSR2
+    slurm_says("scontrol", "update", f"JobId={array}_3", "StartTime=now")
+
+    _, stderr = finish(process, code=1)
+    assert "2 done; 2 failed" in stderr
+    assert f"Slurm job {array}_0 ended as CANCELLED" in stderr
+    assert f"Slurm job {array}_1 ended as FAILED" in stderr
+
+    _, stderr = sweep(runs, *words, *SLURM)
+    assert "4 runs, 2 of them finished already" in stderr
+    assert csv_files(runs) == csv_files(tmp_path / "serial") != {}
