@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from small_runs import wait_for
@@ -58,9 +59,8 @@ class Run:
         status = read_status(self._folder) if self._folder else None
         return status.step if status else 0
 
-    def catch(self, after: int = 0) -> int:
-        """Wait until its process has saved more than `after` steps, and freeze it; the process's id."""
-        wait_for(lambda: self.step > after, 300)
+    def freeze(self) -> int:
+        """Stop its process where it is; the process's id."""
         assert self._folder is not None
         process = int(json.loads((self._folder / "lock").read_text())["process"])
         os.kill(process, signal.SIGSTOP)
@@ -69,3 +69,17 @@ class Run:
     @property
     def _folder(self) -> Path | None:
         return next(self._runs.glob(f"*/*/seed{self._seed}"), None)
+
+
+def catch(runs: Mapping[Run, int]) -> list[int]:
+    """Freeze each run as soon as it has saved more steps than given; their processes' ids."""
+    processes: dict[Run, int] = {}
+
+    def all_caught() -> bool:
+        for run, step in runs.items():
+            if run not in processes and run.step > step:
+                processes[run] = run.freeze()
+        return len(processes) == len(runs)
+
+    wait_for(all_caught, 300)
+    return [processes[run] for run in runs]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sweeps import Run, csv_files, finish, start, sweep
+from sweeps import Run, catch, csv_files, finish, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -55,7 +55,9 @@ class Node:
             *words,
         ]
         start = subprocess.run(command, env=os.environ | {key: value}, capture_output=True, text=True, check=False)
-        assert start.returncode == 0, start.stdout + start.stderr
+        if start.returncode != 0:
+            self.kill()
+            pytest.fail(start.stdout + start.stderr)
 
     def processes(self) -> list[int]:
         """All that run for it, the runs included."""
@@ -102,7 +104,7 @@ def test_a_node_is_killed(retries: int, code: int, cluster: tuple[str, Node], tm
     sweep(tmp_path / "serial", *words)
 
     process = start(runs, *words, *ray)
-    caught = {Run(runs, seed).catch() for seed in (0, 1)}  # one on each node
+    caught = set(catch({Run(runs, seed): 0 for seed in (0, 1)}))  # one on each node
     (lost,) = caught & set(node.processes())
     node.kill()
     for survivor in caught - {lost}:

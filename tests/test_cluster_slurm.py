@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_runs import wait_for
-from sweeps import ROOT, Run, csv_files, finish, start, sweep
+from sweeps import ROOT, Run, catch, csv_files, finish, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -63,25 +63,23 @@ def test_killed_preempted_and_out_of_time(tmp_path: Path) -> None:
         "hydra.launcher.array_parallelism=2",
     )
     cancelled, killed, preempted, slow = (Run(runs, seed) for seed in range(4))
-    cancelled.catch()
-    os.kill(killed.catch(), signal.SIGKILL)
+    os.kill(catch({cancelled: 0, killed: 0})[1], signal.SIGKILL)
     array = slurm_says("squeue", "--noheader", "--array", "--format=%F").split()[0]
 
+    step = cancelled.step
     slurm_says("scancel", f"{array}_0")
-    cancelled.catch(after=cancelled.step)  # told to end, it has saved itself
+    catch({cancelled: step})  # told to end, it has saved itself
     wait_for(lambda: state(f"{array}_0") == "CANCELLED", 60)
 
-    preempted.catch()
-    slow.catch()
-    steps = [(run, run.step) for run in (preempted, slow)]
+    catch({preempted: 0, slow: 0})
+    steps = {run: run.step for run in (preempted, slow)}
     slurm_says("sbatch", "--partition=urgent", "--exclusive", "--wrap=true", f"--output={tmp_path / 'urgent'}")
-    for run, step in steps:
-        run.catch(after=step)
+    catch(steps)
     wait_for(lambda: [state(f"{array}_{task}") for task in (2, 3)] == ["PENDING"] * 2, 60)
     for task in (2, 3):
         slurm_says("scontrol", "update", f"JobId={array}_{task}", "StartTime=now")  # Slurm would wait for two minutes
 
-    slow.catch(after=slow.step)
+    catch({slow: slow.step})
     wait_for(lambda: state(f"{array}_3") == "PENDING", 300)  # Slurm lets it go on when it sends SIGUSR2
     slurm_says("scontrol", "update", f"JobId={array}_3", "StartTime=now")
 
