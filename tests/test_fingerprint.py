@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from made_up_runs import SETTINGS, SHIFT, merged, shift_row, write_run
 
 from ics import load_runs
-from ics.analysis.fingerprint import first_steps, papers_numbers, ranking, seed_noise, to_markdown
+from ics.analysis.fingerprint import SETUP, first_steps, papers_numbers, ranking, seed_noise, to_markdown
+from ics.analysis.paper import paper_curves
 from ics.analysis.scales import scales_with
 from ics.errors import UserError
 from ics.figures import fingerprint, style
@@ -20,6 +22,15 @@ from ics.figures.catalogue import select
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "fingerprint"
+EVIDENCE = ROOT / "results" / "evidence"
+NEAREST = {
+    "depth": "16",
+    "head": "4096-4096",
+    "head_norm": "first",
+    "scaling": "bytes_centered",
+    "init": "glorot_uniform",
+    "penalty": "0.0005",
+}
 FIRST_STEP: dict[str, Any] = {
     "experiment": "fingerprint",
     "steps": 1,
@@ -146,3 +157,76 @@ def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path) -> None:
     write_run(tmp_path / "runs")
     (figure,) = select("fingerprint")
     assert figure.draw(load_runs(tmp_path / "runs"), tmp_path) == []
+
+
+# --- the committed runs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def committed() -> pd.DataFrame:
+    return first_steps(load_runs(REFERENCE))
+
+
+def test_the_committed_table_is_made_from_the_committed_runs(committed: pd.DataFrame) -> None:
+    assert (EVIDENCE / "fingerprint.md").read_text() == to_markdown(committed, "cifar10-jpeg")
+
+
+def test_the_docs_say_what_the_runs_say(committed: pd.DataFrame) -> None:
+    text = " ".join((ROOT / "docs" / "method.md").read_text().split())
+    ranked = ranking(committed)
+    changed = ranked.set_index(list(SETUP))
+    assert (ranked["seeds"] == 3).all()
+
+    def of(**change: str) -> pd.Series:
+        return changed.loc[tuple((NEAREST | change).values())]
+
+    def said(setup: pd.Series) -> str:
+        return f"{setup['distance']:.2f} [{setup['low']:.2f}, {setup['high']:.2f}]"
+
+    assert f"themselves about {seed_noise(committed, ranked.iloc[0]):.1f} apart" in text
+    assert ranked["model.head"].tolist()[:2] == ["2048-2048", "4096-4096"]
+    assert f"with VGG-13 the distance is {said(of(depth='13'))}, with VGG-19 {said(of(depth='19'))}" in text
+    assert f"with inputs of unit variance {said(of(scaling='standardize'))}" in text
+    assert f"with He's weights {said(of(init='he_uniform'))}" in text
+    assert f"without subtracting it, {said(of(scaling='none'))}" in text
+    assert f"not told apart: {said(of(init='glorot_normal'))}" in text
+    assert f"{said(of(head='2048-2048'))} and {said(of())}" in text
+    assert f"512-512 head without BN is at {said(of(head='512-512', head_norm='none'))}" in text
+    assert f"without it, {said(of(penalty='0'))}" in text
+    spikes = [of(head_norm=norm)["ics_l2 #5 batch 0.1"] for norm in ("none", "first", "all")]
+    assert (
+        "is {:.1f} with a 4096-4096 head without BN on it, {:.0f} with BN on the first layer, {:.0f}".format(*spikes)
+        in text
+    )
+    nearest = of()
+    papers = papers_numbers().set_index(["quantity", "layer", "arm", "lr"])["paper"]
+    ratio = {arm: nearest[f"ics_l2 #5 {arm} 0.1"] / papers["ics_l2", 5, arm, 0.1] for arm in ("standard", "batch")}
+    assert ratio["standard"] == pytest.approx(2 / 3, abs=0.05)  # "a third too small"
+    assert ratio["batch"] == pytest.approx(5 / 4, abs=0.05)  # "a quarter too large"
+
+
+def test_the_docs_say_what_the_papers_loss_says_of_the_penalty() -> None:
+    text = " ".join((ROOT / "docs" / "method.md").read_text().split())
+    loss = paper_curves("4a", quantity="loss_range")
+    start = loss[(loss["step"] == 0) & (loss["arm"] == "standard")][["low", "high"]].mean(axis=1).item()
+    excess = start - np.log(10)
+    assert f"starts {excess:.2f} above ln 10" in text
+    penalties = [2 * excess / squared_norm(hidden) for hidden in (4096, 2048, 512)]
+    assert "λ = {} with a 4096-4096 head, {} with 2048-2048 and {} with 512-512".format(*map(short, penalties)) in text
+    shrinking = [2 * 0.1 * penalty for penalty in penalties]
+    assert "2 lr λ = {}, {} or {} a step".format(*map(short, shrinking)) in text
+    late = loss[loss["step"] >= 5000]
+    decay = {arm: -np.polyfit(rows["step"], np.log(rows["low"]), 1)[0] for arm, rows in late.groupby("arm")}
+    assert f"by {short(decay['batch'])} (BN) and {short(decay['standard'])} (standard)" in text
+
+
+def short(value: float) -> str:
+    return f"{value:.1e}".replace("e-0", "e-")
+
+
+def squared_norm(hidden: int) -> float:
+    """Expected, of all weights of VGG-16 as Glorot draws them: the sum of 2 / (fan_in + fan_out)."""
+    channels = [3, 64, 64, 128, 128, 256, 256, 256, *[512] * 6]
+    convolutions = [(9 * before, 9 * after, 9) for before, after in pairwise(channels)]
+    linear = [(before, after, 1) for before, after in pairwise([512, hidden, hidden, 10])]
+    return sum(2 / (a + b) * a * b / kernel for a, b, kernel in convolutions + linear)

@@ -42,6 +42,9 @@ PANELS = (
 RATES = {0.1: -0.16, 0.01: 0.16}
 """Learning rate -> where its dots stand in a line."""
 
+RANGE = (1e-5, 300)
+"""Of the shift's axis; large initial weights make standard networks explode."""
+
 DASHES = {0.1: (0, (3.5, 1.5)), 0.01: (0, (1, 1.2))}
 COLUMNS = {
     "model.depth": 0.008,
@@ -82,7 +85,10 @@ FINGERPRINT = Figure("fingerprint", EXPERIMENT, HOW_TO_READ, draw)
 def _figure(steps: pd.DataFrame, data: str) -> Canvas:
     ranked = ranking(steps)
     noise = seed_noise(steps, ranked.iloc[0])
-    seeds = f"Dots: median, lines: range of {seeds_in_words(ranked)}, each with its own initial weights and batch."
+    seeds = (
+        f"Dots: median, lines: range of {seeds_in_words(ranked)}, each with its own initial weights and batch. "
+        "Triangles: beyond the axis."
+    )
     notes = f"{HOW_TO_READ} {FORMULA[0].upper()}{FORMULA[1:]}. {seeds}"
     title = f"Which set-up did the paper use? {len(ranked)} candidates by their first step, {data}"
     sheet = Sheet(title, _legend(noise), notes, body=ROW * len(ranked) + 0.1, above=0.3, below=0.3)
@@ -104,7 +110,7 @@ def _figure(steps: pd.DataFrame, data: str) -> Canvas:
 def _distances(axes: Axes, ranked: pd.DataFrame, noise: float) -> None:
     lines = np.arange(len(ranked))
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
     axes.hlines(lines, ranked["low"], ranked["high"], color="#222222", linewidth=0.9)
@@ -119,7 +125,8 @@ def _numbers(axes: Axes, steps: pd.DataFrame, ranked: pd.DataFrame, quantity: st
     """One published number of every arm and rate: our set-ups as dots, the paper's as vertical lines."""
     if quantity == "ics_l2":
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=4))
+        axes.set_xlim(*RANGE)
+        axes.set_xticks([1e-4, 1e-1, 1e2])
         axes.minorticks_off()
     else:
         axes.set_xlim(-0.13, 1.06)
@@ -135,6 +142,8 @@ def _numbers(axes: Axes, steps: pd.DataFrame, ranked: pd.DataFrame, quantity: st
             lines = np.arange(len(ranked)) + offset
             axes.hlines(lines, found["min"], found["max"], color=colour, linewidth=0.8)
             axes.plot(found["median"], lines, "o", color=colour, **_dot(rate))
+            beyond = lines[found["median"] > RANGE[1]]
+            axes.plot(np.full(len(beyond), 0.6 * RANGE[1]), beyond, ">", color=colour, **_dot(rate))
 
 
 def _of(rows: pd.DataFrame, number: dict[str, Any]) -> pd.DataFrame:
