@@ -65,6 +65,8 @@ class Registry(Generic[T]):
         Raises:
             UserError: the name is unknown, or an option is unknown, missing, of the wrong type or out of range.
         """
+        if not isinstance(settings, Mapping):
+            raise UserError(f"the settings of a {self.kind} are its name and options, not {settings!r}")
         options = dict(settings)
         name = options.pop("name", None)
         builder = self._builders.get(name) if isinstance(name, str) else None
@@ -109,4 +111,6 @@ def first_problem(error: ValidationError) -> str:
     """Pydantic's first finding as one line: where, what is wrong, the value it got."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{where} is missing"
     return f"{where}: {problem['msg']} (got {problem['input']!r})"

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from hydra_plugins.ics_errors import one_line_errors
 from hydra_plugins.ics_request import read_request
 from ics.errors import UserError
 from ics.runs import Interrupted, parse, run
@@ -18,13 +19,12 @@ def main(config: DictConfig) -> str:
     """One run; its final state is the return value."""
     hydra_config = HydraConfig.get()
     os.chdir(hydra_config.runtime.cwd)  # a worker on a cluster may have started anywhere
-    request = read_request(config, hydra_config)  # type: ignore[arg-type]
-    if request.plan:
-        print(request.folder)
-        return "planned"
-    command = ["scripts/train.py", *hydra_config.overrides.task]  # of this one run, whatever started it
     try:
-        status = run(parse(request.settings), request.folder, command, request.overwrite, name=request.name)
+        request = read_request(config, hydra_config)  # type: ignore[arg-type]
+        if request.plan:
+            print(request.folder)
+            return "planned"
+        status = run(parse(request.settings), request.folder, request.command, request.overwrite, name=request.name)
     except UserError as error:
         if hydra_config.mode == RunMode.MULTIRUN:
             raise  # the sweep goes on, and tells at its end
@@ -38,4 +38,5 @@ def main(config: DictConfig) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -26,7 +26,7 @@ def run_folder(choices: Mapping[str, Any], settings: Mapping[str, Any], override
         ...            {"experiment": "fig3_vgg", "seed": 0, "optimizer": {"lr": 0.1}}, ["model.width=0.25"])
         PurePosixPath('fig3_vgg/vgg16_cifar10_batch_lr0.1_model.width=0.25/seed0')
     """
-    parts = [choices["model"], choices["data"], choices["norm"], f"lr{settings['optimizer']['lr']:g}"]
+    parts = [choices["model"], choices["data"], choices["norm"], f"lr{_short(settings['optimizer'].get('lr'))}"]
     for override in sorted(overrides):
         key, _, value = override.lstrip("+~").partition("=")
         silent = key in NAMED | SILENT or key.startswith(("hydra", "checkpoint."))
@@ -35,3 +35,8 @@ def run_folder(choices: Mapping[str, Any], settings: Mapping[str, Any], override
     label = re.sub(r"[^A-Za-z0-9_.,=+-]+", "-", "_".join(map(str, parts)))
     scale = [str(settings["scale"])] if settings.get("scale") else []
     return PurePosixPath(str(settings["experiment"]), *scale, label, f"seed{settings['seed']}")
+
+
+def _short(rate: Any) -> str:
+    """A number as people write it; what is none is told when the settings are checked."""
+    return f"{rate:g}" if isinstance(rate, int | float) else str(rate)
