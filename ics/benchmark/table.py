@@ -68,7 +68,7 @@ def _depths(rounds: int, device: torch.device) -> Iterator[Row]:
 def _threads(rounds: int, device: torch.device) -> Iterator[Row]:
     before = torch.get_num_threads()
     try:
-        for threads in (1, 2, 4):
+        for threads in (1, 2):
             torch.set_num_threads(threads)
             for subject in (subjects.VGG16, subjects.DEEP_LINEAR):
                 yield from _compare(subject, rounds, device)

@@ -1,11 +1,13 @@
 """Times and memory of things done in turn, so that whatever else the machine does hits all alike."""
 
 import multiprocessing
+import re
 import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import torch
 
@@ -49,9 +51,15 @@ def _peak(subject: Subject, way: str, device: torch.device) -> int:
     else:
         bench.gradients()
         bench.ways[way]()
-    if device.type == "cpu":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return torch.cuda.max_memory_allocated(device)
+    return _peak_resident() if device.type == "cpu" else torch.cuda.max_memory_allocated(device)
+
+
+def _peak_resident() -> int:
+    """Bytes of this process in memory at the most."""
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux `ru_maxrss` would count the process that started this one
+        return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _wait_for(device: torch.device) -> None:
