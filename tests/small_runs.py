@@ -53,7 +53,7 @@ def results(folder: Path) -> dict[str, bytes]:
     """What must be the same to the bit: every CSV file and the final weights."""
     files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv"))}
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    weights = {f"model.{key}": value.numpy().tobytes() for key, value in state["model"].items()}
+    weights = {f"model.{key}": value.cpu().numpy().tobytes() for key, value in state["model"].items()}
     return files | weights | {"random": state["random"][0].numpy().tobytes()}
 
 

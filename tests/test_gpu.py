@@ -1,0 +1,76 @@
+"""What only an accelerator can show: `pytest -m gpu` where there is one."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from small_runs import config, results
+from torch import nn
+
+from ics import ShiftProbe, nets
+from ics.runs import run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+CUDA = torch.device("cuda")
+TOLERANCE = 1e-2
+"""Relative, over 50 steps: kernels sum in another order, and training doubles a difference every few steps."""
+
+
+def small_run(folder: Path, **changes: Any) -> pd.DataFrame:
+    status = run(config(norm={"name": "batch"}, steps=50, measure={"shift": {"every": 10}}, **changes), folder)
+    assert status.state == "done"
+    return pd.read_csv(folder / "shift.csv")
+
+
+def test_the_first_steps_agree_with_the_cpus(tmp_path: Path) -> None:
+    on_cpu = small_run(tmp_path / "cpu", device="cpu")
+    on_gpu = small_run(tmp_path / "gpu", device="cuda")
+    for column in ("l2", "grad_norm"):
+        assert on_gpu[column].to_numpy() == pytest.approx(on_cpu[column].to_numpy(), rel=TOLERANCE, abs=1e-4)
+
+
+def test_deterministic_runs_repeat_to_the_bit(tmp_path: Path) -> None:
+    settings = config(device="cuda", deterministic=True)
+    for folder in ("one", "other"):
+        run(settings, tmp_path / folder)
+    assert results(tmp_path / "one") == results(tmp_path / "other")
+
+
+def test_a_step_that_is_not_measured_does_not_wait_for_the_device() -> None:
+    model = nets.build({"name": "mlp"}, {"name": "batch"}, (1, 28, 28), 10, seed=0).to(CUDA)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    x, y = torch.randn(32, 1, 28, 28, device=CUDA), torch.randint(0, 10, (32,), device=CUDA)
+    with ShiftProbe(model, nn.functional.cross_entropy) as probe:
+        nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        with probe.observe(x, y):
+            optimizer.step()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(3):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_first_layers_gradient_does_not_move(norm: str) -> None:
+    model = nets.build({"name": "vgg", "depth": 11, "width": 0.1}, {"name": norm}, (3, 32, 32), 10, seed=0).to(CUDA)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = torch.randn(16, 3, 32, 32, device=CUDA), torch.randint(0, 10, (16,), device=CUDA)
+    torch.use_deterministic_algorithms(True)
+    try:
+        with ShiftProbe(model, nn.functional.cross_entropy) as probe:
+            nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+            with probe.observe(x, y) as shift:
+                optimizer.step()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert (shift.rows[0].l2, shift.rows[0].cosine) == (0.0, pytest.approx(1.0, abs=1e-6))
+    assert all(row.l2 > 0 for row in shift.rows[1:])
