@@ -82,7 +82,7 @@ def random_settings(draw: st.DrawFn) -> dict[str, Any]:
         path = draw(st.sampled_from(sorted(paths(chosen))))
         if draw(st.booleans()):
             path = (*path[:-1], path[-1] + "x")
-        put(chosen, path, draw(st.sampled_from(ODD)))
+        put(chosen, path, copy.deepcopy(draw(st.sampled_from(ODD))))
     if isinstance(chosen.get("steps"), int) and chosen["steps"] > 2:
         chosen["steps"] = 2
     return chosen

@@ -20,7 +20,7 @@ LARGEST = 16  # the images hold 0 to 16, not 0 to 255
 def digits(
     seed: int,
     device: torch.device,
-    size: Annotated[int, Field(ge=SIDE)] = SIDE,
+    size: Annotated[int, Field(ge=SIDE, le=1024)] = SIDE,
     scaling: Scaling = "standardize",
     limit: Count | None = None,
 ) -> Dataset:
