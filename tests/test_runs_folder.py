@@ -232,5 +232,5 @@ def test_bad_settings_get_one_clear_line(changes: dict[str, Any], message: str, 
 def test_unknown_and_missing_settings() -> None:
     with pytest.raises(UserError, match="unknown setting 'stepps'; did you mean 'steps'?"):
         parse({"stepps": 1})
-    with pytest.raises(UserError, match="Field required"):
+    with pytest.raises(UserError, match="setting experiment is missing"):
         parse({"steps": 1})

@@ -52,11 +52,12 @@ class Subject:
 def vgg(depth: int, width: float = 0.25, batch: int = 128) -> Subject:
     """VGG with batch normalisation."""
     settings = {"name": "vgg", "depth": depth, "width": width}
-    return Subject(f"VGG-{depth}-BN, width ×{width:g}", settings, "batch", (3, 32, 32), batch)
+    return Subject(f"VGG-{depth}-BN ×{width:g}", settings, "batch", (3, 32, 32), batch)
 
 
 VGG16 = vgg(16)
-TWO_LAYERS = replace(vgg(11), name="VGG-11-BN, width ×0.25, #5 and #10", layers=(5, 10))
+# The paper's two layers.
+TWO_LAYERS = replace(vgg(11), name="VGG-11-BN ×0.25, two layers", layers=(5, 10))
 DEEP_LINEAR = Subject("deep linear", {"name": "deep_linear", "depth": 25}, "none", (10,), 1000)
 DEEP_LINEAR_BN = replace(DEEP_LINEAR, name="deep linear with BN", norm="batch")
 MLP = Subject("MLP 784-32-32-10", {"name": "mlp"}, "batch", (1, 28, 28), 32)
