@@ -30,7 +30,7 @@ reproduce: $(STAMP)
 	$(SWEEP) experiment=quick
 	$(SWEEP) experiment=quick norm=noise_only,l1,l2,linf optimizer.lr=0.1 seed=0
 	$(SWEEP) experiment=quick norm=none,batch optimizer.lr=0.5 seed=0
-	$(SWEEP) experiment=fig5_dln steps=1000 seed=0
+	$(SWEEP) experiment=fig5_dln steps=500 seed=0
 	$(BIN)/python scripts/figures.py all --runs $(RUNS) --out $(FIGURES)
 	$(BIN)/python scripts/claims.py --runs $(RUNS) --out $(FIGURES)
 	@echo "runs: $(RUNS)   figures: $(FIGURES)"
