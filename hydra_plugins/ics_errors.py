@@ -5,13 +5,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ics.errors import UserError
+
 READERS = ("antlr4", "hydra", "omegaconf", "yaml")
 """The packages that read command lines and config files: what they raise is about these."""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Around `main()`: an error in the command line or a config file is told in one line, and the exit status is 2.
+    """Around `main()`: what is wrong with a command line, config file or setting is told in one line; exit status 2.
 
     Any other error is a bug, and keeps its traceback.
     """
@@ -19,7 +21,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_readers(error):
+        if not (isinstance(error, UserError) or _is_readers(error)):
             raise
         print(f"error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(2)

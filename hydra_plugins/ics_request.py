@@ -9,7 +9,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.ics_errors import in_one_line
 from ics.errors import UserError
-from ics.runs import parse
 from ics.runs.naming import run_folder
 
 
@@ -42,7 +41,7 @@ def read_request(config: DictConfig, hydra: DictConfig) -> Request:
         hydra: that node.
 
     Raises:
-        UserError: a setting is unknown, missing, of the wrong type or out of range.
+        UserError: what decides the folder is missing or makes no sense; the rest is checked when the run starts.
     """
     keys = [str(key) for key in config if key != "hydra"]
     try:
@@ -55,7 +54,6 @@ def read_request(config: DictConfig, hydra: DictConfig) -> Request:
     for key, value in {"overwrite": overwrite, "plan": plan}.items():
         if not isinstance(value, bool):
             raise UserError(f"{key} must be true or false, not {value!r}")
-    parse(settings)
     overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as they were typed
     name = run_folder(hydra.runtime.choices, settings, overrides)
     return Request(settings, Path(runs) / name, str(name), ["scripts/train.py", *overrides], overwrite, plan)

@@ -176,6 +176,19 @@ def test_the_line_says_what_is_wrong(override: str, line: str, tmp_path: Path, m
     assert len(told.strip().splitlines()) == 1
 
 
+def test_a_bad_run_of_a_sweep_is_told_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, told = call(["seed=abc,0", "-m"], tmp_path, monkeypatch)
+    assert status == 1, told
+    assert "1 done; 1 failed" in told
+    assert "seedabc: failed: setting seed: Input should be a valid integer" in told
+    assert "Traceback" not in told
+
+
+def test_what_a_sweep_cannot_start_with_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, told = call(["seed=0,1", "~model", "-m"], tmp_path, monkeypatch)
+    assert (status, told.strip()) == (2, "error: setting model is missing")
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     from hydra_plugins.ics_errors import one_line_errors
 
