@@ -26,14 +26,9 @@ NOTES = (
 )
 
 
-def read(path: Path) -> pd.DataFrame:
-    """The table."""
-    return pd.read_csv(path)
-
-
 def to_markdown(path: Path) -> str:
     """The table, one line per case and a column for each way."""
-    rows = read(path)
+    rows = pd.read_csv(path)
     keys = ["group", "network", "batch", "layers", "threads"]
     text = "# What measuring costs, in plain training steps of the same network\n\n"
     measured = rows[rows["way"].isin([*WAYS, "probe"]) & (rows["group"] != "not due")]
@@ -61,7 +56,7 @@ def _pairs(rows: pd.DataFrame) -> list[tuple[str, float]]:
 
 def draw(path: Path, stem: Path) -> list[Path]:
     """The figure, as `<stem>.png` and `<stem>.pdf`."""
-    rows = read(path)
+    rows = pd.read_csv(path)
     with style.style():
         ways = [
             Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=0.8, label=label)

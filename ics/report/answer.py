@@ -70,8 +70,7 @@ def answer(claims: pd.DataFrame) -> Answer:
     Args:
         claims: from `claims_table`.
     """
-    checks = claims["scale"].fillna("").astype(str).str.startswith(CHECKS)
-    judged = claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~checks]
+    judged = evidence(claims)
     mine = judged[judged["claim"] == CLAIM]
     counts = Counter(mine["verdict"])
     return Answer(
@@ -81,6 +80,13 @@ def answer(claims: pd.DataFrame) -> Answer:
         list(_settings(mine)),
         [_beside(row) for row in judged[judged["claim"].isin(BESIDE)].to_dict("records")],
     )
+
+
+def evidence(claims: pd.DataFrame) -> pd.DataFrame:
+    """The headline claims that runs decide, at the scales that are evidence."""
+    checks = claims["scale"].fillna("").astype(str).str.startswith(CHECKS)
+    judged: pd.DataFrame = claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~checks]
+    return judged
 
 
 def _short(counts: Counter[str]) -> str:

@@ -10,7 +10,7 @@ from ics.analysis.claims import words
 from ics.analysis.markdown import number, table
 from ics.errors import UserError
 from ics.figures.catalogue import FIGURES, select
-from ics.report.answer import BESIDE, CHECKS, CLAIM, MEASURES, OUTCOMES, answer, measure_of
+from ics.report.answer import BESIDE, CLAIM, MEASURES, OUTCOMES, answer, evidence, measure_of
 from ics.report.origin import Origin
 
 
@@ -41,7 +41,7 @@ def shift_table(claims: pd.DataFrame) -> str:
         claims: from `claims_table`.
     """
     found = answer(claims)
-    rows = _judged(claims)
+    rows = evidence(claims)
     rows = rows[rows["claim"] == CLAIM]
     lines = []
     for (scale, lr), group in rows.groupby(["scale_title", "lr"], sort=False):
@@ -60,7 +60,7 @@ def shift_table(claims: pd.DataFrame) -> str:
 
 def beside_table(claims: pd.DataFrame) -> str:
     """What else the runs say of the paper's claims, the most asked ones."""
-    rows = _judged(claims)
+    rows = evidence(claims)
     rows = rows[rows["claim"].isin(BESIDE)]
     lines = [
         [
@@ -102,13 +102,6 @@ def origins_table(origins: list[Origin]) -> str:
     ]
     columns = "experiment, network, data, norms, rates, runs, seeds, machine, versions, commit, hours"
     return table(columns.split(", "), lines)
-
-
-def _judged(claims: pd.DataFrame) -> pd.DataFrame:
-    """Headline claims at the scales that are evidence."""
-    check = claims["scale"].fillna("").astype(str).str.startswith(CHECKS)
-    judged: pd.DataFrame = claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~check]
-    return judged
 
 
 def _cell(rows: pd.DataFrame, measure: str) -> str:
