@@ -16,6 +16,7 @@ from torch.nn import functional
 from ics import nets
 from ics.quantities import QUANTITIES, Quantity, Row, Step
 from ics.runs.losses import cross_entropy, squared_error
+from ics.shift.state import PassWatcher
 
 STEPS = 4
 MEASURE = Path(__file__).parents[1] / "conf" / "measure"
@@ -77,6 +78,7 @@ CASES: dict[str, tuple[Net, tuple[int, ...], bool, Any]] = {
     "standard": (built({"name": "mlp", "hidden": [8]}, "none", (6,)), (6,), True, cross_entropy),
     "noisy_batch": (built({"name": "mlp", "hidden": [8, 8]}, "noisy_batch", (6,)), (6,), True, cross_entropy),
     "convolutions": (built(RESNET, "noisy_batch", (3, 8, 8)), (3, 8, 8), True, cross_entropy),
+    "running norms": (built({"name": "mlp", "hidden": [8, 8]}, "l1", (6,)), (6,), True, cross_entropy),
     "linear": (built({"name": "deep_linear", "depth": 4}, "batch", (10,), 10), (10,), True, squared_error),
     "dropout": (Dropping, (6,), True, cross_entropy),
     "evaluation mode": (built({"name": "mlp"}, "batch", (6,)), (6,), False, cross_entropy),
@@ -193,13 +195,25 @@ def test_no_hook_is_left_after_closing(name: str) -> None:
         assert left == {what: mark for what, mark in without.items() if not what.startswith("tensor")}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_tensors_pile_up(name: str) -> None:
+def test_quantities_share_one_watcher_of_the_training_pass() -> None:
+    loop = Loop("running norms", NAMES)
+    assert [type(hook) for hook in loop.model._forward_pre_hooks.values()].count(PassWatcher) == 1
+    first, *others = loop.quantities.values()
+    first.close()
+    first.close()
+    loop.quantities = dict(zip(NAMES[1:], others, strict=True))
+    assert loop.step()["shift"]
+    loop.close()
+    assert not loop.model._forward_pre_hooks
+
+
+@pytest.mark.parametrize("case", ["noisy_batch", "running norms"])
+def test_no_tensors_pile_up(case: str) -> None:
     def alive() -> int:
         gc.collect()
         return sum(issubclass(type(o), Tensor) for o in gc.get_objects())
 
-    loop = Loop("noisy_batch", [name])
+    loop = Loop(case, NAMES)
     for _ in range(3):
         loop.step()
     before = alive()
@@ -208,7 +222,7 @@ def test_no_tensors_pile_up(name: str) -> None:
     assert alive() == before
 
 
-@pytest.mark.parametrize("case", ["noisy_batch", "dropout"])
+@pytest.mark.parametrize("case", ["noisy_batch", "dropout", "running norms"])
 def test_quantities_do_not_see_each_other(case: str) -> None:
     def rows(names: list[str]) -> list[dict[str, list[Row]]]:
         loop = Loop(case, names)

@@ -84,7 +84,7 @@ def _not_due(rounds: int, device: torch.device) -> Iterator[Row]:
         watchers: list[PassWatcher] = []
 
         def watch(bench: Bench = bench, watchers: list[PassWatcher] = watchers) -> None:
-            watchers.append(PassWatcher(bench.model, devices_of([bench.model])))
+            watchers.append(PassWatcher.of(bench.model, devices_of([bench.model])))
 
         def unwatch(watchers: list[PassWatcher] = watchers) -> None:
             watchers.pop().close()

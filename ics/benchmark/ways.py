@@ -27,7 +27,7 @@ class Bench:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
         self.with_probe = ShiftProbe(self.model, self.loss_fn, layers=subject.layers)
         self._devices = devices_of([self.model])
-        self._watcher = PassWatcher(self.model, self._devices)
+        self._watcher = PassWatcher.of(self.model, self._devices)
         self.gradients()
         self._hybrids = Hybrids(self.model, self.loss_fn, self.with_probe.layers, self._devices)
         self.ways: dict[str, Callable[[], object]] = {

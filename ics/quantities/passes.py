@@ -1,7 +1,7 @@
 """What every quantity that runs the training pass again has in common."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
 from torch import nn
 
@@ -20,13 +20,13 @@ class TrainingPasses:
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
         self._roots = [model, loss_fn] if isinstance(loss_fn, nn.Module) else [model]
-        self._watcher = PassWatcher(model, devices_of(self._roots))
+        self._watcher = PassWatcher.of(model, devices_of(self._roots))
+        self._open = ExitStack()
+        self._open.callback(self._watcher.close)
 
     @property
     def last(self) -> TrainingPass:
         """The conditions of the last training pass: to be asked for on entry, before the update.
-
-        Other quantities' passes on entry count as training passes too, which is no harm: they begin as it began.
 
         Raises:
             ProbeError: there was none.
@@ -45,5 +45,5 @@ class TrainingPasses:
         return undisturbed(self._roots, conditions, fresh_noise)
 
     def close(self) -> None:
-        """Remove the hook."""
-        self._watcher.close()
+        """Remove the hook, unless others share it."""
+        self._open.close()

@@ -119,7 +119,7 @@ class ShiftProbe:
         self._devices = devices_of(self._roots)
         self._layers: list[Layer] | None = None
         self._hybrids: Hybrids | None = None
-        self._watcher: PassWatcher | None = PassWatcher(model, self._devices)
+        self._watcher: PassWatcher | None = PassWatcher.of(model, self._devices)
         self._first_pass: ParameterUse | None = None
         self._first_pass_hooks = [
             model.register_forward_pre_hook(self._before_first_pass),
@@ -176,12 +176,9 @@ class ShiftProbe:
             raise ProbeError("no measured layer has a gradient; call loss.backward() before probe.observe(x, y)")
         old = {p: p.detach().clone() for root in self._roots for p in root.parameters()}
         observation = Observation()
-        watcher.paused = True
-        try:
+        with watcher.pause():  # an update may run passes of its own
             yield observation
             self._measure(x, y, training_pass, gradients, old, observation, keep_gradients)
-        finally:
-            watcher.paused = False
 
     # --- the training pass ---------------------------------------------------------------------------------------
 

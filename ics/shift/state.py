@@ -2,7 +2,7 @@
 
 `PassWatcher` and `undisturbed` together let any measurement run the training pass again without leaving a trace:
 
-    watcher = PassWatcher(model)
+    watcher = PassWatcher.of(model, devices_of([model]))
     … the training pass …
     with undisturbed([model], watcher.last) as start_pass:
         start_pass()  # the same random numbers, the same buffers, as often as wanted
@@ -85,34 +85,62 @@ class TrainingPass:
 
 
 class PassWatcher:
-    """Notes the conditions of a model's forward passes, at the cost of a few microseconds each.
+    """Notes the conditions of a model's forward passes with gradients, at the cost of a few microseconds each.
 
-    Buffers are copied only where a pass has changed them, and not those of batch and instance norms: in training their
-    running statistics do not enter the result, and otherwise they do not change.
-
-    Args:
-        model: called as `model(x)`.
-        devices: whose random state matters.
+    A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `undisturbed` or `pause`
+    are not noted: they are no training passes. Buffers are copied only where a pass has changed them, and not those of
+    batch and instance norms: in training their running statistics do not enter the result, and otherwise they do not
+    change.
 
     Attributes:
-        last: the last forward pass with gradients; None before the first.
-        paused: while true, passes are not noted.
+        last: the last pass noted; None before the first.
     """
 
-    def __init__(self, model: nn.Module, devices: Sequence[torch.device]) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.last: TrainingPass | None = None
-        self.paused = False
-        self._devices = devices
+        self._devices: list[torch.device] = []
+        self._users = 0
+        self._pauses = 0
         self._buffered = [module for module in model.modules() if module._buffers and not isinstance(module, _NormBase)]
         self._copies: dict[Tensor, tuple[int, Tensor]] = {}  # buffer → its version when copied, the copy
-        self._hook = model.register_forward_pre_hook(self._note)
+        self._hook = model.register_forward_pre_hook(self)
+
+    @classmethod
+    def of(cls, model: nn.Module, devices: Iterable[torch.device]) -> "PassWatcher":
+        """The model's watcher, which is put on it for the first who asks; everyone who asked closes it.
+
+        Args:
+            model: called as `model(x)`.
+            devices: whose random state matters.
+        """
+        watcher = cls.on(model) or cls(model)
+        watcher._devices = list(dict.fromkeys([*watcher._devices, *devices]))
+        watcher._users += 1
+        return watcher
+
+    @classmethod
+    def on(cls, module: nn.Module) -> "PassWatcher | None":
+        """The watcher that is on a module now."""
+        return next((hook for hook in module._forward_pre_hooks.values() if isinstance(hook, cls)), None)
 
     def close(self) -> None:
-        """Remove the hook."""
-        self._hook.remove()
+        """Take back one `of`; the last one removes the hook."""
+        self._users -= 1
+        if self._users == 0:
+            self._hook.remove()
 
-    def _note(self, model: nn.Module, args: Any) -> None:
-        if not self.paused and torch.is_grad_enabled():
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Inside, passes are not noted."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+
+    def __call__(self, model: nn.Module, args: Any) -> None:
+        """The hook: note the pass that begins."""
+        if not self._pauses and torch.is_grad_enabled():
             buffers = self._copy_buffers() if self._buffered else {}
             self.last = TrainingPass(self._devices, RandomState(self._devices), Autocast(self._devices), buffers)
 
@@ -141,6 +169,8 @@ def undisturbed(
     present = RandomState(training_pass.devices)
     start = present if fresh_noise else training_pass.random_state
     with ExitStack() as stack:
+        for watcher in filter(None, map(PassWatcher.on, modules)):
+            stack.enter_context(watcher.pause())
         stack.callback(present.restore)
         buffers = stack.enter_context(ScratchBuffers(modules, training_pass.buffers))
         stack.enter_context(training_pass.autocast())
