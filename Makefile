@@ -57,7 +57,7 @@ test-full: lint
 # Ray is big, and wants an older cloudpickle: an environment of its own. What the two share has the same versions.
 CLUSTER := $(VENV)-cluster
 test-cluster: $(STAMP)
-	command -v slurmctld munged || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; }
+	command -v slurmctld && command -v munged || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; }
 	$(PYTHON) -m venv $(CLUSTER)
 	$(BIN)/uv pip install --quiet --python $(CLUSTER)/bin/python -r requirements-cluster.lock -e .
 	$(CLUSTER)/bin/python -m pytest -m cluster

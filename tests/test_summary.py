@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from ics.errors import UserError
+from ics.quantities import QUANTITIES
 from ics.report.summary import beside_table, insert, shift_table
 
 ROOT = Path(__file__).parents[1]
@@ -73,3 +74,8 @@ def test_the_pages_say_what_the_committed_tables_say() -> None:
     pages = runpy.run_path(str(ROOT / "scripts" / "summary.py"))["pages"]
     for path, text in pages(ROOT / "results" / "reference").items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date; run: make figures"
+
+
+def test_every_table_that_can_be_measured_is_on_the_page() -> None:
+    text = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    assert [name for name in QUANTITIES if f"## `{name}.csv`" not in text] == []

@@ -12,6 +12,9 @@ from ics.errors import UserError
 from ics.figures.catalogue import FIGURES, select
 from ics.report.answer import BESIDE, CLAIM, MEASURES, OUTCOMES, answer, evidence, measure_of
 from ics.report.origin import Origin
+from ics.tables import Table
+
+MAIN = ("training", "evaluation", "shift")
 
 
 def insert(text: str, parts: Mapping[str, str]) -> str:
@@ -80,6 +83,23 @@ def figures_table() -> str:
     """Every figure with the command that makes its runs."""
     figures = [figure for name in FIGURES for figure in select(name)]
     return table(["figure", "its runs"], [[f.name, f"`{f.command}`"] for f in figures])
+
+
+def schemas_tables(schemas: Mapping[str, Table]) -> str:
+    """Every CSV table with the meaning of its columns, the three main ones first.
+
+    Args:
+        schemas: table name → its schema, as `Runs.schemas`.
+    """
+    names = sorted(schemas, key=lambda name: (name not in MAIN, MAIN.index(name) if name in MAIN else name))
+    return "\n".join(
+        f"## `{name}.csv`\n\nOne row per {', '.join(f'`{column}`' for column in schemas[name].key)}.\n\n"
+        + table(
+            ["column", "kind", "meaning"],
+            [[f"`{c.name}`", f"{c.kind} or nan" if c.nan else c.kind, c.meaning] for c in schemas[name].columns],
+        )
+        for name in names
+    )
 
 
 def origins_table(origins: list[Origin]) -> str:
