@@ -7,7 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from ics.analysis.claims import catalogue
+from ics.analysis.claims.table import claims_table
 from ics.analysis.commands import RUNS, load_and_tell, runs_option
+from ics.analysis.paper_distance import paper_distance
 from ics.errors import UserError
 from ics.report.page import build
 
@@ -26,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs = load_and_tell(asked.runs)
         if runs is None:
             raise UserError("there is nothing to report")
-        html, missing = build(runs)
+        html, missing = build(runs, claims_table(runs, catalogue.names()), paper_distance(runs))
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(html, encoding="utf-8", newline="\n")
     except (UserError, OSError) as problem:

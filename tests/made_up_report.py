@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 from made_up_paper import copies
 
+from ics.analysis.claims import catalogue
+from ics.analysis.claims.table import claims_table
+from ics.analysis.load import load_runs
+from ics.analysis.paper_distance import paper_distance
 from ics.figures.catalogue import Figure, select
 from ics.report import images, page
 
@@ -32,3 +36,9 @@ def quick(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(page, "select", few)
     patch.setattr(images, "QUALITIES", ((60, 16),))
+
+
+def built(root: Path) -> str:
+    """The page of some runs."""
+    runs = load_runs(root)
+    return page.build(runs, claims_table(runs, catalogue.names()), paper_distance(runs))[0]

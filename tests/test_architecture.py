@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "benchmark": {"runs", "nets", "shift", "tables"},
     "analysis": {"errors", "states", "tables"},
     "figures": {"analysis", "errors", "tables"},
-    "report": {"analysis", "figures", "errors"},
+    "report": {"analysis", "figures", "errors", "tables"},
     "registry": {"errors"},
     "states": set(),
     "tables": set(),

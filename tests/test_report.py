@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_report import quick, write_runs
+from made_up_report import built, quick, write_runs
 from made_up_runs import SETTINGS, SHIFT, merged, shift_rows, write_run
 
 from ics.analysis import load_runs
@@ -103,7 +103,7 @@ def test_it_is_one_small_file_that_fetches_nothing(report: Path) -> None:
 
 def test_it_is_the_same_to_the_byte(runs: Path, report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
-    again, _ = page.build(load_runs(runs))
+    again = built(runs)
     assert again == text_of(report)
 
 
@@ -151,7 +151,7 @@ def test_it_says_where_the_numbers_come_from(tmp_path: Path, monkeypatch: pytest
     write_run(tmp_path, "v/seed2", merged(SETTINGS, {"seed": 2}), state="running")
     quick(monkeypatch)
     with pytest.warns(UserWarning, match="1 running"):
-        text = page.build(load_runs(tmp_path))[0]
+        text = built(tmp_path)
     for part in (
         "cifar10-jpeg, vgg",
         "NVIDIA X, 2 threads, Linux x86_64; 1 h in all",
@@ -340,7 +340,7 @@ def test_without_the_extra_one_line_says_so(module: str, monkeypatch: pytest.Mon
     with pytest.raises(
         UserError, match=rf"^the report needs {module}; install it with: pip install -e '\.\[report\]'$"
     ):
-        page.build(load_runs(runs))
+        built(runs)
 
 
 def test_the_program_needs_no_torch(tmp_path: Path) -> None:

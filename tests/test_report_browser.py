@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_report import quick, write_runs
+from made_up_report import built, quick, write_runs
 from PIL import Image
 
 from ics.analysis import load_runs
 from ics.analysis.markdown import number
 from ics.analysis.seeds import over_seeds
-from ics.report import page
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = [
@@ -43,7 +42,7 @@ def browser(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
     folder = tmp_path_factory.mktemp("browser")
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
-        (folder / "report.html").write_text(page.build(load_runs(runs))[0], encoding="utf-8")
+        (folder / "report.html").write_text(built(runs), encoding="utf-8")
     options = webdriver.ChromeOptions()
     for flag in (*FLAGS.split(), f"--user-data-dir={folder / 'user'}"):
         options.add_argument(flag)

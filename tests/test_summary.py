@@ -6,6 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ics.analysis.claims import catalogue
+from ics.analysis.claims.table import claims_table
+from ics.analysis.load import load_runs
 from ics.errors import UserError
 from ics.quantities import QUANTITIES
 from ics.report.summary import beside_table, insert, shift_table
@@ -71,8 +74,9 @@ def test_the_table_of_other_claims() -> None:
 
 
 def test_the_pages_say_what_the_committed_tables_say() -> None:
-    pages = runpy.run_path(str(ROOT / "scripts" / "summary.py"))["pages"]
-    for path, text in pages(ROOT / "results" / "reference").items():
+    pages = runpy.run_path(str(ROOT / "scripts" / "evidence.py"))["pages"]
+    runs = load_runs(ROOT / "results" / "reference")
+    for path, text in pages(runs, claims_table(runs, catalogue.names())).items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date; run: make figures"
 
 

@@ -80,27 +80,32 @@ def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[Draw
 
 def _read(figure: Figure, path: Path, quality: int) -> Drawn:
     words: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    data = base64.b64encode(_image_path(path, quality).read_bytes()).decode()
+    data = base64.b64encode(_png(path.with_suffix(".png"), *QUALITIES[quality])).decode()
     identity = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)
     return Drawn(identity, figure, image=f"data:image/png;base64,{data}", **words)
 
 
-def _image_path(path: Path, quality: int) -> Path:
-    return path.with_name(f"{path.stem}-{quality}.png")
+def _png(path: Path, dpi: int, colours: int) -> bytes:
+    """An image that was drawn with the best quality, in a lesser one."""
+    image = Image.open(path).convert("RGB")
+    best = QUALITIES[0][0]
+    if dpi != best:
+        image = image.resize([round(side * dpi / best) for side in image.size], Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _save(figure: Canvas, stem: Path) -> list[Path]:
-    """Writes what `_read` reads: the words in JSON, and an image for every quality without them."""
+    """Writes what `_read` reads: the words in JSON, and an image without them."""
     title, notes = _take(figure, style.TITLE), _take(figure, style.NOTES)
     width, height = figure.get_size_inches()
     top = height if title is None else title[1].y0 - _AIR
     bottom = 0.0 if notes is None else notes[1].y1
     path = stem.with_name(f"{stem.name}.json")
-    for quality, (dpi, colours) in enumerate(QUALITIES):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi, bbox_inches=Bbox([[0, bottom], [width, top]]), pad_inches=0)
-        image = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-        image.save(_image_path(path, quality), "PNG", optimize=True)
+    box = Bbox([[0, bottom], [width, top]])
+    quickly = {"compress_level": 1}
+    figure.savefig(path.with_suffix(".png"), dpi=QUALITIES[0][0], bbox_inches=box, pad_inches=0, pil_kwargs=quickly)
     found = {
         "title": title[0] if title else stem.name,
         "how_to_read": notes[0] if notes else "",

@@ -4,14 +4,14 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from ics.analysis.claims import catalogue
-from ics.analysis.claims.table import claims_table
+import pandas as pd
+
 from ics.analysis.load import Runs
-from ics.analysis.paper_distance import paper_distance
 from ics.errors import UserError
 from ics.figures.catalogue import MissingRuns, select
-from ics.report import distances, origin, verdicts
+from ics.report import origin, verdicts
 from ics.report.answer import QUESTION, answer
+from ics.report.distances import summed_up
 from ics.report.explorer import explorer_data
 from ics.report.images import draw_images
 from ics.report.packing import packed_bytes
@@ -22,11 +22,13 @@ MAX_BYTES = 3_000_000
 _SCRIPTS = ("data.js", "statistics.js", "chart.js", "explorer.js", "page.js")
 
 
-def build(runs: Runs | None) -> tuple[str, list[MissingRuns]]:
+def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | None) -> tuple[str, list[MissingRuns]]:
     """The page.
 
     Args:
         runs: what there is; None if nothing.
+        claims: judged by these runs, from `claims_table`.
+        distances: of their curves to the paper's, from `paper_distance`; None without runs.
 
     Returns:
         The HTML, the same to the byte for the same CSV files; and the figures that have no runs.
@@ -39,7 +41,6 @@ def build(runs: Runs | None) -> tuple[str, list[MissingRuns]]:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=templates.StrictUndefined
     )
     environment.globals["asset"] = _asset
-    claims = claims_table(runs, catalogue.names())
     figures, missing = draw_images(select("all"), runs)
     explorer = explorer_data(runs)
     detailed = verdicts.judged(claims, headline=False)
@@ -54,7 +55,7 @@ def build(runs: Runs | None) -> tuple[str, list[MissingRuns]]:
         no_runs=verdicts.missing(claims),
         figures=figures,
         missing=[(problem.args[0]) for problem in missing],
-        distances=distances.summed_up(paper_distance(runs)) if runs is not None else [],
+        distances=summed_up(distances) if distances is not None else [],
         origins=origin.origins(runs),
         unfinished=len(runs.skipped) if runs is not None else 0,
         explorer=_json(explorer) if explorer["scales"] else "",
