@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from ics.benchmark import subjects, table
+from ics.benchmark import loops, subjects, table
 from ics.benchmark.limit import counted_limit
 from ics.benchmark.timing import medians
 from ics.benchmark.ways import Bench
 from ics.figures.benchmark import draw, to_markdown
+from ics.runs.config import RunConfig
+from ics.runs.train import Training
 from ics.shift.layers import Layer
 
 CPU = torch.device("cpu")
@@ -79,6 +81,31 @@ def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     text = to_markdown(path)
     assert "| networks | tiny | 8 | 3 | 1 |" in text
     assert [file.stat().st_size > 1000 for file in draw(path, tmp_path / "cpu")] == [True, True]
+
+
+def test_loops_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = {name: {**loop, "steps": 1} for name, loop in loops.LOOPS.items()}
+    tiny["VGG-16-BN ×0.25"] |= {"model": {"name": "mlp"}, "batch_size": 8}
+    monkeypatch.setattr(loops, "LOOPS", tiny)
+    found = [row for group in ("training loop", "processes") for row in table.rows(group, 1, CPU)]
+    assert [row["way"] for row in found] == ["training loop"] * 2 + ["two processes"] * 2
+    assert all(row["ratio"] > 0 for row in found)
+
+
+def test_the_bare_loop_makes_the_same_updates() -> None:
+    config = loops.settings("deep linear", CPU).model_copy(update={"steps": 5})
+    ends = []
+
+    def kept(config: RunConfig) -> Training:
+        ends.append(Training(config))
+        return ends[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, "Training", kept)
+        loops.run_seconds(config)
+        loops.bare_seconds(config)
+    ours, bare = (list(training.model.parameters()) for training in ends)
+    assert all(torch.equal(p, q) for p, q in zip(ours, bare, strict=True))
 
 
 @pytest.mark.full

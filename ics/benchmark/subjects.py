@@ -63,6 +63,6 @@ DEEP_LINEAR_BN = replace(DEEP_LINEAR, name="deep linear with BN", norm="batch")
 MLP = Subject("MLP 784-32-32-10", {"name": "mlp"}, "batch", (1, 28, 28), 32)
 RESNET = Subject("ResNet-20", {"name": "resnet", "depth": 20}, "batch", (3, 32, 32), 128)
 
-NETWORKS = (vgg(11), TWO_LAYERS, VGG16, vgg(19), RESNET, MLP, DEEP_LINEAR, DEEP_LINEAR_BN)
+NETWORKS = (vgg(11), TWO_LAYERS, VGG16, vgg(16, width=1, batch=32), vgg(19), RESNET, MLP, DEEP_LINEAR, DEEP_LINEAR_BN)
 BATCHES = tuple(VGG16.of(batch=batch) for batch in (32, 128, 512))
 DEPTHS = tuple(net.of(depth=depth) for net in (DEEP_LINEAR, DEEP_LINEAR_BN) for depth in (5, 10, 25, 50, 100))

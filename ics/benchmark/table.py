@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ics.benchmark import subjects
+from ics.benchmark import loops, subjects
 from ics.benchmark.limit import counted_limit
 from ics.benchmark.subjects import Subject
 from ics.benchmark.timing import medians, peak_memory
@@ -19,7 +19,7 @@ TABLE = Table(
     "benchmark",
     columns(
         ("case", "int", "number of the row"),
-        ("group", "str", "networks, batch, depth, threads, not due, or batch norm"),
+        ("group", "str", "what is compared, see scripts/benchmark.py"),
         ("network", "str", "what is trained"),
         ("way", "str", "definition, pruned, replay, stacked, probe (what a user has: the best of them, with metrics)"),
         ("layers", "int", "number of measured layers, k"),
@@ -27,7 +27,12 @@ TABLE = Table(
         ("depth", "int", "layers of the network; 0 where it has no such setting"),
         ("device", "str", "cpu or cuda"),
         ("threads", "int", "CPU threads"),
-        ("ratio", "float", "median time in plain training steps of the same network (batch norm: in nn.BatchNorm2d's)"),
+        (
+            "ratio",
+            "float",
+            "median time in plain training steps of the same network; by hand: in nn.BatchNorm2d's time; "
+            "training loop: in a bare loop's; two processes: runs per time, in one process's",
+        ),
         ("limit", "float", "the least it can be, from counted operations", True),
         ("extra_mib", "float", "peak memory beyond a plain step's, MiB, of one measurement", True),
     ),
@@ -108,6 +113,18 @@ def _batch_norm(rounds: int, device: torch.device) -> Iterator[Row]:
     yield {"network": name, "batch": shape[0], "layers": 1, "way": "by hand", "ratio": ratio}
 
 
+def _training_loop(rounds: int, device: torch.device) -> Iterator[Row]:
+    for name in loops.LOOPS:
+        ratio = loops.beyond_bare(loops.settings(name, device), 2 * rounds)
+        yield {"network": name, "batch": 0, "layers": 0, "way": "training loop", "ratio": ratio}
+
+
+def _processes(rounds: int, device: torch.device) -> Iterator[Row]:
+    for name in loops.LOOPS:
+        ratio = loops.throughput(loops.settings(name, device), 2 * rounds)
+        yield {"network": name, "batch": 0, "layers": 0, "way": "two processes", "ratio": ratio}
+
+
 GROUPS: dict[str, Callable[[int, torch.device], Iterator[Row]]] = {
     "networks": _networks,
     "batch": _batches,
@@ -115,6 +132,8 @@ GROUPS: dict[str, Callable[[int, torch.device], Iterator[Row]]] = {
     "threads": _threads,
     "not due": _not_due,
     "batch norm": _batch_norm,
+    "training loop": _training_loop,
+    "processes": _processes,
 }
 
 

@@ -23,10 +23,10 @@ def medians(cases: Mapping[str, tuple[Step, Step]], rounds: int, device: torch.d
     for _ in range(rounds + 1):
         for name, (prepare, timed) in cases.items():
             prepare()
-            _wait_for(device)
+            wait_for(device)
             start = time.perf_counter()
             timed()
-            _wait_for(device)
+            wait_for(device)
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(found[1:]) for name, found in times.items()}
 
@@ -62,6 +62,7 @@ def _peak_resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Let an accelerator finish what it was given."""
     if device.type != "cpu":
         torch.cuda.synchronize(device)
