@@ -56,8 +56,7 @@ def settings(loop: str, device: torch.device) -> RunConfig:
 def beyond_bare(config: RunConfig, rounds: int) -> float:
     """Time of a run's training loop, in times of PyTorch's bare one on the same network and batches; medians."""
     found = [(run_seconds(config), bare_seconds(config)) for _ in range(rounds + 1)][1:]
-    ours, bare = zip(*found, strict=True)
-    return statistics.median(ours) / statistics.median(bare)
+    return statistics.median(ours for ours, _ in found) / statistics.median(bare for _, bare in found)
 
 
 def throughput(config: RunConfig, rounds: int) -> float:
