@@ -107,6 +107,14 @@ def test_killed_inside_a_write(
     assert results(tmp_path) == undisturbed
 
 
+def test_nothing_is_left_of_a_checkpoint_that_a_crash_cut_short(tmp_path: Path) -> None:
+    start_child(config(), tmp_path, before=lambda: die_in_checkpoint_write(1)).join()
+    assert list(tmp_path.glob(".*.tmp"))
+    unsaved = {"every_steps": None, "every_minutes": None, "keep": False}
+    assert finish(config(checkpoint=unsaved), tmp_path) == 0
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".pt", ".tmp")]
+
+
 def damage_truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ics.runs.files import write_beside
+from ics.runs.files import path_beside, write_beside
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
@@ -51,9 +51,9 @@ def generations(folder: Path) -> "list[dict[str, Any]]":
 
 
 def remove(folder: Path) -> None:
-    """Delete the checkpoints of a finished run."""
-    for name in (NEWEST, PREVIOUS):
-        (folder / name).unlink(missing_ok=True)
+    """Delete the checkpoints of a finished run, and what a crash may have left of one."""
+    for path in (folder / NEWEST, folder / PREVIOUS, path_beside(folder / NEWEST)):
+        path.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def write_beside(path: Path, content: bytes) -> Path:
     Raises:
         OSError: as above; nothing is left beside.
     """
-    beside = path.with_name(f".{path.name}.tmp")
+    beside = path_beside(path)
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -31,6 +31,11 @@ def write_beside(path: Path, content: bytes) -> Path:
         beside.unlink(missing_ok=True)
         raise
     return beside
+
+
+def path_beside(path: Path) -> Path:
+    """Where `path` is being written; a crash in the middle of that leaves a file there."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def write_json(path: Path, data: Any) -> None:
