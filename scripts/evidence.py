@@ -18,6 +18,7 @@ from ics.analysis.distance_report import to_markdown as distances_to_markdown
 from ics.analysis.load import Runs
 from ics.analysis.paper_distance import paper_distance
 from ics.errors import UserError
+from ics.figures.benchmark import short_table
 from ics.report.origin import origins
 from ics.report.page import build
 from ics.report.summary import beside_table, figures_table, insert, origins_table, schemas_tables, shift_table
@@ -57,7 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
 def pages(runs: Runs, claims: pd.DataFrame) -> dict[Path, str]:
     """The Markdown pages as they should be."""
     parts = {
-        ROOT / "README.md": {"shift": shift_table(claims), "beside": beside_table(claims)},
+        ROOT / "README.md": {
+            "shift": shift_table(claims),
+            "beside": beside_table(claims),
+            "speed": short_table(ROOT / "results" / "benchmark" / "cpu.csv"),
+        },
         ROOT / "results/README.md": {"figures": figures_table(), "runs": origins_table(origins(runs))},
         ROOT / "docs/tables.md": {"tables": schemas_tables(runs.schemas)},
     }

@@ -83,6 +83,11 @@ def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [file.stat().st_size > 1000 for file in draw(path, tmp_path / "cpu")] == [True, True]
 
 
+def test_the_committed_table_is_that_of_the_committed_numbers() -> None:
+    path = Path(__file__).parents[1] / "results" / "benchmark" / "cpu.csv"
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == to_markdown(path)
+
+
 def test_loops_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = {name: {**loop, "steps": 1} for name, loop in loops.LOOPS.items()}
     tiny["VGG-16-BN ×0.25"] |= {"model": {"name": "mlp"}, "batch_size": 8}

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ics.analysis.markdown import number, table
 from ics.figures import style
@@ -54,6 +56,21 @@ def to_markdown(path: Path) -> str:
     return text
 
 
+def short_table(path: Path) -> str:
+    """The probe beside the definition, network by network, for those who only want to know that."""
+    rows = pd.read_csv(path)
+    lines = []
+    for (name, batch, layers), group in rows[rows["group"] == "networks"].groupby(
+        ["network", "batch", "layers"], sort=False
+    ):
+        of = group.set_index("way")["ratio"]
+        share = of["definition"] / of["probe"]
+        cells = [of["probe"], group["limit"].iloc[0], of["definition"]]
+        lines.append([str(name), str(batch), str(layers), *map(number, cells), f"{number(share, 2)}×"])
+    header = ["network", "batch", "layers", "the probe", "counted limit of replay", "the definition", "faster"]
+    return table(header, lines)
+
+
 def _pairs(rows: pd.DataFrame) -> list[tuple[str, float]]:
     return list(zip(rows["network"].astype(str), rows["ratio"].astype(float), strict=True))
 
@@ -68,8 +85,10 @@ def draw(path: Path, stem: Path) -> list[Path]:
         ]
         limit = Line2D([], [], label="counted limit", **style.IDEAL)
         sheet = Sheet("What measuring every layer costs", [[*ways, limit]], NOTES, body=2.4)
-        grid = sheet.grid(1, 4, wspace=0.42, left=0.22, width_ratios=[1.5, 1, 1, 1])
-        panels = [sheet.figure.add_subplot(grid[0, i]) for i in range(4)]
+        grid = sheet.grid(
+            1, 5, wspace=0.16, left=0.22, width_ratios=[1.6, 0.25, 1, 1, 1]
+        )  # the second: room for an axis
+        panels = [sheet.figure.add_subplot(grid[0, i]) for i in (0, 2, 3, 4)]
         _networks(panels[0], rows[rows["group"] == "networks"])
         _curve(panels[1], rows[rows["group"] == "batch"], "batch", "samples per batch")
         depth = rows[rows["group"] == "depth"]
@@ -80,6 +99,8 @@ def draw(path: Path, stem: Path) -> list[Path]:
         ):
             letter(axes, title)
         panels[1].set_ylabel("plain training steps")
+        for axes in panels[2:]:
+            axes.tick_params(labelleft=False)
         return style.save(sheet.figure, stem)
 
 
@@ -94,6 +115,7 @@ def _networks(axes: Axes, rows: pd.DataFrame) -> None:
     for name, limit in rows.groupby("network", sort=False)["limit"].first().items():
         axes.plot([limit, limit], [heights[str(name)] - 0.35, heights[str(name)] + 0.35], **style.IDEAL)
     axes.set_yticks([heights[name] for name in names], names)
+    _steps(axes.xaxis)
     axes.set_xlabel("plain training steps")
 
 
@@ -103,8 +125,17 @@ def _curve(axes: Axes, rows: pd.DataFrame, x: str, label: str) -> None:
     for way, (_, colour, marker) in WAYS.items():
         mine = rows[rows["way"] == way].sort_values(x)
         axes.plot(mine[x], mine["ratio"], marker=marker, markersize=3, color=colour, **style.LINE)
+    axes.set_ylim(2, 120)
+    _steps(axes.yaxis)
     limits = rows.groupby(x)["limit"].first()
     axes.plot(limits.index, limits, **style.IDEAL)
     axes.set_xticks(sorted(rows[x].unique()), [str(value) for value in sorted(rows[x].unique())])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
+
+
+def _steps(axis: Axis) -> None:
+    """Numbers of plain steps as people write them."""
+    axis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
