@@ -65,6 +65,7 @@ def _figure(runs: FigureRuns) -> Sheet:
     bar.grid(visible=False)
     colours = sheet.figure.colorbar(ScalarMappable(norm, COLOURS), cax=bar)
     colours.set_label("training step")
+    colours.ax.yaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     colours.outline.set_linewidth(0.4)
     return sheet
 

@@ -45,7 +45,7 @@ def draw_histograms(
                 axes.set_title(label.replace(" ", "\n", 1) if len(runs.arms) == 4 else label, fontsize=7.5)
             if j == 0:
                 name = f"Layer #{ours}" if number == ours else f"Layer #{ours} (paper: #{number})"
-                row_label(axes, name, x=label_x)
+                row_label(axes, f"{name}, step", x=label_x)
             if i == len(layers) - 1:
                 axes.set_xlabel("activation")
 
