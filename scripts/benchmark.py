@@ -16,6 +16,8 @@ from ics.benchmark.table import GROUPS, TABLE, rows
 from ics.errors import UserError
 from ics.figures.benchmark import draw, to_markdown
 from ics.runs.device import choose_device, prepare
+from ics.runs.files import write_json
+from ics.runs.provenance import provenance
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
                 found.append({"case": len(found), **row})
                 print(f"{group}: {_told(found[-1])}", flush=True)
         if not asked.group:
-            _write(found, asked.out / device.type)
+            _write(found, asked.out / device.type, provenance(sys.argv, device, "made-up"))
     except (UserError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
@@ -51,15 +53,16 @@ def _told(row: dict[str, object]) -> str:
     return f"{place}: {row['way']} {row['ratio']:.3f} (limit {row['limit']:.2f}, {row['extra_mib']:+.0f} MiB)"
 
 
-def _write(found: list[dict[str, object]], stem: Path) -> None:
+def _write(found: list[dict[str, object]], stem: Path, origin: dict[str, object]) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     table = stem.with_suffix(".csv")
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(TABLE.header)
         writer.writerows(TABLE.format(row) for row in found)
+    write_json(stem.with_suffix(".json"), origin)
     stem.with_suffix(".md").write_text(to_markdown(table), encoding="utf-8")
-    for path in (table, stem.with_suffix(".md"), *draw(table, stem)):
+    for path in (table, stem.with_suffix(".json"), stem.with_suffix(".md"), *draw(table, stem)):
         print(path)
 
 

@@ -62,24 +62,24 @@ def test_medians_leave_the_first_round_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bn = subjects.replace(TINY, name="deep linear with BN")
     monkeypatch.setattr(subjects, "NETWORKS", (TINY,))
     monkeypatch.setattr(subjects, "BATCHES", (TINY, TINY.of(batch=16)))
-    monkeypatch.setattr(subjects, "DEPTHS", (subjects.replace(TINY, name="deep linear"), bn.of(depth=5)))
+    monkeypatch.setattr(subjects, "DEPTHS", (subjects.replace(TINY, name="deep linear"),))
+    monkeypatch.setattr(subjects, "WIDTHS", (subjects.replace(TINY, name="deep linear"),))
     monkeypatch.setattr(table, "peak_memory", lambda subject, way, device: 2**20 * len(way))
     path = tmp_path / "cpu.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(table.TABLE.header)
         found: list[dict[str, Any]] = []
-        for group in ("networks", "batch", "depth"):
+        for group in ("networks", "batch", "depth", "width"):
             for row in table.rows(group, 1, CPU):
                 found.append({"case": len(found), **row})
                 writer.writerow(table.TABLE.format(found[-1]))
     assert len(found) == 5 * 5
     assert {row["extra_mib"] for row in found if row["group"] == "networks"} == {5.0, 1.0, 2.0, 0.0}
     text = to_markdown(path)
-    assert "| networks | tiny | 8 | 3 | 1 |" in text
+    assert "| networks | tiny | 8 | 3 | 10 | 1 |" in text
     assert [file.stat().st_size > 1000 for file in draw(path, tmp_path / "cpu")] == [True, True]
 
 

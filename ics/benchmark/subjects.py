@@ -37,10 +37,12 @@ class Subject:
     def build(self, device: torch.device) -> tuple[nn.Module, Loss, Tensor, Tensor]:
         """(model, loss, x, y)."""
         x = torch.randn(self.batch, *self.sample).to(device)
-        model = nets.build(self.model, {"name": self.norm}, self.sample, outputs=CLASSES, seed=0).to(device)
-        if self.model["name"] == "deep_linear":
-            return model, squared_error, x, torch.randn(self.batch, CLASSES).to(device)
-        return model, cross_entropy, x, torch.randint(0, CLASSES, (self.batch,)).to(device)
+        linear = self.model["name"] == "deep_linear"
+        outputs = self.sample[0] if linear else CLASSES
+        model = nets.build(self.model, {"name": self.norm}, self.sample, outputs, seed=0).to(device)
+        if linear:
+            return model, squared_error, x, torch.randn(self.batch, outputs).to(device)
+        return model, cross_entropy, x, torch.randint(0, outputs, (self.batch,)).to(device)
 
     def of(self, **changes: Any) -> "Subject":
         """The same with other settings; `depth` is the network's."""
@@ -66,3 +68,7 @@ RESNET = Subject("ResNet-20", {"name": "resnet", "depth": 20}, "batch", (3, 32, 
 NETWORKS = (vgg(11), TWO_LAYERS, VGG16, vgg(16, width=1, batch=32), vgg(19), RESNET, MLP, DEEP_LINEAR, DEEP_LINEAR_BN)
 BATCHES = tuple(VGG16.of(batch=batch) for batch in (32, 128, 512))
 DEPTHS = tuple(net.of(depth=depth) for net in (DEEP_LINEAR, DEEP_LINEAR_BN) for depth in (5, 10, 25, 50, 100))
+WIDTHS = tuple(
+    Subject("deep linear", {"name": "deep_linear", "depth": 25, "width": width}, "none", (width,), 100)
+    for width in (10, 30, 100, 300)
+)

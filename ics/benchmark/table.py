@@ -25,6 +25,7 @@ TABLE = Table(
         ("layers", "int", "number of measured layers, k"),
         ("batch", "int", "samples"),
         ("depth", "int", "layers of the network; 0 where it has no such setting"),
+        ("width", "int", "features of the deep linear network; 0 for others"),
         ("device", "str", "cpu or cuda"),
         ("threads", "int", "CPU threads"),
         (
@@ -52,7 +53,7 @@ def rows(group: str, rounds: int, device: torch.device) -> Iterator[Row]:
     """
     for row in GROUPS[group](rounds, device):
         threads = {"threads": torch.get_num_threads(), "device": device.type}
-        yield {"limit": NAN, "extra_mib": NAN, "depth": 0, "group": group, **threads, **row}
+        yield {"limit": NAN, "extra_mib": NAN, "depth": 0, "width": 0, "group": group, **threads, **row}
 
 
 def _networks(rounds: int, device: torch.device) -> Iterator[Row]:
@@ -67,6 +68,11 @@ def _batches(rounds: int, device: torch.device) -> Iterator[Row]:
 
 def _depths(rounds: int, device: torch.device) -> Iterator[Row]:
     for subject in subjects.DEPTHS:
+        yield from _compare(subject, rounds, device)
+
+
+def _widths(rounds: int, device: torch.device) -> Iterator[Row]:
+    for subject in subjects.WIDTHS:
         yield from _compare(subject, rounds, device)
 
 
@@ -129,6 +135,7 @@ GROUPS: dict[str, Callable[[int, torch.device], Iterator[Row]]] = {
     "networks": _networks,
     "batch": _batches,
     "depth": _depths,
+    "width": _widths,
     "threads": _threads,
     "not due": _not_due,
     "batch norm": _batch_norm,
@@ -154,8 +161,9 @@ def _compare(subject: Subject, rounds: int, device: torch.device, memory: bool =
 
 
 def _of(subject: Subject, bench: Bench) -> Row:
-    settings = {"network": subject.name, "batch": subject.batch, "depth": int(subject.model.get("depth", 0))}
-    return {**settings, "layers": len(bench.with_probe.layers)}
+    linear = subject.model["name"] == "deep_linear"
+    size = {"depth": int(subject.model.get("depth", 0)), "width": subject.sample[0] if linear else 0}
+    return {"network": subject.name, "batch": subject.batch, **size, "layers": len(bench.with_probe.layers)}
 
 
 def _nothing() -> None:

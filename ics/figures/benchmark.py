@@ -20,19 +20,20 @@ WAYS = {
 }
 NOTES = (
     "How to read: the time to compute every measured layer's gradient G′, in training steps of the same network "
-    "without measuring; lower is better; VGG's channels as a share of the original's. Definition: a full forward and "
-    "backward pass for every layer; pruned: its backward passes go no deeper than the layer; replay: its forward "
-    "passes skip what lies before the layer as well; stacked: all hybrid networks of a small chain in one pass. The "
-    "limit is what replay would take if nothing but counted multiplications took time. Medians of rounds in turn, on "
-    "one thread."
+    "without measuring; lower is better; VGG's channels as a share of the original's; (c) 1,000 samples, (d) 25 layers, "
+    "100 samples. Definition: a full forward and backward pass for every layer; pruned: its backward passes go no deeper "
+    "than the layer; replay: its forward passes skip what lies before the layer as well; stacked: all hybrid networks of "
+    "a small chain in one pass. The limit is what replay would take if nothing but counted multiplications took time. "
+    "Medians of rounds in turn, on one thread."
 )
 
 
 def to_markdown(path: Path) -> str:
     """The table, one line per case and a column for each way."""
     rows = pd.read_csv(path)
-    keys = ["group", "network", "batch", "layers", "threads"]
+    keys = ["group", "network", "batch", "layers", "width", "threads"]
     text = "# What measuring costs, in plain training steps of the same network\n\n"
+    text += f"Widths are the deep linear networks'. Command, commit, versions and machine: `{path.stem}.json`.\n\n"
     measured = rows[rows["way"].isin([*WAYS, "probe"]) & (rows["group"] != "not due")]
     lines = []
     for key, group in measured.groupby(keys, sort=False):
@@ -93,9 +94,9 @@ def draw(path: Path, stem: Path) -> list[Path]:
         _curve(panels[1], rows[rows["group"] == "batch"], "batch", "samples per batch")
         depth = rows[rows["group"] == "depth"]
         _curve(panels[2], depth[depth["network"] == "deep linear"], "layers", "layers")
-        _curve(panels[3], depth[depth["network"] == "deep linear with BN"], "layers", "layers")
+        _curve(panels[3], rows[rows["group"] == "width"], "width", "width")
         for axes, title in zip(
-            panels, ("(a) networks", "(b) VGG-16-BN", "(c) deep linear", "(d) … with BN"), strict=True
+            panels, ("(a) networks", "(b) VGG-16-BN", "(c) deep linear", "(d) deep linear"), strict=True
         ):
             letter(axes, title)
         panels[1].set_ylabel("plain training steps")

@@ -17,8 +17,8 @@ from torch.nn import functional
 from ics.shift.layers import Layer
 from ics.shift.state import SwappedParameters
 
-LARGEST = 2**24
-"""Numbers in the stacks of all modules together; above, a step is arithmetic and there is nothing to gain."""
+LARGEST = 2**26
+"""Numbers in the stacks of all modules together, at most; 256 MiB if all hybrids went through all modules."""
 
 _ELEMENTWISE = (
     nn.Identity,
