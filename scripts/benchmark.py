@@ -20,6 +20,9 @@ from ics.runs.files import write_json
 from ics.runs.provenance import provenance
 
 
+PLACE = ("network", "width", "batch", "layers", "threads")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Times, prints every row as it comes, writes the files, and returns the exit status."""
     parser = argparse.ArgumentParser(description="Time what measuring costs, in plain training steps.")
@@ -49,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _told(row: dict[str, object]) -> str:
-    place = f"{row['network']}, batch {row['batch']}, {row['layers']} layers, {row['threads']} threads"
+    place = ", ".join(str(row["network"] if key == "network" else f"{key} {row[key]}") for key in PLACE)
     return f"{place}: {row['way']} {row['ratio']:.3f} (limit {row['limit']:.2f}, {row['extra_mib']:+.0f} MiB)"
 
 
