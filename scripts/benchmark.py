@@ -19,7 +19,6 @@ from ics.runs.device import choose_device, prepare
 from ics.runs.files import write_json
 from ics.runs.provenance import provenance
 
-
 PLACE = ("network", "width", "batch", "layers", "threads")
 
 
