@@ -21,7 +21,15 @@ from ics.errors import UserError
 from ics.figures.benchmark import short_table
 from ics.report.origin import origins
 from ics.report.page import build
-from ics.report.summary import beside_table, figures_table, insert, origins_table, schemas_tables, shift_table
+from ics.report.summary import (
+    beside_table,
+    contradicted_table,
+    figures_table,
+    insert,
+    origins_table,
+    schemas_tables,
+    shift_table,
+)
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "results" / "reference"
@@ -61,6 +69,7 @@ def pages(runs: Runs, claims: pd.DataFrame) -> dict[Path, str]:
         ROOT / "README.md": {
             "shift": shift_table(claims),
             "beside": beside_table(claims),
+            "contradicted": contradicted_table(claims),
             "speed": short_table(ROOT / "results" / "benchmark" / "cpu.csv"),
         },
         ROOT / "results/README.md": {"figures": figures_table(), "runs": origins_table(origins(runs))},

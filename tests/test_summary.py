@@ -11,7 +11,7 @@ from ics.analysis.claims.table import claims_table
 from ics.analysis.load import load_runs
 from ics.errors import UserError
 from ics.quantities import QUANTITIES
-from ics.report.summary import beside_table, insert, shift_table
+from ics.report.summary import beside_table, contradicted_table, insert, shift_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,12 +65,12 @@ def test_the_table_of_the_shift() -> None:
 
 
 def test_the_table_of_other_claims() -> None:
-    other = claim(claim="bn_trains_faster", text="faster", unit="percentage points")
-    text = beside_table(pd.DataFrame([claim(), other]))
-    line = (
-        "| faster (learning rate 0.1) | VGG somewhere | 3 | 0.301 points [0 to 1.00] | **supported** | agree: −1.00 |"
-    )
-    assert text.splitlines()[2:] == [line]
+    bounds = {"claimed_low": 0.0, "claimed_high": float("nan")}
+    other = claim(claim="bn_trains_faster", text="faster", unit="percentage points", **bounds)
+    rows = pd.DataFrame([claim(), other, {**other, "claim": "other", "verdict": "contradicted"}])
+    line = "| faster (learning rate 0.1) | VGG somewhere | 3 | ≥ 0 | 0.301 points [0 to 1.00] | **{}** | agree: −1.00 |"
+    assert beside_table(rows).splitlines()[2:] == [line.format("supported")]
+    assert contradicted_table(rows).splitlines()[2:] == [line.format("contradicted")]
 
 
 def test_the_pages_say_what_the_committed_tables_say() -> None:

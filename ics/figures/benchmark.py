@@ -42,7 +42,7 @@ def to_markdown(path: Path) -> str:
         limit, extra = of["limit"].iloc[-1], of["extra_mib"].iloc[-1]
         cells = [number(ratios[way]) if way in ratios else "–" for way in (*WAYS, "probe")]
         share = number(ratios["definition"] / ratios["probe"])
-        lines.append([*map(str, key), *cells, number(limit), f"{share}×", number(extra, 2)])
+        lines.append([*(str(part or "–") for part in key), *cells, number(limit), f"{share}×", number(extra, 2)])
     header = [*keys, *WAYS, "probe", "limit", "definition / probe", "probe's extra MiB"]
     text += table(header, lines)
     due = rows[rows["group"] == "not due"]

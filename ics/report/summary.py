@@ -64,19 +64,13 @@ def shift_table(claims: pd.DataFrame) -> str:
 def beside_table(claims: pd.DataFrame) -> str:
     """What else the runs say of the paper's claims, the most asked ones."""
     rows = evidence(claims)
-    rows = rows[rows["claim"].isin(BESIDE)]
-    lines = [
-        [
-            words.statement(row),
-            str(row["scale_title"]),
-            str(int(row["n"])),
-            f"{words.effect(row)} {words.interval(row)}".strip(),
-            f"**{row['verdict']}**",
-            words.papers_curves(row),
-        ]
-        for row in rows.to_dict("records")
-    ]
-    return table(["claim", "runs", "seeds", "effect", "verdict", "the paper's curves"], lines)
+    return _verdicts(rows[rows["claim"].isin(BESIDE)])
+
+
+def contradicted_table(claims: pd.DataFrame) -> str:
+    """What the runs do not bear out."""
+    rows = evidence(claims)
+    return _verdicts(rows[(rows["verdict"] == "contradicted") & (rows["claim"] != CLAIM)])
 
 
 def figures_table() -> str:
@@ -122,6 +116,23 @@ def origins_table(origins: list[Origin]) -> str:
     ]
     columns = "experiment, network, data, norms, rates, runs, seeds, machine, versions, commit, hours"
     return table(columns.split(", "), lines)
+
+
+def _verdicts(rows: pd.DataFrame) -> str:
+    """Claims with what the runs, and the paper's own curves, say of them."""
+    lines = [
+        [
+            words.statement(row),
+            str(row["scale_title"]),
+            str(int(row["n"])),
+            words.claimed(row),
+            f"{words.effect(row)} {words.interval(row)}".strip(),
+            f"**{row['verdict']}**",
+            words.papers_curves(row),
+        ]
+        for row in rows.to_dict("records")
+    ]
+    return table(["claim", "runs", "seeds", "true if", "effect", "verdict", "the paper's curves"], lines)
 
 
 def _cell(rows: pd.DataFrame, measure: str) -> str:
