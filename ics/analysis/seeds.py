@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 FEW = 5
-BAND = f"band: full range of the seeds (10–90 % from {FEW + 1} seeds on)"
+BAND = f"band: full range of the seeds (10–90\u00a0% from {FEW + 1} seeds on)"
 
 
 def over_seeds(frame: pd.DataFrame, value: str, by: Sequence[str] = ()) -> pd.DataFrame:
