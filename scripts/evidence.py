@@ -3,7 +3,6 @@
 python scripts/evidence.py                # as `make figures` does
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -32,29 +31,25 @@ from ics.report.summary import (
 )
 
 ROOT = Path(__file__).parents[1]
-RUNS = ROOT / "results" / "reference"
+RUNS, OUT = ROOT / "results" / "reference", ROOT / "results" / "evidence"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Writes it all, prints the files' names, and returns the exit status: 2 where a part has no runs."""
-    parser = argparse.ArgumentParser(description="Make claims, distances, ranking, report and the pages' numbers anew.")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (%(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "evidence", help="where it goes (%(default)s)")
-    asked = parser.parse_args(arguments)
+def main() -> int:
+    """Writes it all, prints the files' names, and returns the exit status."""
     try:
-        runs = load_and_tell(asked.runs)
+        runs = load_and_tell(RUNS)
         if runs is None:
-            raise UserError(f"there are no runs in {asked.runs}")
+            raise UserError(f"there are no runs in {RUNS}")
         claims, distances = claims_table(runs, catalogue.names()), paper_distance(runs)
         steps = fingerprint.first_steps(runs)
         ranking_text = fingerprint.to_markdown(steps, fingerprint.images(runs))
-        write_table(claims, claims_to_markdown(claims), asked.out / "claims")
-        write_table(distances, distances_to_markdown(distances), asked.out / "paper_distance")
-        write_table(fingerprint.ranking(steps), ranking_text, asked.out / "fingerprint")
+        write_table(claims, claims_to_markdown(claims), OUT / "claims")
+        write_table(distances, distances_to_markdown(distances), OUT / "paper_distance")
+        write_table(fingerprint.ranking(steps), ranking_text, OUT / "fingerprint")
         html, missing = build(runs, claims, distances)
         for problem in missing:
             print(f"warning: {problem}", file=sys.stderr)
-        for path, text in {asked.out / "report.html": html, **pages(runs, claims)}.items():
+        for path, text in {OUT / "report.html": html, **pages(runs, claims)}.items():
             path.write_text(text, encoding="utf-8", newline="\n")
             print(path)
     except (UserError, OSError) as problem:

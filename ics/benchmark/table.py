@@ -19,9 +19,14 @@ TABLE = Table(
     "benchmark",
     columns(
         ("case", "int", "number of the row"),
-        ("group", "str", "what is compared, see scripts/benchmark.py"),
+        ("group", "str", "what is compared, of `GROUPS`"),
         ("network", "str", "what is trained"),
-        ("way", "str", "definition, pruned, replay, stacked, probe (what a user has: the best of them, with metrics)"),
+        (
+            "way",
+            "str",
+            "definition, pruned, replay, stacked, probe (what a user has: the best of them, with metrics); "
+            "by hand, training loop, two processes",
+        ),
         ("layers", "int", "number of measured layers, k"),
         ("batch", "int", "samples"),
         ("depth", "int", "layers of the network; 0 where it has no such setting"),

@@ -86,9 +86,8 @@ def draw(path: Path, stem: Path) -> list[Path]:
         ]
         limit = Line2D([], [], label="counted limit", **style.IDEAL)
         sheet = Sheet("What measuring every layer costs", [[*ways, limit]], NOTES, body=2.4)
-        grid = sheet.grid(
-            1, 5, wspace=0.16, left=0.22, width_ratios=[1.6, 0.25, 1, 1, 1]
-        )  # the second: room for an axis
+        # The second column is room for an axis.
+        grid = sheet.grid(1, 5, wspace=0.16, left=0.22, width_ratios=[1.6, 0.25, 1, 1, 1])
         panels = [sheet.figure.add_subplot(grid[0, i]) for i in (0, 2, 3, 4)]
         _networks(panels[0], rows[rows["group"] == "networks"])
         _curve(panels[1], rows[rows["group"] == "batch"], "batch", "samples per batch")

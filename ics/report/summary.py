@@ -85,7 +85,7 @@ def schemas_tables(schemas: Mapping[str, Table]) -> str:
     Args:
         schemas: table name → its schema, as `Runs.schemas`.
     """
-    names = sorted(schemas, key=lambda name: (name not in MAIN, MAIN.index(name) if name in MAIN else name))
+    names = [*(name for name in MAIN if name in schemas), *sorted(set(schemas) - set(MAIN))]
     return "\n".join(
         f"## `{name}.csv`\n\nOne row per {', '.join(f'`{column}`' for column in schemas[name].key)}.\n\n"
         + table(
