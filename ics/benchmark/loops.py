@@ -72,12 +72,15 @@ def throughput(config: RunConfig, rounds: int) -> float:
 
 
 def run_seconds(config: RunConfig) -> float:
-    """Seconds of a run's training loop, without the building of the network."""
+    """Seconds of a run's training loop and its files, without the building of the network."""
     training = Training(config)
     with tempfile.TemporaryDirectory() as folder, Requests() as requests:
+        start = time.monotonic()
         training.run(Path(folder), "benchmark", requests, on_save=lambda: None)
+        wait_for(training.device)
+        seconds = time.monotonic() - start
     training.close()
-    return training.seconds
+    return seconds
 
 
 def bare_seconds(config: RunConfig) -> float:
