@@ -21,12 +21,13 @@ from made_up_runs import SETTINGS, SHIFT, merged, shift_rows, write_run
 from ics.analysis import load_runs
 from ics.analysis.claims import words
 from ics.analysis.claims.catalogue import names
+from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.judge import COLUMNS
 from ics.analysis.claims.table import claims_table
 from ics.errors import UserError
 from ics.figures.catalogue import select
 from ics.report import explorer, images, packing, page
-from ics.report.answer import CLAIM, MEASURES, answer
+from ics.report.answer import MEASURES, answer
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "ics" / "report" / "assets"
@@ -92,7 +93,7 @@ def test_it_is_one_small_file_that_fetches_nothing(report: Path) -> None:
     assert [path.name for path in report.parent.iterdir()] == ["report.html"]
     assert report.stat().st_size <= page.MAX_BYTES
     found = Page(text_of(report))
-    assert len(found.fetched) == 3  # figures
+    assert len(found.fetched) == 4  # figures
     assert all(address.startswith("data:image/png;base64,") for address in found.fetched)
     assert [link for link in found.links if not link.startswith("#")] == ["https://arxiv.org/abs/1805.11604"]
     assert {link.removeprefix("#") for link in found.links if link.startswith("#")} <= found.ids
@@ -125,7 +126,7 @@ def test_figures_come_with_how_to_read_them(report: Path) -> None:
     text = html.unescape(text_of(report))
     for title in ("Figure 4. VGG-16, width ×1, on cifar10, 15,000 steps", "Figure 3(b). 25-layer deep linear network"):
         assert f"<h3>{title}" in text
-    assert text.count("<figcaption>How to read: ") == text.count('class="drawn"') == 3
+    assert text.count("<figcaption>How to read: ") == text.count('class="drawn"') == 4
     assert "python scripts/figures.py fig3a" in text
     assert "Figure 2." not in text
     assert "the runs for fig2 are missing; make them with: python scripts/train.py -m experiment=fig2 scale=cpu" in text
@@ -183,7 +184,7 @@ def verdicts(*found: str) -> pd.DataFrame:
         (["supported"] * 2, "No.", "not reduced in 2."),
         (["contradicted"], "Yes.", "reduced in 1."),
         (["supported", "undecided"], "No, wherever these runs decide it.", "not reduced in 1, undecided in 1."),
-        (["supported", "contradicted"], "It depends:", "not reduced in 1, reduced in 1."),
+        (["supported", "contradicted"], "In 1 of the 2 comparisons", "not reduced in 1, reduced in 1."),
         (["undecided"], "These runs do not decide it.", "undecided in 1."),
     ],
 )

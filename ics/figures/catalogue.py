@@ -40,6 +40,7 @@ class MissingRuns(UserError):
 
 # name -> where it is defined; loaded when asked for.
 FIGURES = {
+    "answer": "ics.figures.answer:ANSWER",
     "fig1": "ics.figures.fig1:FIG1",
     "fig2": "ics.figures.fig2:FIG2",
     "fig3a": "ics.figures.fig3:FIG3A",

@@ -22,7 +22,7 @@ PNG_DPI = 200
 TITLE, NOTES = "title", "notes"
 """The gid of a figure's title, and of the sentences below it; the label of the text is the words on one line."""
 
-_CHARACTERS = {TITLE: 100, NOTES: 142}  # per line
+_CHARACTERS = {TITLE: 100, NOTES: 138}  # per line
 
 Saver = Callable[[Figure, Path], list[Path]]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from ics.analysis.claims import words
+from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.measured import QUANTITIES
 
 QUESTION = "Does batch normalisation reduce internal covariate shift?"
-CLAIM = "bn_does_not_reduce_ics"
 
 # The claim says that the shift is not reduced.
 OUTCOMES = {"supported": "not reduced", "contradicted": "reduced", "undecided": "undecided"}
@@ -93,7 +93,8 @@ def _short(counts: Counter[str]) -> str:
     if not counts["supported"] and not counts["contradicted"]:
         return "These runs do not decide it."
     if counts["supported"] and counts["contradicted"]:
-        return "It depends: on the network, the learning rate and the measure."
+        decided = counts["supported"] + counts["contradicted"]
+        return f"In {counts['contradicted']} of the {decided} comparisons that these runs decide."
     word = "No" if counts["supported"] else "Yes"
     return f"{word}, wherever these runs decide it." if counts["undecided"] else f"{word}."
 

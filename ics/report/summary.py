@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from ics.analysis.claims import words
+from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.markdown import number, table
 from ics.errors import UserError
 from ics.figures.catalogue import FIGURES, select
-from ics.report.answer import BESIDE, CLAIM, MEASURES, OUTCOMES, answer, evidence, measure_of
+from ics.report.answer import BESIDE, MEASURES, OUTCOMES, answer, evidence, measure_of
 from ics.report.origin import Origin
 from ics.tables import Table
 
