@@ -1,5 +1,6 @@
 """What a CSV table is: its name, its columns, what they mean. Both the writing and the reading side know only this."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,8 +56,11 @@ class Table:
         return [_format(column, row[column.name], self.name) for column in self.columns]
 
     def to_dict(self) -> dict[str, Any]:
-        """The schema as plain data, for `tables.json`."""
-        columns = [{"name": c.name, "kind": c.kind, "meaning": c.meaning, "nan": c.nan} for c in self.columns]
+        """The schema as plain data; a column says `nan` only where it may be."""
+        columns = [
+            {"name": c.name, "kind": c.kind, "meaning": c.meaning, **({"nan": True} if c.nan else {})}
+            for c in self.columns
+        ]
         return {"name": self.name, "key": list(self.key), "columns": columns}
 
     @classmethod
@@ -65,9 +69,20 @@ class Table:
         return cls(data["name"], tuple(Column(**column) for column in data["columns"]), tuple(data["key"]))
 
 
+def to_json(tables: Sequence[Table]) -> str:
+    """The contents of `tables.json`: a list of schemas, a line for each column."""
+    return "[\n" + ",\n".join(map(_table_json, tables)) + "\n]\n"
+
+
 def columns(*rows: Sequence[Any]) -> tuple[Column, ...]:
     """Columns from (name, kind, meaning[, nan]) tuples: a table of a table."""
     return tuple(Column(*row) for row in rows)
+
+
+def _table_json(table: Table) -> str:
+    schema = table.to_dict()
+    lines = ",\n".join(json.dumps(column, ensure_ascii=False) for column in schema["columns"])
+    return f'{{"name": {json.dumps(table.name)}, "key": {json.dumps(schema["key"])}, "columns": [\n{lines}\n]}}'
 
 
 def _format(column: Column, value: Any, table: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from ics.analysis.paper import paper_curves
-from ics.tables import Table, columns
+from ics.tables import Table, columns, to_json
 
 # The schemas of the real tables; a test holds them equal.
 TRAINING = Table(
@@ -94,7 +94,7 @@ def write_run(
     (folder / "config.yaml").write_text(yaml.safe_dump(dict(settings)))
     label = data_label or settings["data"]["name"]
     (folder / "provenance.json").write_text(json.dumps({"command": "made up", "data_label": label}))
-    (folder / "tables.json").write_text(json.dumps([table.to_dict() for table in rows]))
+    (folder / "tables.json").write_text(to_json(list(rows)))
     (folder / "status.json").write_text(json.dumps({"state": state, "step": 1, "error": None}))
     for table, records in rows.items():
         with (folder / f"{table.name}.csv").open("w", newline="") as file:

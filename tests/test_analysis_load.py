@@ -42,6 +42,14 @@ def test_every_row_carries_the_settings_of_its_run(tmp_path: Path) -> None:
     assert runs.schemas["shift"] == SHIFT
 
 
+def test_schemas_come_back_from_their_file_which_has_a_line_for_each_column(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "a/seed0", SETTINGS)
+    text = (folder / "tables.json").read_text()
+    assert load_runs(tmp_path).schemas == {TRAINING.name: TRAINING, SHIFT.name: SHIFT}
+    assert text.count('{"name": "') == len(TRAINING.columns) + len(SHIFT.columns) + 2
+    assert len(text.splitlines()) == len(TRAINING.columns) + len(SHIFT.columns) + 6
+
+
 def test_floats_come_back_to_the_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values = rng.integers(0, 2**64, 2000, dtype="uint64").view("float64")

@@ -9,13 +9,14 @@ import torch
 from ics.errors import UserError
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig
-from ics.runs.files import write_json
+from ics.runs.files import write_atomically, write_json
 from ics.runs.folder import Status, check_settings, clear, now, read_status, write_settings, write_status
 from ics.runs.lock import FolderLock
 from ics.runs.provenance import provenance
 from ics.runs.signals import Interrupted, Requests
 from ics.runs.train import Training
 from ics.shift import ProbeError
+from ics.tables import to_json
 
 
 def run(
@@ -72,7 +73,7 @@ def _run(
             clear(folder)
         write_settings(folder, config.model_dump())
         write_json(folder / "provenance.json", provenance(list(command), training.device, training.dataset.label))
-        write_json(folder / "tables.json", [table.to_dict() for table in training.tables])
+        write_atomically(folder / "tables.json", to_json(training.tables).encode())
         status("running")
         final = status(training.run(folder, name, requests, on_save=lambda: status("running")))
         if not config.checkpoint.keep:
