@@ -57,7 +57,7 @@ def test_the_table_of_the_shift() -> None:
         claim(headline=0, n=8),
     ]
     text = shift_table(pd.DataFrame(rows))
-    assert text.startswith("**It depends")
+    assert text.startswith("**In 1 of the 2 comparisons that these runs decide.**")
     cells = "| VGG somewhere | 0.1 | 3 | ×2.00 [×1.00 to ×10.0] (paper ×0.100): **not reduced** | – | ×0.100"
     assert cells in text
     assert text.count("VGG somewhere") == 1

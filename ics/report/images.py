@@ -92,7 +92,8 @@ def _png(path: Path, dpi: int, colours: int) -> bytes:
     if dpi != best:
         image = image.resize([round(side * dpi / best) for side in image.size], Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    # Median cut, the default, would give thin lines and small marks the colour of something larger.
+    image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
