@@ -12,7 +12,7 @@ from ics.analysis.paper_distance import paper_distance
 from ics.figures.catalogue import Figure, select
 from ics.report import images, page
 
-FIGURES = ("answer", "fig2", "fig3", "fig4")  # of the third, there are no runs
+FIGURES = ("answer", "fig2", "fig3", "fig4")  # of fig2, there are no runs
 
 
 def write_runs(root: Path) -> None:

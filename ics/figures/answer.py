@@ -20,7 +20,6 @@ from ics.figures import style
 from ics.figures.catalogue import Figure
 from ics.figures.sheet import Handle, Sheet
 
-TITLE = "Does batch normalisation reduce internal covariate shift?"
 HOW_TO_READ = (
     "How to read: each mark compares networks with BatchNorm and without, at the paper's two layers: a mean over pairs "
     "of runs with the same seed, with its 95 % interval, which may leave the panel. An interval inside the shaded part "
@@ -88,7 +87,7 @@ def _figure(found: pd.DataFrame) -> Sheet:
     lines = [len(_networks(rows)) for rows in blocks]
     body = ROW * sum(lines) + GAP * (len(blocks) - 1)
     hspace = GAP * len(blocks) / (ROW * sum(lines))
-    sheet = Sheet(TITLE, [_legend(found)], HOW_TO_READ, body, above=0.42, below=0.3)
+    sheet = Sheet(covariate_shift.QUESTION, [_legend(found)], HOW_TO_READ, body, above=0.42, below=0.3)
     grid = sheet.grid(
         len(blocks), len(PANELS), left=LABELS, right=0.985, wspace=0.09, hspace=hspace, height_ratios=lines
     )

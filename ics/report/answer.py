@@ -11,8 +11,6 @@ from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.measured import QUANTITIES
 
-QUESTION = "Does batch normalisation reduce internal covariate shift?"
-
 # The claim says that the shift is not reduced.
 OUTCOMES = {"supported": "not reduced", "contradicted": "reduced", "undecided": "undecided"}
 

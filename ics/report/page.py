@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from ics.analysis.claims.covariate_shift import QUESTION
 from ics.analysis.load import Runs
 from ics.errors import UserError
 from ics.figures.catalogue import MissingRuns, select
 from ics.report import origin, verdicts
-from ics.report.answer import QUESTION, answer
+from ics.report.answer import answer
 from ics.report.distances import summed_up
 from ics.report.explorer import explorer_data
 from ics.report.images import draw_images

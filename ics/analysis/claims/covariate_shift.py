@@ -6,8 +6,9 @@ from dataclasses import replace
 from ics.analysis.claims.claim import ALL_LAYERS, PHASES, START, WHOLE, Claim, Statistic
 from ics.analysis.claims.interval import Range
 
+QUESTION = "Does batch normalisation reduce internal covariate shift?"
 CLAIM = "bn_does_not_reduce_ics"
-"""The claim that answers the project's question."""
+"""The claim that answers it."""
 
 # Similar or larger: not smaller by more than a fifth; gradients not better aligned by more than 0.05.
 NOT_REDUCED = Range(low=-0.1)  # log10 ratio
