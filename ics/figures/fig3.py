@@ -101,7 +101,7 @@ def _figure(part: Part, runs: FigureRuns) -> Sheet:
             _draw(below, runs, "ics_cosine", rate, numbers, stepped=lowest)
             for axes, label in ((above, "‖G − G′‖₂"), (below, "cos∠(G, G′)")):
                 axes.set_ylabel(label)
-                axes.yaxis.set_label_coords(-0.215, 0.5)
+                axes.yaxis.set_label_coords(-0.26, 0.5)
             cosines.append(below)
             if i == 0:
                 above.set_title(_layer_title(runs, *numbers))
