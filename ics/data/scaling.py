@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ics.data.dataset import Transform
 
-Scaling = Literal["standardize", "unit", "bytes_centered", "binary", "none"]
+Scaling = Literal["standardize", "per_image", "unit", "bytes_centered", "binary", "none"]
 
 LEVELS = 256
 
@@ -29,19 +29,28 @@ def binary(images: Tensor) -> Tensor:
     return (images > 127).to(torch.float32)
 
 
+def per_image(images: Tensor) -> Tensor:
+    """(x − mean) / max(std, 1/√n) of each image over all its n pixels and channels (TensorFlow's
+    `per_image_standardization`; the bound keeps an image of one colour from being divided by 0)."""
+    x = images.to(torch.float32).flatten(1)
+    variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+    return x.sub_(mean).div_(variance.sqrt().clamp_(min=x.shape[1] ** -0.5)).view(images.shape)
+
+
 def scaler(scaling: Scaling, images: Tensor) -> Transform:
     """The transform of that name, with the statistics of the training images.
 
     Args:
-        scaling: `standardize` (channel mean 0, standard deviation 1), `unit` (0 to 1), `bytes_centered` (0 to
-            255 minus the channel mean), `binary` (0 or 1), `none` (0 to 255).
+        scaling: `standardize` (channel mean 0, standard deviation 1), `per_image` (mean 0, standard deviation 1 of
+            each image by itself), `unit` (0 to 1), `bytes_centered` (0 to 255 minus the channel mean), `binary` (0
+            or 1), `none` (0 to 255).
         images: the training images, uint8 (N, C, H, W); the transform works on their device.
 
     Returns:
         A function from uint8 to float32 images of the same shape.
     """
-    if scaling == "binary":
-        return binary
+    if scaling in ("binary", "per_image"):  # these know each image by itself
+        return binary if scaling == "binary" else per_image
     mean, std = channel_statistics(images)
     zero, one = torch.zeros_like(mean), torch.ones_like(std)
     shift, scale = {

@@ -41,6 +41,20 @@ def he_normal() -> WeightInit:
     return lambda weight, generator: nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
 
 
+@INITS.register("he_normal_fan_out")
+def he_normal_fan_out() -> WeightInit:
+    """N(0, 2 / fan_out), with fan_out = k²·C_out for a convolution (He et al. 2015, eq. 14)."""
+    return lambda weight, generator: nn.init.kaiming_normal_(
+        weight, mode="fan_out", nonlinearity="relu", generator=generator
+    )
+
+
+@INITS.register("lecun_uniform")
+def lecun_uniform() -> WeightInit:
+    """U(−a, a) with a = √(3 / fan_in), so that the variance is 1 / fan_in (LeCun et al. 1998, section 4.6)."""
+    return lambda weight, generator: nn.init.kaiming_uniform_(weight, nonlinearity="linear", generator=generator)
+
+
 @INITS.register("normal")
 def normal(std: PositiveFloat = 0.01) -> WeightInit:
     """N(0, std²) in every layer."""
@@ -65,14 +79,18 @@ def initialize(model: nn.Module, init: Mapping[str, Any], generator: torch.Gener
 
     Args:
         model: changed in place.
-        init: name and options of the initialisation; `pytorch` leaves the model as it is.
+        init: name and options of the initialisation; `pytorch` leaves a layer as it is. `linear` holds those of the
+            linear layers, `first` those of the very first layer, where they are others.
         generator: where the weights are drawn from.
     """
-    fill = INITS.build(init)
-    if fill is None:
-        return
-    for module in model.modules():
-        if isinstance(module, nn.Linear | _ConvNd):
+    special = {part: init[part] for part in ("linear", "first") if init.get(part) is not None}
+    default = INITS.build({key: value for key, value in init.items() if key not in ("linear", "first")})
+    fills = {part: INITS.build(settings) for part, settings in special.items()}
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | _ConvNd)]
+    for place, module in enumerate(layers):
+        fill = fills.get("linear", default) if isinstance(module, nn.Linear) else default
+        fill = fills.get("first", fill) if place == 0 else fill
+        if fill is not None:
             fill(module.weight, generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -4,12 +4,12 @@ To add one: write a class with `table` and `observe`, decorate it with `@QUANTIT
 under `measure:` in a config, with `every:` and its options.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ics.registry import Registry
 from ics.tables import Table
@@ -29,6 +29,7 @@ class Step:
         loss: the batch's loss.
         lr: the learning rate of the update to come.
         next_x: gives the inputs of the next step's batch, which are made when asked for.
+        decay: parameter → λ, where the update to come has the gradient of a penalty λ/2·‖W‖² in it.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Step:
     loss: float
     lr: float
     next_x: Callable[[], Tensor]
+    decay: Mapping[nn.Parameter, float] = field(default_factory=dict)
 
 
 class Quantity(Protocol):

@@ -7,10 +7,13 @@ every direction d (Santurkar et al. 2018, section 3.1):
     gradient predictiveness ‖∇L(θ − ηd) − g‖₂                    (b) its range over η
     "effective" β           ‖∇L(θ − ηd) − g‖₂ / (η‖d‖₂)          (c) its largest value over η
 
+The paper's (b) is larger than that norm by one factor, whatever the network: it is Σ ‖·‖₂ over the parameter tensors,
+which stands beside it.
+
 Nothing is trained on the way, and the next length starts from θ again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Literal
 
@@ -20,7 +23,7 @@ from torch import Tensor, nn
 
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.passes import TrainingPasses
-from ics.quantities.vectors import gaussian, norm
+from ics.quantities.vectors import gaussian, norm, norms
 from ics.shift import ProbeError
 from ics.shift.state import SwappedParameters
 from ics.tables import Table, columns
@@ -44,6 +47,7 @@ class Landscape:
         directions: "gradient": d = g; "random": a Gaussian direction, another at each step, scaled to ‖d‖ = ‖g‖ so that
             equal factors are equal distances.
         seed: of the random directions, which depend on it and on the step alone.
+        penalty: whether L holds the optimizer's penalty, Σ λ/2·‖W‖², as the paper's does.
     """
 
     table = Table(
@@ -52,9 +56,11 @@ class Landscape:
             ("step", "int", "number of updates before this one"),
             ("direction", "str", "what d is: gradient, random; origin: the row is about θ itself, η = 0"),
             ("factor", "float", "step length η in units of the reference (the learning rate, unless chosen otherwise)"),
-            ("loss", "float", "L(θ − ηd), the loss of the same batch; inf or nan where it overflows", True),
+            ("loss", "float", "L(θ − ηd), same batch, with `penalty` the penalty in it; inf or nan where it overflows", True),
             ("gradient_norm", "float", "‖∇L(θ − ηd)‖₂, loss per unit of weight", True),
             ("gradient_distance", "float", "‖∇L(θ − ηd) − g‖₂ with g = ∇L(θ), loss per unit of weight", True),
+            ("gradient_distance_sum", "float", "Σ ‖∇L(θ − ηd) − g‖₂ over the parameter tensors, same unit", True),
+            ("weight_distance_sum", "float", "the same over tensors of two dimensions and more: the weights", True),
             ("effective_beta", "float", "gradient_distance / (η‖d‖₂), loss per squared unit of weight; nan at θ", True),
         ),
         key=("step", "direction", "factor"),
@@ -68,6 +74,7 @@ class Landscape:
         relative_to: Literal["lr", "one"] = "lr",
         directions: Annotated[tuple[Direction, ...], Field(min_length=1)] = ("gradient",),
         seed: NonNegativeInt = 0,
+        penalty: bool | None = None,
     ) -> None:
         self._model = model
         self._loss_fn = loss_fn
@@ -75,6 +82,7 @@ class Landscape:
         self._relative_to = relative_to
         self._directions = list(dict.fromkeys(directions))
         self._seed = seed
+        self._penalty = bool(penalty)
         self._passes = TrainingPasses(model, loss_fn)
 
     @contextmanager
@@ -88,9 +96,12 @@ class Landscape:
         gradients = {p: p.grad.detach() for p in self._passes.parameters if p.grad is not None}
         if not gradients:
             raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
-        parameters, g = list(gradients), list(gradients.values())
+        parameters = list(gradients)
+        decay = [step.decay.get(p, 0.0) if self._penalty else 0.0 for p in parameters]
+        g = _add_decay(list(gradients.values()), parameters, decay)
         g_norm = norm(g)
-        keys, found = [("origin", 0.0)], [_row(step.loss, g_norm, 0.0, torch.nan)]
+        loss = step.loss + _penalty(parameters, decay)
+        keys, found = [("origin", 0.0)], [_row(loss, g_norm, 0.0, 0.0, 0.0, torch.nan)]
 
         start = [p.detach() for p in parameters]  # shares θ's storage, which only the model's own tensors leave below
         moved = [torch.empty_like(p) for p in start]
@@ -107,25 +118,49 @@ class Landscape:
                         torch.sub(p, part, alpha=eta, out=point)  # θ − ηd
                     start_pass()
                     keys.append((name, factor))
-                    found.append(self._compare(step, parameters, g, eta * g_norm))
+                    found.append(self._compare(step, parameters, decay, g, eta * g_norm))
         values = torch.stack(found).tolist()
         return [
             {"direction": direction, "factor": factor} | dict(zip(self.table.header[3:], row, strict=True))
             for (direction, factor), row in zip(keys, values, strict=True)
         ]
 
-    def _compare(self, step: Step, parameters: list[nn.Parameter], g: list[Tensor], length: Tensor) -> Tensor:
-        """Loss, ‖∇L‖₂, ‖∇L − g‖₂ and effective β where the parameters stand now; `length` is η‖d‖₂."""
+    def _compare(
+        self, step: Step, parameters: list[nn.Parameter], decay: list[float], g: list[Tensor], length: Tensor
+    ) -> Tensor:
+        """A row's numbers, from the loss on, where the parameters stand now; `length` is η‖d‖₂."""
         loss = self._loss_fn(self._model(step.x), step.y)
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         gradient = [torch.zeros_like(h) if part is None else part for part, h in zip(found, g, strict=True)]
-        distance = norm(torch._foreach_sub(gradient, g))
-        return _row(loss.detach(), norm(gradient), distance, distance / length)
+        gradient = _add_decay(gradient, parameters, decay)
+        change = torch._foreach_sub(gradient, g)
+        each, distance = norms(change), norm(change)
+        of_weights = each[[p.ndim > 1 for p in parameters]].sum()
+        return _row(
+            loss.detach() + _penalty(parameters, decay),
+            norm(gradient),
+            distance,
+            each.sum(),
+            of_weights,
+            distance / length,
+        )
 
     def _random(self, g: list[Tensor], g_norm: Tensor, step: int) -> list[Tensor]:
         u = gaussian(g, self._seed, step)
         scale = g_norm / norm(u)
         return [part * scale.to(part) for part in u]  # ‖d‖ = ‖g‖
+
+
+def _add_decay(gradient: Sequence[Tensor], parameters: Sequence[nn.Parameter], decay: Sequence[float]) -> list[Tensor]:
+    """∇L + λW, the gradient of the loss with the penalty Σ λ/2·‖W‖²."""
+    pairs = zip(gradient, parameters, decay, strict=True)
+    return [torch.add(part, p.detach(), alpha=λ) if λ else part for part, p, λ in pairs]
+
+
+def _penalty(parameters: Sequence[nn.Parameter], decay: Sequence[float]) -> Tensor:
+    """Σ λ/2·‖W‖², a float64 scalar."""
+    λ = torch.tensor(decay, dtype=torch.float64, device=parameters[0].device)
+    return (λ / 2 * norms(parameters).square()).sum()
 
 
 def _row(*values: Tensor | float) -> Tensor:

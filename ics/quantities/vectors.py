@@ -13,8 +13,20 @@ def norm(parts: Sequence[Tensor]) -> Tensor:
     Returns:
         A float64 scalar on the first part's device.
     """
-    squares = [part.detach().double().square().sum().to(parts[0].device) for part in parts]
-    return torch.stack(squares).sum().sqrt()
+    return _squares(parts).sum().sqrt()
+
+
+def norms(parts: Sequence[Tensor]) -> Tensor:
+    """‖·‖₂ of each part by itself.
+
+    Returns:
+        float64 (number of parts,) on the first part's device.
+    """
+    return _squares(parts).sqrt()
+
+
+def _squares(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack([part.detach().double().square().sum().to(parts[0].device) for part in parts])
 
 
 def gaussian(like: Sequence[Tensor], seed: int, step: int) -> list[Tensor]:

@@ -50,9 +50,14 @@ def generations(folder: Path) -> "list[dict[str, Any]]":
     return states
 
 
-def remove(folder: Path) -> None:
-    """Delete the checkpoints of a finished run, and what a crash may have left of one."""
-    for path in (folder / NEWEST, folder / PREVIOUS, path_beside(folder / NEWEST)):
+def exists(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return (folder / NEWEST).exists()
+
+
+def tidy(folder: Path, keep: bool) -> None:
+    """Delete the checkpoints of a finished run, but the last where it is to be kept, and what a crash left of one."""
+    for path in (folder / PREVIOUS, path_beside(folder / NEWEST), *([] if keep else [folder / NEWEST])):
         path.unlink(missing_ok=True)
 
 

@@ -24,7 +24,7 @@ class Evaluation(_Settings):
 
 
 class Checkpointing(_Settings):
-    """How much work a crash may cost (null: no such limit), and whether the final weights are kept."""
+    """How much work a crash may cost (null: no such limit), and whether the last state is kept, to lengthen the run."""
 
     every_steps: Count | None
     every_minutes: PositiveFloat | None

@@ -58,14 +58,18 @@ def read_status(folder: Path) -> Status | None:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Write `status.json`, and `DONE` when the run is done."""
+    """Write `status.json`, and `DONE` when the run is done; a run that is being lengthened is not."""
     write_json(folder / "status.json", asdict(status))
     if status.state == "done":
         write_atomically(folder / "DONE", b"")
+    else:
+        (folder / "DONE").unlink(missing_ok=True)
 
 
 def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Make sure that a folder's stored settings are those asked for; how often a run saves itself may differ.
+    """Make sure that a folder's stored settings are those asked for, with as many steps or more.
+
+    How often a run saves itself may differ.
 
     Raises:
         UserError: they differ, or cannot be read; names the differing keys.
@@ -75,9 +79,10 @@ def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
     except FileNotFoundError:
         return
     old, new = flat(stored), flat(json.loads(json.dumps(wanted)))
+    lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < new["steps"] else set()
     differing = [
         f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
-        for key in sorted(old.keys() | new.keys())
+        for key in sorted((old.keys() | new.keys()) - lengthened)
         if not key.startswith("checkpoint.") and old.get(key) != new.get(key)  # an absent option is one left at null
     ]
     if differing:

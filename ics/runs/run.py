@@ -24,6 +24,9 @@ def run(
 ) -> Status:
     """Train as configured, into a folder; go on where an earlier process left off; skip what is finished.
 
+    A finished run that is asked for with more steps goes on from its last state, and ends with the bytes of a run that
+    had them from the start.
+
     Args:
         config: the settings.
         folder: of this run alone; made if need be.
@@ -41,7 +44,13 @@ def run(
     before = read_status(folder)
     if before is not None and before.finished and not overwrite:
         check_settings(folder, config.model_dump())
-        return before
+        if before.state == "diverged" or before.steps >= config.steps:
+            return before
+        if not checkpoint.exists(folder):
+            raise UserError(
+                f"{folder} finished its {before.steps} steps without keeping its last state, so that it cannot be "
+                f"lengthened to {config.steps}; overwrite=true starts it anew"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FolderLock(folder), Requests() as requests:
@@ -76,8 +85,7 @@ def _run(
         write_atomically(folder / "tables.json", to_json(training.tables).encode())
         status("running")
         final = status(training.run(folder, name, requests, on_save=lambda: status("running")))
-        if not config.checkpoint.keep:
-            checkpoint.remove(folder)
+        checkpoint.tidy(folder, keep=config.checkpoint.keep)
         return final
     except (Interrupted, SystemExit):  # a batch scheduler's handler, which requeues the job, exits
         status("interrupted")

@@ -111,9 +111,9 @@ class Training:
                         next_save = time.monotonic() + 60 * (self.config.checkpoint.every_minutes or math.inf)
                     if requests.stop:
                         raise Interrupted(requests.stop)
-            self._evaluate(recorder)
-            if self.config.checkpoint.keep:
+            if self.config.checkpoint.keep:  # before the rows of the end, which a longer run does not have
                 self._save(folder, recorder)
+            self._evaluate(recorder)
             recorder.sync()
             return "done"
         finally:
@@ -145,7 +145,8 @@ class Training:
             self._record(recorder, value, outputs.detach(), y, lr)
         if not finite:
             return False
-        step = Step(self.step, x, y, value, lr, next_x=lambda: self.batches[self.step + 1][0])
+        decay = {p: group["weight_decay"] for group in self.optimizer.param_groups for p in group["params"]}
+        step = Step(self.step, x, y, value, lr, lambda: self.batches[self.step + 1][0], decay)
         with ExitStack() as stack:
             rows = {quantity.table.name: stack.enter_context(quantity.observe(step)) for quantity in measured}
             self.optimizer.step()
