@@ -9,7 +9,7 @@ from ics.errors import UserError
 
 # What a folder's name says anyway, and what does not change a result.
 NAMED = {"experiment", "scale", "seed", "model", "data", "norm", "optimizer.lr"}
-SILENT = {"runs", "overwrite", "plan", "device", "threads", "plugin"}
+SILENT = {"steps", "runs", "overwrite", "plan", "device", "threads", "plugin"}
 
 
 def run_folder(choices: Mapping[str, Any], settings: Mapping[str, Any], overrides: Sequence[str]) -> PurePosixPath:
