@@ -132,6 +132,15 @@ def test_a_constant_channel_survives_standardising() -> None:
     assert torch.equal(scaler("standardize", black)(black), torch.zeros(4, 1, 2, 2))
 
 
+def test_per_image_is_tensorflows_per_image_standardization(photos: torch.Tensor) -> None:
+    scaled = scaler("per_image", photos)(photos)
+    for image, found in zip(photos.double(), scaled, strict=True):
+        deviation = max(image.std(correction=0).item(), image.numel() ** -0.5)
+        torch.testing.assert_close(found.double(), (image - image.mean()) / deviation, atol=1e-5, rtol=1e-5)
+    flat = torch.full((1, 3, 2, 2), 7, dtype=torch.uint8)
+    assert torch.equal(scaler("per_image", photos)(flat), torch.zeros(1, 3, 2, 2))
+
+
 def test_scaling_uses_the_training_images_and_leaves_the_bytes_alone() -> None:
     data = get("digits", limit=100)
     before = data.train.inputs.clone()
@@ -194,7 +203,7 @@ def test_streams_differ_by_purpose_and_by_each_part_of_the_key() -> None:
         ({"name": "digits", "size": -8}, "size.*greater than or equal to 8"),
         ({"name": "digits", "limit": 0}, "limit.*greater than"),
         ({"name": "digits", "limit": 2000}, "data.limit=2000 is more than the 1438 training images"),
-        ({"name": "digits", "scaling": "standardise"}, "'standardize', 'unit', 'bytes_centered'"),
+        ({"name": "digits", "scaling": "standardise"}, "'standardize', 'per_image', 'unit'"),
         ({"name": "digits", "root": "x"}, "data set 'digits' has no option 'root'"),
         ({"name": "gaussian", "samples": 0}, "samples.*greater than"),
         ({"name": "gaussian", "dim": -1}, "dim.*greater than"),

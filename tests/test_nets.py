@@ -124,6 +124,17 @@ def test_initialisations_have_their_spread(init: str, std: float, bound: float |
     assert bool(net.fc1.bias.any()) == (init == "pytorch")
 
 
+def test_linear_layers_and_the_first_layer_may_have_an_init_of_their_own() -> None:
+    init = {"name": "he_normal_fan_out", "linear": {"name": "lecun_uniform"}, "first": {"name": "normal", "std": 0.5}}
+    net = vgg(width=0.25, head=[512], init=init)
+    assert net.conv1.weight.std().item() == pytest.approx(0.5, rel=0.1)
+    assert net.conv13.weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)  # k²·C_out
+    assert net.fc1.weight.std().item() == pytest.approx(128**-0.5, rel=0.02)
+    assert net.fc1.weight.abs().max().item() <= (3 / 128) ** 0.5
+    standard = vgg(width=0.25, head=[512], init={"name": "he_normal_fan_out", "linear": None, "first": None})
+    assert standard.fc1.weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02)
+
+
 def test_normal_init_takes_its_std() -> None:
     net = small("mlp", init={"name": "normal", "std": 2.0})
     assert net.fc1.weight.std().item() == pytest.approx(2, rel=0.1)

@@ -37,12 +37,12 @@ def quadratic(theta: torch.Tensor, y: object) -> torch.Tensor:
     return theta @ H @ theta / 2
 
 
-def measure(model: nn.Module, loss_fn, x, y, number=0, lr=0.1, **options):
+def measure(model: nn.Module, loss_fn, x, y, number=0, lr=0.1, decay=None, **options):
     quantity = QUANTITIES.build({"name": "landscape", **options}, model=model, loss_fn=loss_fn)
     model.zero_grad()
     loss = loss_fn(model(x), y)
     loss.backward()
-    with quantity.observe(Step(number, x, y, loss.item(), lr, lambda: x)) as rows:
+    with quantity.observe(Step(number, x, y, loss.item(), lr, lambda: x, decay or {})) as rows:
         pass
     quantity.close()
     for row in rows:
@@ -115,6 +115,34 @@ def test_equals_slow_reimplementation(norm):
         assert row["loss"] == pytest.approx(loss.item(), rel=1e-5)
         assert row["gradient_distance"] == pytest.approx(difference.norm().item(), rel=1e-4)
         assert row["effective_beta"] == pytest.approx((difference.norm() / length).item(), rel=1e-4)
+
+
+def test_the_penalty_belongs_to_the_loss_and_the_sum_is_over_tensors():
+    model = nets.build({"name": "mlp", "hidden": [9, 7]}, {"name": "batch"}, (6,), 4, seed=0).double()
+    x, y = torch.randn(16, 6, dtype=torch.float64), torch.randint(4, (16,))
+    decay = {p: 0.1 if p.ndim > 1 else 0.0 for p in model.parameters()}
+
+    def with_penalty(net: nn.Module) -> torch.Tensor:
+        return nn.functional.cross_entropy(net(x), y) + sum(
+            0.05 * p.square().sum() for p in net.parameters() if p.ndim > 1
+        )
+
+    options = {"decay": decay, "factors": [2], "lr": 0.5}
+    origin, row = measure(model, nn.functional.cross_entropy, x, y, penalty=True, **options)
+    bare, _ = measure(model, nn.functional.cross_entropy, x, y, **options)
+    loss = with_penalty(model)
+    g = torch.autograd.grad(loss, list(model.parameters()))
+    assert bare["loss"] < origin["loss"] == pytest.approx(loss.item())
+    moved = copy.deepcopy(model)
+    with torch.no_grad():
+        for p, d in zip(moved.parameters(), g, strict=True):
+            p.sub_(d)
+    loss = with_penalty(moved)
+    parts = [h - d for h, d in zip(torch.autograd.grad(loss, list(moved.parameters())), g, strict=True)]
+    assert row["loss"] == pytest.approx(loss.item())
+    assert row["gradient_distance"] == pytest.approx(torch.cat([part.flatten() for part in parts]).norm().item())
+    assert row["gradient_distance_sum"] == pytest.approx(sum(part.norm().item() for part in parts))
+    assert row["weight_distance_sum"] == pytest.approx(sum(part.norm().item() for part in parts if part.ndim > 1))
 
 
 def test_overflow_is_recorded_as_such():

@@ -56,7 +56,7 @@ class Landscape:
             ("step", "int", "number of updates before this one"),
             ("direction", "str", "what d is: gradient, random; origin: the row is about θ itself, η = 0"),
             ("factor", "float", "step length η in units of the reference (the learning rate, unless chosen otherwise)"),
-            ("loss", "float", "L(θ − ηd), same batch, with its penalty if asked for; inf or nan where it overflows", True),
+            ("loss", "float", "L(θ − ηd), same batch, with penalty where asked for; inf or nan on overflow", True),
             ("gradient_norm", "float", "‖∇L(θ − ηd)‖₂, loss per unit of weight", True),
             ("gradient_distance", "float", "‖∇L(θ − ηd) − g‖₂ with g = ∇L(θ), loss per unit of weight", True),
             ("gradient_distance_sum", "float", "Σ ‖∇L(θ − ηd) − g‖₂ over the parameter tensors, same unit", True),

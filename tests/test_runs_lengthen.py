@@ -1,0 +1,54 @@
+"""A finished run that is asked for with more steps ends with the bytes of one that had them from the start."""
+
+from pathlib import Path
+
+import pytest
+from small_runs import config, finish, results, start_child
+from test_runs_resume import die_in_csv_write
+
+from ics.errors import UserError
+from ics.runs import run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(config(), folder)
+    return results(folder)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 33])  # 20: an evaluation is due at the very end, 33: it is not
+def test_a_lengthened_run_is_an_undisturbed_one(steps: int, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    run(config(steps=steps), tmp_path)
+    assert results(tmp_path) != undisturbed
+    status = run(config(), tmp_path)
+    assert (status.state, status.step, status.steps) == ("done", 60, 60)
+    assert results(tmp_path) == undisturbed
+    assert not (tmp_path / "checkpoint.previous.pt").exists()
+
+
+def test_killed_while_it_is_lengthened(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    run(config(steps=33), tmp_path)
+    process = start_child(config(), tmp_path, before=lambda: die_in_csv_write(8))
+    process.join()
+    assert process.exitcode != 0 and not (tmp_path / "DONE").exists()
+    assert finish(config(), tmp_path) == 0
+    assert (tmp_path / "DONE").exists() and results(tmp_path) == undisturbed
+
+
+def test_without_its_last_state_it_cannot_be_lengthened(tmp_path: Path) -> None:
+    forgetful = {"checkpoint": {"every_steps": 7, "every_minutes": None, "keep": False}}
+    run(config(steps=10, **forgetful), tmp_path)
+    rows = (tmp_path / "training.csv").read_bytes()
+    with pytest.raises(UserError, match="finished its 10 steps without keeping its last state.*lengthened to 60"):
+        run(config(**forgetful), tmp_path)
+    assert (tmp_path / "training.csv").read_bytes() == rows and (tmp_path / "DONE").exists()
+
+
+def test_a_shorter_run_is_another_and_a_diverged_one_has_ended(tmp_path: Path) -> None:
+    run(config(steps=20), tmp_path / "long")
+    with pytest.raises(UserError, match=r"steps \(20 there, 10 asked for\)"):
+        run(config(steps=10), tmp_path / "long")
+    diverging = {"optimizer__lr": 1e30, "optimizer__momentum": 0.0, "norm": {"name": "none"}}
+    assert run(config(steps=20, **diverging), tmp_path / "diverged").state == "diverged"
+    assert run(config(steps=60, **diverging), tmp_path / "diverged").steps == 20
