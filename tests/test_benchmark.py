@@ -39,7 +39,7 @@ def test_the_limit_weighs_layers_by_their_size() -> None:
 
 def test_every_way_runs_and_leaves_the_step_alone() -> None:
     bench = Bench(TINY, CPU)
-    assert list(bench.ways) == ["definition", "pruned", "replay", "stacked", "probe"]
+    assert list(bench.ways) == ["definition", "pruned", "replay", "probe"]
     gradients = [p.grad.clone() for p in bench.model.parameters() if p.grad is not None]
     for way in bench.ways.values():
         before = [p.detach().clone() for p in bench.model.parameters()]
@@ -49,10 +49,6 @@ def test_every_way_runs_and_leaves_the_step_alone() -> None:
             assert p.grad is not None
             assert torch.allclose(p.grad, g, rtol=0.01, atol=0.01)  # the rate is tiny: the gradients hardly move
             assert not torch.equal(p, old)
-
-
-def test_a_convolutional_network_is_not_stacked() -> None:
-    assert "stacked" not in Bench(subjects.vgg(11, 0.05, batch=2), CPU).ways
 
 
 def test_medians_leave_the_first_round_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +72,8 @@ def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             for row in table.rows(group, 1, CPU):
                 found.append({"case": len(found), **row})
                 writer.writerow(table.TABLE.format(found[-1]))
-    assert len(found) == 5 * 5
-    assert {row["extra_mib"] for row in found if row["group"] == "networks"} == {5.0, 1.0, 2.0, 0.0}
+    assert len(found) == 5 * 4
+    assert {row["extra_mib"] for row in found if row["group"] == "networks"} == {5.0, 1.0, 0.0}
     text = to_markdown(path)
     assert "| networks | tiny | 8 | 3 | 10 | 1 |" in text
     assert [file.stat().st_size > 1000 for file in draw(path, tmp_path / "cpu")] == [True, True]

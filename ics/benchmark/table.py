@@ -24,7 +24,7 @@ TABLE = Table(
         (
             "way",
             "str",
-            "definition, pruned, replay, stacked, probe (what a user has: the best of them, with metrics); "
+            "definition, pruned, replay, probe (what a user has: replay, with metrics); "
             "by hand, training loop, two processes",
         ),
         ("layers", "int", "number of measured layers, k"),

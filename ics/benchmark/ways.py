@@ -34,14 +34,11 @@ class Bench:
             "definition": self.definition,
             "pruned": self.pruned,
             "replay": self.replay,
-            "stacked": self.stacked,
             "probe": self.probe,
         }
-        if not self._hybrids.can_stack(self.x):
-            del self.ways["stacked"]
 
     def warm_up(self) -> None:
-        """Leave surveys, the probe's comparison of ways and the kernels' own first times behind."""
+        """Leave surveys and the kernels' own first times behind."""
         for way in self.ways.values():
             for _ in range(2):
                 self.gradients()
@@ -77,14 +74,9 @@ class Bench:
             torch.autograd.grad(self.loss_fn(self.model(self.x), self.y), weights)
 
     def replay(self) -> None:
-        """By `Hybrids.replayed`."""
+        """Forward passes that skip what lies before the layer, by `Hybrids.shifted_gradients`."""
         with self._updated() as (start_pass, parameters):
-            dict(self._hybrids.replayed(self.x, self.y, start_pass, parameters))
-
-    def stacked(self) -> None:
-        """By `Hybrids.stacked`."""
-        with self._updated() as (start_pass, parameters):
-            self._hybrids.stacked(self.x, self.y, start_pass, parameters)
+            dict(self._hybrids.shifted_gradients(self.x, self.y, start_pass, parameters))
 
     @contextmanager
     def _updated(self) -> Iterator[tuple[Callable[[], None], SwappedParameters]]:

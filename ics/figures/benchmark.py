@@ -16,15 +16,13 @@ WAYS = {
     "definition": ("definition", "#7A4A2E", "o"),
     "pruned": ("definition, pruned", "#D55E00", "s"),
     "replay": ("replay", "#1F4E9E", "D"),
-    "stacked": ("stacked", "#00A9B5", "^"),
 }
 NOTES = (
     "How to read: the time to compute every measured layer's gradient G′, in training steps of the same network "
     "without measuring; lower is better; VGG's channels as a share of the original's; (c) 1,000 samples, (d) 25 "
     "layers, 100 samples. Definition: a full forward and backward pass for every layer; pruned: its backward passes "
-    "go no deeper than the layer; replay: its forward passes skip what lies before the layer as well; stacked: all "
-    "hybrid networks of a small chain in one pass. The limit is what replay would take if nothing but counted "
-    "multiplications took time. Medians of rounds in turn, on one thread."
+    "go no deeper than the layer; replay: its forward passes skip what lies before the layer as well. The limit is "
+    "what replay would take if nothing but counted multiplications took time. Medians of rounds in turn, on one thread."
 )
 
 

@@ -1,11 +1,9 @@
-"""G' of every layer: the gradients of the hybrid networks of Definition 2.1, by the cheapest way with the same bits.
+"""G' of every layer: the gradients of the hybrid networks of Definition 2.1.
 
-*Replay* runs one pass for each hybrid, and skips what lies before its layer; it works on any model. The *stack* takes
-all hybrids of a small chain through in one pass.
+One pass for each hybrid, by *replay*: what lies before its layer is not computed again.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +12,6 @@ from torch import Tensor, nn
 from ics.shift.errors import ProbeError
 from ics.shift.layers import Layer, flat
 from ics.shift.replay import NEVER, Interceptor, Plan, PlanMismatch, Recording, Replay, Survey
-from ics.shift.stack import Stack
 from ics.shift.state import RandomState, SwappedParameters
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -40,8 +37,6 @@ class Hybrids:
         self._layers = layers
         self._devices = devices
         self._plan: Plan | None = None
-        self._stack = Stack.of(model, layers)
-        self._stack_pays: dict[object, bool] = {}  # for a kind of batch: whether it is exact and faster
 
     def is_first(self, layer: Layer) -> bool:
         """Whether no parameter is used before this layer; known after the first measurement."""
@@ -49,14 +44,10 @@ class Hybrids:
         first_use = self._plan.first_use
         return first_use.get(layer.parameters[0]) == min(first_use.values())
 
-    def can_stack(self, x: Any) -> bool:
-        """Whether `stacked` takes this batch."""
-        return self._stack is not None and self._stack.suits(x)
-
     def shifted_gradients(
         self, x: Any, y: Any, start_pass: Callable[[], None], parameters: SwappedParameters
-    ) -> Iterable[tuple[Layer, Tensor | None]]:
-        """G' of every layer, in any order; None where the loss does not depend on the layer.
+    ) -> Iterator[tuple[Layer, Tensor | None]]:
+        """G' of every layer, deepest first; None where the loss does not depend on the layer.
 
         Args:
             x: the batch, as the model takes it.
@@ -67,35 +58,6 @@ class Hybrids:
         Raises:
             ProbeError: the loss is not a scalar, or the model does not repeat its own forward pass.
         """
-        surveyed = self._plan is not None  # the first measurement's survey would spoil the comparison of times
-        if not surveyed or not self.can_stack(x):
-            return self.replayed(x, y, start_pass, parameters)
-        kind = (x.shape, x.dtype, x.device)
-        if kind not in self._stack_pays:
-            began = time.perf_counter()
-            replayed = dict(self.replayed(x, y, start_pass, parameters))
-            between = time.perf_counter()
-            stacked = self.stacked(x, y, start_pass, parameters)
-            exact = all(_same(replayed[layer], stacked[layer]) for layer in self._layers)
-            self._stack_pays[kind] = exact and time.perf_counter() - between < between - began
-            return replayed.items()
-        if self._stack_pays[kind]:
-            return self.stacked(x, y, start_pass, parameters).items()
-        return self.replayed(x, y, start_pass, parameters)
-
-    def stacked(
-        self, x: Tensor, y: Any, start_pass: Callable[[], None], parameters: SwappedParameters
-    ) -> dict[Layer, Tensor | None]:
-        """The same by one pass of all hybrids, on a chain; not always the definition's bits."""
-        assert self._stack is not None
-        start_pass()
-        gradients = self._stack.gradients(x, lambda outputs: self._loss(outputs, y), parameters)
-        return {layer: flat(gradients[layer]) if layer in gradients else None for layer in self._layers}
-
-    def replayed(
-        self, x: Any, y: Any, start_pass: Callable[[], None], parameters: SwappedParameters
-    ) -> Iterator[tuple[Layer, Tensor | None]]:
-        """The same by one pass for each hybrid, deepest layer first."""
         interceptor = Interceptor(self._model)
         parameters.use_old(set())
         recording = self._record(x, interceptor, start_pass)
@@ -167,7 +129,3 @@ class Hybrids:
 
     def _snapshot(self) -> RandomState:
         return RandomState(self._devices)
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is not None and b is not None and torch.equal(a, b)
