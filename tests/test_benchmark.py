@@ -25,14 +25,14 @@ TINY = subjects.Subject("tiny", {"name": "deep_linear", "depth": 3, "width": 10}
 def test_the_limit_of_equal_layers(k: int) -> None:
     """k layers of f operations: f (k + Σ_i (2(k − i) + 2)) / f (3k − 1)."""
     model = nn.Sequential(*[nn.Linear(4, 4, bias=False) for _ in range(k)])
-    layers = [Layer(i + 1, str(i), (layer.weight,)) for i, layer in enumerate(model)]  # type: ignore[arg-type]
+    layers = [Layer(i + 1, str(i), (layer.weight,), frozenset()) for i, layer in enumerate(model)]  # type: ignore[arg-type]
     expected = (k + sum(2 * (k - i) + 2 for i in range(1, k + 1))) / (3 * k - 1)
     assert counted_limit(model, layers, torch.randn(6, 4)) == pytest.approx(expected)
 
 
 def test_the_limit_weighs_layers_by_their_size() -> None:
     model = nn.Sequential(nn.Linear(2, 10, bias=False), nn.ReLU(), nn.Linear(10, 3, bias=False))
-    layers = [Layer(2, "2", tuple(model[2].parameters()))]
+    layers = [Layer(2, "2", tuple(model[2].parameters()), frozenset())]
     # f = (20, 30) per sample: plain 3·50 − 20; new pass 50, then 30 forward and 30 for the weight
     assert counted_limit(model, layers, torch.randn(5, 2)) == pytest.approx((50 + 30 + 30) / 130)
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from ics import nets
 from ics.quantities import QUANTITIES, Quantity, Row, Step
 from ics.runs.losses import cross_entropy, squared_error
-from ics.shift.state import PassWatcher
+from ics.shift.passes import Hook
 
 STEPS = 4
 MEASURE = Path(__file__).parents[1] / "conf" / "measure"
@@ -197,7 +197,7 @@ def test_no_hook_is_left_after_closing(name: str) -> None:
 
 def test_quantities_share_one_watcher_of_the_training_pass() -> None:
     loop = Loop("running norms", NAMES)
-    assert [type(hook) for hook in loop.model._forward_pre_hooks.values()].count(PassWatcher) == 1
+    assert [type(hook) for hook in loop.model._forward_pre_hooks.values()].count(Hook) == 1
     first, *others = loop.quantities.values()
     first.close()
     first.close()

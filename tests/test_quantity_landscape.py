@@ -1,6 +1,7 @@
 """The landscape against closed forms on a quadratic, and against a slow re-implementation on deep copies."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -151,11 +152,11 @@ def test_overflow_is_recorded_as_such():
 
 
 def test_costs_one_pass_per_length_and_direction():
-    model, passes = nn.Linear(3, 2), []
+    model, passes = nn.Linear(3, 2), itertools.count()  # a list would be put back to what it held
     x, y = torch.randn(5, 3), torch.randn(5, 2)
-    model.register_forward_hook(lambda *_: passes.append(1))
+    model.register_forward_hook(lambda *_: next(passes) and None)
     measure(model, nn.functional.mse_loss, x, y, directions=["gradient", "random"], factors=[1, 2, 3])
-    assert len(passes) == 1 + 6
+    assert next(passes) == 1 + 6
 
 
 def test_bad_use_is_refused():

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -225,7 +226,7 @@ def test_layers_can_be_chosen_by_index_and_by_name() -> None:
     assert [row.layer_index for row in some] == [2, 5]
 
 
-def test_layers_are_known_after_the_first_forward_pass_and_count_in_order_of_execution() -> None:
+def test_layers_are_known_after_the_first_measurement_and_count_in_order_of_execution() -> None:
     class Backwards(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -234,11 +235,12 @@ def test_layers_are_known_after_the_first_forward_pass_and_count_in_order_of_exe
         def forward(self, x: Tensor) -> Tensor:
             return self.last(self.first(x))
 
-    probe = ShiftProbe(model := Backwards(), loss_fn)
-    with pytest.raises(ProbeError, match="call model"):
+    probe, x, y = ShiftProbe(model := Backwards(), loss_fn), torch.randn(8, 4), torch.randint(0, 4, (8,))
+    with pytest.raises(ProbeError, match="first measurement"):
         _ = probe.layers
-    with torch.no_grad():
-        model(torch.randn(2, 4))
+    loss_fn(model(x), y).backward()
+    with probe.observe(x, y):
+        pass
     assert [(layer.index, layer.name) for layer in probe.layers] == [(1, "first"), (2, "last")]
 
 
@@ -300,20 +302,26 @@ def test_a_model_whose_way_changes_is_surveyed_anew() -> None:
             assert (by_name["b"].grad_norm > 0) == (turn % 2 == 0)
 
 
-def test_a_model_that_never_repeats_itself_is_refused() -> None:
+@pytest.mark.parametrize("calls", [0, itertools.count()])
+def test_a_model_that_counts_its_calls_is_measured_if_the_count_can_be_held(calls: Any) -> None:
     class Restless(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layers, self.calls = nn.ModuleList(nn.Linear(4, 4) for _ in range(40)), 0
+            self.layers, self.calls = nn.ModuleList(nn.Linear(4, 4) for _ in range(40)), calls
 
         def forward(self, x: Tensor) -> Tensor:
-            self.calls += 1
-            for layer in list(self.layers)[: self.calls + 1]:
+            if isinstance(self.calls, int):
+                self.calls += 1
+            for layer in list(self.layers)[: self.calls if isinstance(self.calls, int) else next(self.calls) + 1]:
                 x = layer(x)
             return x
 
-    with pytest.raises(ProbeError, match="does not repeat"):
-        observe_once(Restless(), torch.randn(8, 4), torch.randint(0, 4, (8,)))
+    x, y = torch.randn(8, 4), torch.randint(0, 4, (8,))
+    if calls == 0:
+        assert [row.layer for row in observe_once(Restless(), x, y)] == ["layers.0"]
+    else:
+        with pytest.raises(ProbeError, match="two passes from the same state differ, first in the output of"):
+            observe_once(Restless(), x, y)
 
 
 def test_an_error_in_the_block_or_in_the_loss_leaves_everything_in_place() -> None:
@@ -392,9 +400,10 @@ class TestBadInput:
         ],
     )
     def test_no_measurable_layer(self, layer: nn.Module, match: str) -> None:
-        ShiftProbe(layer, loss_fn)
+        other = nn.LayerNorm(4)  # something with a gradient
+        x = torch.zeros(2, 6, dtype=torch.long if isinstance(layer, nn.Embedding) else torch.float)
         with pytest.raises(ProbeError, match=match):
-            layer(torch.zeros(2, 6, dtype=torch.long if isinstance(layer, nn.Embedding) else torch.float))
+            observe_once(nn.Sequential(layer, other, nn.Flatten()), x, torch.zeros(2, dtype=torch.long))
 
     def test_compiled_and_wrapped_models(self) -> None:
         with pytest.raises(ProbeError, match="compiled"):
@@ -413,7 +422,7 @@ class TestBadInput:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with ShiftProbe(model, loss_fn) as probe:
             loss_fn(model(self.x), self.y).backward()
-            with pytest.warns(UserWarning, match="not given the batch"), probe.observe(torch.randn(8, 6), self.y):
+            with pytest.raises(ProbeError, match="another batch"), probe.observe(torch.randn(8, 6), self.y):
                 optimizer.step()
 
 

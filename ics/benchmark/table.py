@@ -12,7 +12,7 @@ from ics.benchmark.subjects import Subject
 from ics.benchmark.timing import medians, peak_memory
 from ics.benchmark.ways import Bench
 from ics.nets.batch_norm_by_hand import BatchNormByHand
-from ics.shift.state import PassWatcher, devices_of
+from ics.shift.passes import PassWatcher
 from ics.tables import Table, columns
 
 TABLE = Table(
@@ -100,7 +100,7 @@ def _not_due(rounds: int, device: torch.device) -> Iterator[Row]:
         watchers: list[PassWatcher] = []
 
         def watch(bench: Bench = bench, watchers: list[PassWatcher] = watchers) -> None:
-            watchers.append(PassWatcher.of(bench.model, devices_of([bench.model])))
+            watchers.append(PassWatcher.of(bench.model, bench.loss_fn))
 
         def unwatch(watchers: list[PassWatcher] = watchers) -> None:
             watchers.pop().close()

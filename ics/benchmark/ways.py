@@ -1,15 +1,13 @@
 """The ways to do a training step, and to compute every measured layer's G' around it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
 
 from ics.benchmark.subjects import Subject
-from ics.shift import ShiftProbe
-from ics.shift.hybrids import Hybrids
-from ics.shift.state import PassWatcher, SwappedParameters, devices_of, undisturbed
+from ics.shift import ShiftProbe, definition, hybrids
+from ics.shift.passes import Passes, PassWatcher
 
 LR = 1e-7  # small enough that no number overflows, however often a step is repeated
 
@@ -26,10 +24,13 @@ class Bench:
         self.model, self.loss_fn, self.x, self.y = subject.build(device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
         self.with_probe = ShiftProbe(self.model, self.loss_fn, layers=subject.layers)
-        self._devices = devices_of([self.model])
-        self._watcher = PassWatcher.of(self.model, self._devices)
+        self._watcher = PassWatcher.of(self.model, self.loss_fn)
         self.gradients()
-        self._hybrids = Hybrids(self.model, self.loss_fn, self.with_probe.layers, self._devices)
+        self.probe()
+        self._layers = self.with_probe.layers
+        self.gradients()
+        with self._updated() as passes:
+            self._plan = hybrids.survey(passes, self.x)
         self.ways: dict[str, Callable[[], object]] = {
             "definition": self.definition,
             "pruned": self.pruned,
@@ -61,39 +62,30 @@ class Bench:
 
     def definition(self) -> None:
         """For every layer a full forward and backward pass of its hybrid network."""
-        kept = {p: p.grad for p in self.model.parameters()}
-        for _ in self._each_hybrid():
-            self.optimizer.zero_grad()
-            self.loss_fn(self.model(self.x), self.y).backward()  # type: ignore[no-untyped-call]
-        for p, gradient in kept.items():
-            p.grad = gradient
+        with self._updated() as passes:
+            dict(definition.shifted_gradients(passes.start, lambda: passes.loss(*self._call), self._layers))
 
     def pruned(self) -> None:
         """For every layer a full forward pass, and a backward pass towards its weight alone."""
-        for weights in self._each_hybrid():
-            torch.autograd.grad(self.loss_fn(self.model(self.x), self.y), weights)
+        with self._updated() as passes:
+            for layer in self._layers:
+                passes.start(layer.before)
+                torch.autograd.grad(passes.loss(*self._call), layer.parameters)
 
     def replay(self) -> None:
-        """Forward passes that skip what lies before the layer, by `Hybrids.shifted_gradients`."""
-        with self._updated() as (start_pass, parameters):
-            dict(self._hybrids.shifted_gradients(self.x, self.y, start_pass, parameters))
+        """Forward passes that skip what lies before the layer."""
+        with self._updated() as passes:
+            dict(hybrids.shifted_gradients(passes, self._plan, *self._call, self._layers))
 
-    @contextmanager
-    def _updated(self) -> Iterator[tuple[Callable[[], None], SwappedParameters]]:
-        old = {p: p.detach().clone() for p in self.model.parameters()}
+    @property
+    def _call(self) -> tuple[Any, Any, Any]:
+        return self.loss_fn, self.x, self.y
+
+    def _updated(self) -> Passes:
+        """The training pass, to be run again after the update."""
+        training_pass, before = self._watcher.learn(), self._watcher.hold((self.x, self.y))
         self.optimizer.step()
-        assert self._watcher.last is not None
-        with undisturbed([self.model], self._watcher.last) as start_pass, SwappedParameters(old) as parameters:
-            yield start_pass, parameters
-
-    def _each_hybrid(self) -> Iterator[tuple[nn.Parameter, ...]]:
-        """Puts each hybrid network in the model's place; these networks register parameters in order of execution."""
-        place = {p: i for i, p in enumerate(self.model.parameters())}
-        with self._updated() as (start_pass, parameters):
-            for layer in self.with_probe.layers:
-                parameters.use_old({p for p in place if place[p] >= place[layer.parameters[0]]})
-                start_pass()
-                yield layer.parameters
+        return Passes(self._watcher, training_pass, (self.x, self.y), before)
 
     def close(self) -> None:
         """Remove all hooks."""

@@ -25,7 +25,7 @@ from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.passes import TrainingPasses
 from ics.quantities.vectors import gaussian, norm, norms
 from ics.shift import ProbeError
-from ics.shift.state import SwappedParameters
+from ics.shift.passes import Passes
 from ics.tables import Table, columns
 
 Direction = Literal["gradient", "random"]
@@ -76,7 +76,6 @@ class Landscape:
         seed: NonNegativeInt = 0,
         penalty: bool | None = None,
     ) -> None:
-        self._model = model
         self._loss_fn = loss_fn
         self._factors = list(dict.fromkeys(factors))
         self._relative_to = relative_to
@@ -103,22 +102,17 @@ class Landscape:
         loss = step.loss + _penalty(parameters, decay)
         keys, found = [("origin", 0.0)], [_row(loss, g_norm, 0.0, 0.0, 0.0, torch.nan)]
 
-        start = [p.detach() for p in parameters]  # shares θ's storage, which only the model's own tensors leave below
-        moved = [torch.empty_like(p) for p in start]
-        with (
-            self._passes.again(self._passes.last) as start_pass,
-            SwappedParameters(dict(zip(parameters, moved, strict=True))) as place,
-        ):
-            place.use_old(set(parameters))
+        start = [p.detach().clone() for p in parameters]
+        with self._passes.again(self._passes.last) as passes:
             for name in self._directions:
                 d = g if name == "gradient" else self._random(g, g_norm, step.number)
                 for factor in self._factors:
                     eta = factor * (step.lr if self._relative_to == "lr" else 1.0)
-                    for point, p, part in zip(moved, start, d, strict=True):
-                        torch.sub(p, part, alpha=eta, out=point)  # θ − ηd
-                    start_pass()
+                    passes.start()
+                    for p, θ, part in zip(parameters, start, d, strict=True):
+                        torch.sub(θ, part, alpha=eta, out=p.data)  # θ − ηd
                     keys.append((name, factor))
-                    found.append(self._compare(step, parameters, decay, g, eta * g_norm))
+                    found.append(self._compare(passes, step, parameters, decay, g, eta * g_norm))
         values = torch.stack(found).tolist()
         return [
             {"direction": direction, "factor": factor} | dict(zip(self.table.header[3:], row, strict=True))
@@ -126,10 +120,16 @@ class Landscape:
         ]
 
     def _compare(
-        self, step: Step, parameters: list[nn.Parameter], decay: list[float], g: list[Tensor], length: Tensor
+        self,
+        passes: Passes,
+        step: Step,
+        parameters: list[nn.Parameter],
+        decay: list[float],
+        g: list[Tensor],
+        length: Tensor,
     ) -> Tensor:
         """A row's numbers, from the loss on, where the parameters stand now; `length` is η‖d‖₂."""
-        loss = self._loss_fn(self._model(step.x), step.y)
+        loss = passes.loss(self._loss_fn, step.x, step.y)
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         gradient = [torch.zeros_like(h) if part is None else part for part, h in zip(found, g, strict=True)]
         gradient = _add_decay(gradient, parameters, decay)

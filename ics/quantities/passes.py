@@ -1,13 +1,9 @@
 """What every quantity that runs the training pass again has in common."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-
 from torch import nn
 
 from ics.quantities.base import LossFunction
-from ics.shift import ProbeError
-from ics.shift.state import PassWatcher, TrainingPass, devices_of, undisturbed
+from ics.shift.passes import Passes, PassWatcher, TrainingPass
 
 
 class TrainingPasses:
@@ -20,9 +16,13 @@ class TrainingPasses:
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
         self._roots = [model, loss_fn] if isinstance(loss_fn, nn.Module) else [model]
-        self._watcher = PassWatcher.of(model, devices_of(self._roots))
-        self._open = ExitStack()
-        self._open.callback(self._watcher.close)
+        self._watcher: PassWatcher | None = PassWatcher.of(model, loss_fn)
+
+    @property
+    def watcher(self) -> PassWatcher:
+        """The model's watcher."""
+        assert self._watcher is not None, "closed"
+        return self._watcher
 
     @property
     def last(self) -> TrainingPass:
@@ -31,19 +31,19 @@ class TrainingPasses:
         Raises:
             ProbeError: there was none.
         """
-        if self._watcher.last is None:
-            raise ProbeError("no forward pass with gradients has been seen; call model(x) before observe(step)")
-        return self._watcher.last
+        return self.watcher.learn()
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """The trainable parameters of model and loss, each once."""
         return list(dict.fromkeys(p for root in self._roots for p in root.parameters() if p.requires_grad))
 
-    def again(self, conditions: TrainingPass, fresh_noise: bool = False) -> AbstractContextManager[Callable[[], None]]:
-        """`undisturbed` for model and loss: yields a function to call before each pass."""
-        return undisturbed(self._roots, conditions, fresh_noise)
+    def again(self, conditions: TrainingPass, fresh_noise: bool = False) -> Passes:
+        """The training pass, to be run again with the present parameters."""
+        return Passes(self.watcher, conditions, fresh_noise=fresh_noise)
 
     def close(self) -> None:
-        """Remove the hook, unless others share it."""
-        self._open.close()
+        """Remove the hooks, unless others share them."""
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None

@@ -28,7 +28,7 @@ from ics.quantities.base import LossFunction
 from ics.quantities.passes import TrainingPasses
 from ics.shift import Layer, ProbeError
 from ics.shift.layers import ParameterUse, find_layers, select_layers
-from ics.shift.state import TrainingPass
+from ics.shift.passes import Passes, TrainingPass
 
 At = Literal["input", "layer", "pre_activation"]
 Keys = tuple[Annotated[int, Field(ge=1)] | str, ...]  # a person's choice of layers: 1-based indices or names
@@ -81,20 +81,20 @@ class LayerPasses:
         Raises:
             ProbeError: a wanted layer does not exist or is not called as a module.
         """
-        with self._passes.again(conditions, fresh_noise) as start_pass, torch.no_grad():
+        with self._passes.again(conditions, fresh_noise) as passes, torch.no_grad():
             if self._places is None:
-                start_pass()
-                self._places = _survey(self._model, x, self._wanted, self._at)
-            start_pass()
+                passes.start()
+                self._places = _survey(self._model, passes, x, self._wanted, self._at)
+            passes.start()
             with _watched(self._places, self._at, look):
-                self._model(x)
+                passes.forward(x)
 
     def close(self) -> None:
         """Remove the hook."""
         self._passes.close()
 
 
-def _survey(model: nn.Module, x: Tensor, wanted: Keys | None, at: At) -> list[Place]:
+def _survey(model: nn.Module, passes: Passes, x: Tensor, wanted: Keys | None, at: At) -> list[Place]:
     """Run one pass and find the places of the wanted layers in it."""
     calls: Counter[nn.Module] = Counter()
     found: dict[nn.Module, tuple[nn.Module, int, int]] = {}  # layer's module → (module, call, unit_dim)
@@ -117,7 +117,7 @@ def _survey(model: nn.Module, x: Tensor, wanted: Keys | None, at: At) -> list[Pl
     use = ParameterUse(model.parameters())
     leaves = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd) or not any(m.children())]
     with _hooks(module.register_forward_hook(note) for module in leaves), use:
-        model(x)
+        passes.forward(x)
     modules = dict(model.named_modules(remove_duplicate=False))
     chosen = select_layers(find_layers(model, use.order, "weight"), wanted)
     for layer in chosen:

@@ -72,7 +72,6 @@ class RunningStats:
     )
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
-        self._model = model
         self._layers = find_batch_norms(model)
         self._passes = TrainingPasses(model, loss_fn)
 
@@ -105,11 +104,11 @@ class RunningStats:
             variance, mean = torch.var_mean(values, (0, *range(2, values.ndim)), correction=1)
             found[name] = (mean, variance)
 
-        with self._passes.again(self._passes.last) as start_pass, torch.no_grad(), ExitStack() as stack:
+        with self._passes.again(self._passes.last) as passes, torch.no_grad(), ExitStack() as stack:
             for name, layer in self._layers.items():
                 stack.callback(layer.register_forward_pre_hook(partial(note, name)).remove)
-            start_pass()
-            self._model(x)
+            passes.start()
+            passes.forward(x)
         return found
 
 

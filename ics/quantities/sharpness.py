@@ -56,7 +56,6 @@ class Sharpness:
         tolerance: PositiveFloat = 0.01,
         seed: NonNegativeInt = 0,
     ) -> None:
-        self._model = model
         self._loss_fn = loss_fn
         self._iterations = iterations
         self._tolerance = tolerance
@@ -75,9 +74,9 @@ class Sharpness:
         if not parameters:
             raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
         start = _flat(gaussian(parameters, self._seed, step.number))
-        with self._passes.again(self._passes.last) as start_pass:
-            start_pass()
-            loss = self._loss_fn(self._model(step.x), step.y)
+        with self._passes.again(self._passes.last) as passes:
+            passes.start()
+            loss = passes.loss(self._loss_fn, step.x, step.y)
             gradient = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
             found = largest_eigenvalue(
                 lambda v: _hessian_times(v, gradient, parameters), start, self._iterations, self._tolerance

@@ -56,7 +56,6 @@ class TrainEvalGap:
         loss_fn: LossFunction,
         batch_sizes: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     ) -> None:
-        self._model = model
         self._loss_fn = loss_fn
         self._sizes = sorted(set(batch_sizes))
         self._layers = list(find_batch_norms(model).values())
@@ -83,20 +82,19 @@ class TrainEvalGap:
         self._passes.close()
 
     def _note(self, model: nn.Module, args: Any) -> None:
-        """Keep the running statistics before a training pass; other quantities' passes run on copies of them."""
-        own = all(layer.running_mean is mean for layer, (mean, _) in zip(self._layers, self._buffers, strict=True))
-        if own and torch.is_grad_enabled() and model.training:
+        """Keep the running statistics before a training pass."""
+        if not self._passes.watcher.paused and torch.is_grad_enabled() and model.training:
             self._before = [(mean.clone(), var.clone()) for mean, var in self._buffers]  # type: ignore[union-attr]
 
     def _row(self, step: Step, statistics: str, size: int, norms: list[Any]) -> Row:
         """One pass over the batch's complete pieces, each batch normalisation replaced by a function (layer, x) → y."""
         samples = len(step.x) // size * size
         x, y = step.x[:samples], step.y[:samples]
-        with self._passes.again(self._passes.last) as start_pass, torch.no_grad(), ExitStack() as stack:
+        with self._passes.again(self._passes.last) as passes, torch.no_grad(), ExitStack() as stack:
             for layer, norm in zip(self._layers, norms, strict=True):
                 stack.callback(layer.register_forward_hook(partial(_replaced, norm)).remove)
-            start_pass()
-            outputs = self._model(x)
+            passes.start()
+            outputs = passes.forward(x)
             loss = float(self._loss_fn(outputs, y))
         classes = not y.is_floating_point()
         accuracy = float((outputs.argmax(dim=1) == y).double().mean()) if classes else math.nan

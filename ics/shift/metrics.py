@@ -20,14 +20,19 @@ def compare(gradient: Tensor, shifted: Tensor) -> Tensor:
         float64 tensor of shape (5,), in the order of `METRICS`. The cosine is NaN where a gradient is zero, and
         exactly 1 where the two are equal and not zero.
     """
-    g = gradient.detach().flatten().double()
-    h = shifted.detach().flatten().double()
+    g, h = _real(gradient), _real(shifted)
     d = g - h
     dd, gh, gg, hh = torch.stack([d.dot(d), g.dot(h), g.dot(g), h.dot(h)]).unbind()
     distance, g_norm = dd.sqrt(), gg.sqrt()
     # cos∠(G, G') = ⟨G, G'⟩ / √(‖G‖²‖G'‖²): one root of the product, so that equal gradients give exactly 1.
     cosine = (gh / (gg * hh).sqrt()).clamp(-1, 1)
     return torch.stack([distance, cosine, distance / g_norm, g_norm, hh.sqrt()])
+
+
+def _real(gradient: Tensor) -> Tensor:
+    """As one float64 vector; a complex number is its two parts, so that ⟨G, G'⟩ is Re Σ G·conj(G')."""
+    gradient = gradient.detach()
+    return (torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient).flatten().double()
 
 
 def l2(gradient: Tensor, shifted: Tensor) -> float:

@@ -11,15 +11,15 @@ counts call entries, call exits and first uses of parameters. Before time t:
 What a skip must not disturb, and how it is kept:
 
 - a tensor that later code changes in place: recorded as a copy, returned as a copy;
-- a call that changes its own input in place, or hands its input on to code that does, or returns objects that are not
-  tensors: never skipped, it is repeated on the same values;
-- random draws: after a skipped call the generators are put to where the call had left them;
-- buffers that a module reads in a later call: put to where the skipped call had left them.
+- a call that changes its own input in place, or hands its input on to code that does, or returns anything but plain
+  tensors of its own: never skipped, it is repeated on the same values;
+- random numbers, buffers, attributes, lists: after a skipped call they are put to where the call had left them.
 
-A *survey* pass finds these facts out; they form the `Plan`. Every later pass checks that it still holds.
+A *survey* pass finds these facts out; they form the `Plan`. Every later pass checks that it still holds. Whether all of
+it is the definition's to the bit is not argued here but compared, by the probe.
 """
 
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ics.shift.layers import ParameterUse
-from ics.shift.state import RandomState
+from ics.shift.layers import ParameterUse, storage_of
+from ics.shift.state import Hold, Place
 
 NEVER = float("inf")
 Forward = Callable[..., Any]
@@ -49,7 +49,7 @@ class Call:
         enter, exit: times.
         end: index of the first call after this one and all calls nested in it.
         policy: "keep" the output; "copy" it, since later code changes it in place; "repeat" the call.
-        leaves_buffers: its module is called again later and has buffers, which a skip must bring up to date.
+        changes: the state that it changes, which a skip must bring up to date.
     """
 
     module: nn.Module
@@ -57,7 +57,7 @@ class Call:
     exit: int = -1
     end: int = -1
     policy: Literal["keep", "copy", "repeat"] = "keep"
-    leaves_buffers: bool = False
+    changes: list[Place] = field(default_factory=list)
 
 
 @dataclass
@@ -67,33 +67,31 @@ class Plan:
     Attributes:
         calls: in order of entry.
         first_use: time at which each parameter is first used; those not in here are never used.
-        draws: whether the pass draws random numbers.
+        random: the generators of random numbers, if the pass draws any.
     """
 
     calls: list[Call]
     first_use: dict[nn.Parameter, int]
-    draws: bool
+    random: list[Place]
+
+    @property
+    def order(self) -> list[nn.Parameter]:
+        """The parameters in the order of their first use."""
+        return sorted(self.first_use, key=self.first_use.__getitem__)
 
 
 @dataclass
 class Memory:
-    """What the recording remembers of one call."""
+    """What the recording remembers of one call: its output, and the state that it left."""
 
-    output: Any = None
-    random_state: RandomState | None = None
-    buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (buffer, its value after the call)
+    output: Any
+    state: Hold
 
     @classmethod
-    def of(cls, call: Call, output: Any, state: RandomState | None) -> "Memory":
+    def of(cls, call: Call, output: Any, random: list[Place]) -> "Memory":
         """Remember a call that just returned `output`."""
-        memory = cls(random_state=state)
-        if call.policy != "repeat":
-            memory.output = _map(_clone if call.policy == "copy" else _hold, output)
-        if call.leaves_buffers:
-            memory.buffers = [
-                (buffer, buffer.clone()) for buffer in call.module._buffers.values() if buffer is not None
-            ]
-        return memory
+        kept = None if call.policy == "repeat" else _map(_clone if call.policy == "copy" else _hold, output)
+        return cls(kept, Hold([*call.changes, *random]))
 
     def recall(self, copy: bool) -> Any:
         """The output as the call would have returned it; a tensor that needs a gradient starts a graph of its own."""
@@ -135,22 +133,24 @@ def _routed(module: nn.Module, forward: Forward, handler: Callable[[nn.Module, F
     return routed
 
 
-class Survey(ParameterUse):
+class Survey(ParameterUse):  # type: ignore[no-untyped-call]
     """A watched pass that makes the plan. Use as a context manager around the pass, with `handle` routed.
 
     Args:
-        parameters: the model's, in order of registration.
-        snapshot: takes the generators' state.
+        model: the root.
+        volatile: the state that a pass may change.
+        random: the generators of random numbers.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], snapshot: Callable[[], RandomState]) -> None:
-        super().__init__(parameters)
-        self._snapshot = snapshot
-        self._before = snapshot()
+    def __init__(self, model: nn.Module, volatile: Sequence[Place], random: Sequence[Place]) -> None:
+        super().__init__(model.parameters())
+        self._volatile = volatile
+        self._random = Hold(random)
         self._clock = 0
         self._calls: list[Call] = []
         self._first_use: dict[nn.Parameter, int] = {}
-        self._outputs: list[tuple[Call, Tensor, int, set[int]]] = []
+        self._outputs: list[tuple[Call, Tensor, int | None, set[int]]] = []
+        self._state = {storage_of(tensor) for tensor in [*model.parameters(), *model.buffers()]}
 
     def on_first_use(self, parameter: nn.Parameter) -> None:
         self._first_use[parameter] = self._tick()
@@ -159,26 +159,29 @@ class Survey(ParameterUse):
         """Run a call and note all about it."""
         call = Call(module, enter=self._tick())
         self._calls.append(call)
-        inputs = [(tensor, tensor._version) for tensor in _tensors((args, kwargs))]
+        inputs = [(tensor, _version(tensor)) for tensor in _tensors((args, kwargs))]
+        before = Hold(self._volatile)
         output = forward(*args, **kwargs)
         call.exit, call.end = self._tick(), len(self._calls)
-        storages = {_storage(tensor) for tensor, _ in inputs}
-        if _is_opaque(output) or any(tensor._version != version for tensor, version in inputs):
+        call.changes = before.changed()
+        outputs = _tensors(output)
+        if (
+            not _is_plain(output)
+            or any(_version(tensor) != version for tensor, version in inputs)
+            or any(storage_of(tensor) in self._state for tensor in outputs)
+        ):
             call.policy = "repeat"
-        self._outputs += [(call, tensor, tensor._version, storages) for tensor in _tensors(output)]
+        storages = {storage_of(tensor) for tensor, _ in inputs}
+        self._outputs += [(call, tensor, _version(tensor), storages) for tensor in outputs]
         return output
 
     def plan(self) -> Plan:
         """The plan, once the pass is over."""
         for call, tensor, version, inputs in self._outputs:
-            if tensor._version != version and call.policy == "keep":
-                call.policy = "repeat" if _storage(tensor) in inputs else "copy"
-        runs = Counter(call.module for call in self._calls)
-        for call in self._calls:
-            runs[call.module] -= 1
-            call.leaves_buffers = runs[call.module] > 0 and bool(call.module._buffers)
+            if _version(tensor) != version and call.policy == "keep":
+                call.policy = "repeat" if storage_of(tensor) in inputs else "copy"
         self._outputs.clear()
-        return Plan(self._calls, self._first_use, draws=self._snapshot() != self._before)
+        return Plan(self._calls, self._first_use, self._random.changed())
 
     def _tick(self) -> int:
         self._clock += 1
@@ -190,15 +193,14 @@ class Recording:
 
     Args:
         plan: from a survey.
-        snapshot: takes the generators' state.
+        random: the generators of random numbers.
     """
 
-    def __init__(self, plan: Plan, snapshot: Callable[[], RandomState]) -> None:
+    def __init__(self, plan: Plan, random: Sequence[Place]) -> None:
         self.plan = plan
-        self._snapshot = snapshot
-        self._before = snapshot()
+        self._before = Hold([] if plan.random else random)
         self._memories: list[Memory | None] = [None] * len(plan.calls)
-        self._kept: list[tuple[Tensor, int]] = []
+        self._kept: list[tuple[Tensor, int | None]] = []
         self._cursor = 0
 
     def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
@@ -209,9 +211,9 @@ class Recording:
         output = forward(*args, **kwargs)
         if self._cursor != call.end:
             raise PlanMismatch
-        self._memories[index] = Memory.of(call, output, self._snapshot() if self.plan.draws else None)
+        self._memories[index] = Memory.of(call, output, self.plan.random)
         if call.policy == "keep":
-            self._kept += [(tensor, tensor._version) for tensor in _tensors(output)]
+            self._kept += [(tensor, _version(tensor)) for tensor in _tensors(output)]
         return output
 
     def finish(self) -> None:
@@ -221,9 +223,8 @@ class Recording:
             PlanMismatch: other calls were made, a kept output was changed in place, or random numbers were drawn where
                 the surveyed pass drew none.
         """
-        changed = any(tensor._version != version for tensor, version in self._kept)
-        drew = not self.plan.draws and self._snapshot() != self._before
-        if self._cursor != len(self.plan.calls) or changed or drew:
+        changed = any(_version(tensor) != version for tensor, version in self._kept)
+        if self._cursor != len(self.plan.calls) or changed or self._before.changed():
             raise PlanMismatch
         self._kept.clear()
 
@@ -269,13 +270,8 @@ class Replay:
             self._live = call.enter > self._start
             return forward(*args, **kwargs)
         self._cursor = call.end
-        for nested in range(index, call.end):
-            if self._plan.calls[nested].leaves_buffers:
-                for buffer, value in self._recording.memory(nested).buffers:
-                    buffer.copy_(value)
         memory = self._recording.memory(index)
-        if memory.random_state is not None:
-            memory.random_state.restore()
+        memory.state.restore()
         return memory.recall(copy=call.policy == "copy")
 
 
@@ -296,14 +292,19 @@ def _map(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree) if isinstance(tree, Tensor | _Held) else tree_map(function, tree)
 
 
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
 
 
-def _is_opaque(output: Any) -> bool:
-    """Whether an output holds objects in which tensors could hide."""
-    plain = Tensor | int | float | complex | str | bool | torch.dtype | torch.device | None
-    return any(not isinstance(leaf, plain) for leaf in tree_leaves(output))
+def _is_plain(output: Any) -> bool:
+    """Whether an output is made of dense tensors and of unchangeable values, in tuples, lists and dictionaries."""
+    if isinstance(output, Tensor):
+        return output.layout == torch.strided and type(output) in (Tensor, nn.Parameter) and not output.is_inference()
+    if type(output) in (tuple, list):
+        return all(map(_is_plain, output))
+    if type(output) in (dict, OrderedDict):
+        return all(map(_is_plain, output.values()))
+    return isinstance(output, int | float | complex | str | bool | torch.dtype | torch.device | None)
 
 
 # An output is remembered as (tensor without its graph, whether it needs a gradient). Some functions choose their

@@ -1,264 +1,345 @@
-"""Taking hold of a model's state and putting it back exactly: parameters, buffers, random generators, autocast.
+"""Taking hold of everything that a pass can change, and putting it back exactly.
 
-`PassWatcher` and `undisturbed` together let any measurement run the training pass again without leaving a trace:
-
-    watcher = PassWatcher.of(model, devices_of([model]))
-    … the training pass …
-    with undisturbed([model], watcher.last) as start_pass:
-        start_pass()  # the same random numbers, the same buffers, as often as wanted
-        loss = loss_fn(model(x), y)
+A *place* is one thing that holds state: a tensor's values, a container's items, a generator's position. `places` finds
+those that a model, its loss and its batch can reach: parameters, buffers, attributes, hooks, closures, the globals that
+their functions name. A `Hold` remembers what stands in them. Nothing is written that has not changed, objects keep
+their identity, tensors their storage and their version.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+import operator
+import random
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, Protocol
 
+import numpy
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.utils import data
+
+LARGEST = 200_000
+"""Objects that a search visits at most: more of them are not a model's state but a program's."""
+
+_FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", __package__.split(".")[0]} - {"__main__"}
+_CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, Tensor, nn.Parameter, nn.Buffer}
+_OPEN = MethodType | CellType | partial | torch.Generator | random.Random | numpy.ndarray | numpy.random.Generator  # type: ignore[type-arg]
+_PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
+_OF_THE_LOOP = torch.optim.Optimizer | data.Dataset | data.DataLoader | data.Sampler  # type: ignore[type-arg]
 
 
-class RandomState:
-    """A snapshot of torch's generators: the CPU's and those of the given accelerators.
+class Place(Protocol):
+    """One thing that holds state."""
 
-    Args:
-        devices: the devices a model lives on.
-    """
+    thing: Any
 
-    def __init__(self, devices: Iterable[torch.device]) -> None:
-        self._cpu = torch.get_rng_state()
-        self._accelerators = [
-            (device, torch.get_device_module(device).get_rng_state(device))
-            for device in devices
-            if device.type != "cpu"
-        ]
+    def take(self) -> Any:
+        """What it holds now, as a value that later changes leave alone."""
+        ...
 
-    def restore(self) -> None:
-        """Put the generators back to this snapshot."""
-        torch.set_rng_state(self._cpu)
-        for device, state in self._accelerators:
-            torch.get_device_module(device).set_rng_state(state, device)
+    def same(self, value: Any) -> bool:
+        """Whether it holds that value now."""
+        ...
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RandomState):
-            return NotImplemented
-        mine, theirs = self._states(), other._states()
-        return len(mine) == len(theirs) and all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # equality is by content, which a caller may not rely on for long
-
-    def _states(self) -> list[Tensor]:
-        return [self._cpu, *(state for _, state in self._accelerators)]
+    def put(self, value: Any) -> bool:
+        """Make it hold the value again; whether it held another."""
+        ...
 
 
-class Autocast:
-    """The autocast settings in force at a moment, to run a later pass under the same."""
+class TensorPlace:
+    """A tensor's values, storage, shape and version."""
 
-    def __init__(self, devices: Iterable[torch.device]) -> None:
-        types = dict.fromkeys(device.type for device in devices)
-        self._settings = [(t, torch.get_autocast_dtype(t)) for t in types if torch.is_autocast_enabled(t)]
+    def __init__(self, thing: Tensor) -> None:
+        self.thing = thing
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for device_type, dtype in self._settings:
-                stack.enter_context(torch.autocast(device_type, dtype=dtype))
-            yield
+    def take(self) -> tuple[Tensor, Tensor, Any]:
+        alias = self.thing.data  # the same storage, whatever becomes of the tensor; without graph or version
+        version = None if alias.is_inference() else torch.autograd._unsafe_preserve_version_counter(self.thing)  # type: ignore[attr-defined]
+        return alias, alias.clone(), version
 
+    def same(self, value: tuple[Tensor, Tensor, Any]) -> bool:
+        return _is_bound_alike(self.thing, value[0]) and same_bits(self.thing.data, value[1])
 
-@dataclass(frozen=True)
-class TrainingPass:
-    """The conditions under which a forward pass with gradients began.
-
-    Attributes:
-        devices: those the model lives on.
-        random_state: of their generators.
-        autocast: its settings.
-        buffers: a buffer → its value at that moment, for buffers that may enter the result.
-    """
-
-    devices: Sequence[torch.device]
-    random_state: RandomState
-    autocast: Autocast
-    buffers: dict[Tensor, Tensor]
+    def put(self, value: tuple[Tensor, Tensor, Any]) -> bool:
+        alias, content, version = value
+        changed = not self.same(value)
+        if changed:
+            if not _is_bound_alike(self.thing, alias):
+                self.thing.data = alias
+            if alias.layout == torch.strided and alias.untyped_storage().nbytes() == 0 < content.numel():
+                alias.untyped_storage().resize_(content.untyped_storage().nbytes())
+            alias.copy_(content)
+        if version is not None:
+            version.__exit__()
+        return changed
 
 
-class PassWatcher:
-    """Notes the conditions of a model's forward passes with gradients, at the cost of a few microseconds each.
+class ItemsPlace:
+    """The items of a list, a dictionary, a set or a deque; also an object's attributes, which are a dictionary."""
 
-    A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `undisturbed` or `pause`
-    are not noted: they are no training passes. Buffers are copied only where a pass has changed them, and not those of
-    batch and instance norms: in training their running statistics do not enter the result, and otherwise they do not
-    change.
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
 
-    Attributes:
-        last: the last pass noted; None before the first.
-    """
+    def take(self) -> tuple[list[Any], list[Any]]:
+        thing = self.thing
+        return (list(thing), list(thing.values())) if isinstance(thing, dict) else ([], list(thing))
 
-    def __init__(self, model: nn.Module) -> None:
-        self.last: TrainingPass | None = None
-        self._devices: list[torch.device] = []
-        self._users = 0
-        self._pauses = 0
-        self._buffered = [module for module in model.modules() if module._buffers and not isinstance(module, _NormBase)]
-        self._copies: dict[Tensor, tuple[int, Tensor]] = {}  # buffer → its version when copied, the copy
-        self._hook = model.register_forward_pre_hook(self)
+    def same(self, value: tuple[list[Any], list[Any]]) -> bool:
+        keys, items = self.take()
+        if len(items) != len(value[1]) or keys != value[0]:
+            return False
+        return all(map(operator.is_, items, value[1])) or all(map(_is_same, items, value[1]))
 
-    @classmethod
-    def of(cls, model: nn.Module, devices: Iterable[torch.device]) -> "PassWatcher":
-        """The model's watcher, which is put on it for the first who asks; everyone who asked closes it.
-
-        Args:
-            model: called as `model(x)`.
-            devices: whose random state matters.
-        """
-        watcher = cls.on(model) or cls(model)
-        watcher._devices = list(dict.fromkeys([*watcher._devices, *devices]))
-        watcher._users += 1
-        return watcher
-
-    @classmethod
-    def on(cls, module: nn.Module) -> "PassWatcher | None":
-        """The watcher that is on a module now."""
-        return next((hook for hook in module._forward_pre_hooks.values() if isinstance(hook, cls)), None)
-
-    def close(self) -> None:
-        """Take back one `of`; the last one removes the hook."""
-        self._users -= 1
-        if self._users == 0:
-            self._hook.remove()
-
-    @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Inside, passes are not noted."""
-        self._pauses += 1
-        try:
-            yield
-        finally:
-            self._pauses -= 1
-
-    def __call__(self, model: nn.Module, args: Any) -> None:
-        """The hook: note the pass that begins."""
-        if not self._pauses and torch.is_grad_enabled():
-            buffers = self._copy_buffers() if self._buffered else {}
-            self.last = TrainingPass(self._devices, RandomState(self._devices), Autocast(self._devices), buffers)
-
-    def _copy_buffers(self) -> dict[Tensor, Tensor]:
-        buffers = [b for module in self._buffered for b in module._buffers.values() if b is not None]
-        for buffer in buffers:
-            if buffer not in self._copies or self._copies[buffer][0] != buffer._version:
-                self._copies[buffer] = (buffer._version, buffer.detach().clone())
-        return {buffer: self._copies[buffer][1] for buffer in buffers}
+    def put(self, value: tuple[list[Any], list[Any]]) -> bool:
+        if self.same(value):
+            return False
+        keys, items = value
+        self.thing.clear()
+        if isinstance(self.thing, dict):
+            self.thing.update(zip(keys, items, strict=True))
+        else:
+            getattr(self.thing, "update" if isinstance(self.thing, set) else "extend")(items)
+        return True
 
 
-@contextmanager
-def undisturbed(
-    modules: Sequence[nn.Module], training_pass: TrainingPass, fresh_noise: bool = False
-) -> Iterator[Callable[[], None]]:
-    """Inside, passes through the modules leave their buffers and the random state as they were.
+class NamesPlace:
+    """Some names of a namespace: the globals of a function, the contents of its closure, the attributes of a class."""
+
+    def __init__(self, thing: Any, names: Sequence[str], get: Callable[[str], Any], set_: Callable[[str, Any], Any]):
+        self.thing, self._names, self._get, self._set = thing, names, get, set_
+
+    def take(self) -> list[Any]:
+        return [self._get(name) for name in self._names]
+
+    def same(self, value: list[Any]) -> bool:
+        return all(_is_same(self._get(name), old) for name, old in zip(self._names, value, strict=True))
+
+    def put(self, value: list[Any]) -> bool:
+        changed = not self.same(value)
+        for name, old in zip(self._names, value, strict=True):
+            if not _is_same(self._get(name), old):
+                self._set(name, old)
+        return changed
+
+
+class StatePlace:
+    """What has one function to give its whole state and one to take it: generators of random numbers, NumPy arrays."""
+
+    def __init__(
+        self,
+        thing: Any,
+        take: Callable[[], Any],
+        put: Callable[[Any], Any],
+        equal: Callable[[Any, Any], bool] = operator.eq,
+    ) -> None:
+        self.thing, self.take, self._put, self._equal = thing, take, put, equal
+
+    def same(self, value: Any) -> bool:
+        return self._equal(self.take(), value)
+
+    def put(self, value: Any) -> bool:
+        changed = not self.same(value)
+        if changed:
+            self._put(value)
+        return changed
+
+
+class Hold:
+    """What stood in some places at a moment.
 
     Args:
-        modules: the model, and the loss if it is a module.
-        training_pass: whose conditions the passes repeat.
-        fresh_noise: start from the present random state instead of the training pass's.
-
-    Yields:
-        A function to call before each pass: it puts random state and buffers to the start.
+        places: to remember.
     """
-    present = RandomState(training_pass.devices)
-    start = present if fresh_noise else training_pass.random_state
-    with ExitStack() as stack:
-        for watcher in filter(None, map(PassWatcher.on, modules)):
-            stack.enter_context(watcher.pause())
-        stack.callback(present.restore)
-        buffers = stack.enter_context(ScratchBuffers(modules, training_pass.buffers))
-        stack.enter_context(training_pass.autocast())
-        stack.enter_context(torch.enable_grad())
 
-        def start_pass() -> None:
-            start.restore()
-            buffers.reset()
-            torch.clear_autocast_cache()  # it would hand out casts of weights that have been swapped since
+    def __init__(self, places: Iterable[Place]) -> None:
+        self.values: dict[int, tuple[Place, Any]] = {id(place.thing): (place, place.take()) for place in places}
 
-        yield start_pass
+    def __contains__(self, thing: object) -> bool:
+        return id(thing) in self.values
+
+    def value(self, tensor: Tensor) -> Tensor:
+        """The values that a tensor had."""
+        content: Tensor = self.values[id(tensor)][1][1]
+        return content
+
+    def changed(self) -> list[Place]:
+        """The places that hold something else now."""
+        return [place for place, value in self.values.values() if not place.same(value)]
+
+    def restore(self) -> list[Place]:
+        """Put everything back; the places that held something else."""
+        return [place for place, value in self.values.values() if place.put(value)]
 
 
-class SwappedParameters:
-    """Old values put in the place of new ones for a while; the model's own tensors are never written to.
+def random_places(devices: Iterable[torch.device]) -> list[Place]:
+    """The default generators of the CPU and of the given devices."""
+    found: list[Place] = [StatePlace(torch.default_generator, torch.get_rng_state, torch.set_rng_state, torch.equal)]
+    for device in devices:
+        if device.type not in ("cpu", "meta"):
+            module = torch.get_device_module(device)
+            take, put = partial(module.get_rng_state, device), partial(module.set_rng_state, device=device)
+            found.append(StatePlace((module, device), take, put, torch.equal))
+    return found
 
-    On leaving, every parameter holds the very storage it held on entering.
+
+def foreign_random_places() -> list[Place]:
+    """The generators of Python and NumPy from which everybody draws."""
+    return [
+        StatePlace(random, random.getstate, random.setstate),
+        StatePlace(numpy.random, numpy.random.get_state, numpy.random.set_state, _same_arrays),
+    ]
+
+
+def places(roots: Iterable[Any], known: Mapping[int, Any] | None = None) -> list[Place]:
+    """The places that can be reached from the roots by attributes, items, closures and the globals of functions.
+
+    Left alone: optimizers, data sets, other people's threads and files, iterators, and what the standard library, torch
+    and NumPy keep for themselves.
 
     Args:
-        old: a parameter's other value, of the same shape.
+        roots: modules, functions, tensors, containers.
+        known: ids of things at which the search stops.
     """
-
-    def __init__(self, old: dict[nn.Parameter, Tensor]) -> None:
-        self._old = old
-        self._new: dict[nn.Parameter, Tensor] = {}
-        self._is_old: set[nn.Parameter] = set()
-
-    def __enter__(self) -> "SwappedParameters":
-        self._new = {parameter: parameter.data for parameter in self._old}
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.use_old(set())
-
-    def __iter__(self) -> Iterator[nn.Parameter]:
-        """The parameters."""
-        return iter(self._old)
-
-    def use_old(self, chosen: set[nn.Parameter]) -> None:
-        """Give the chosen parameters their old values and all others their new ones."""
-        for parameter in chosen - self._is_old:
-            parameter.data = self._old[parameter]
-        for parameter in self._is_old - chosen:
-            parameter.data = self._new[parameter]
-        self._is_old = chosen
+    found: list[Place] = []
+    seen: dict[int, Any] = {}
+    queue = list(roots)
+    while queue and len(seen) < LARGEST:
+        thing = queue.pop()
+        if isinstance(thing, _PLAIN) or id(thing) in seen or (known is not None and id(thing) in known):
+            continue
+        seen[id(thing)] = thing  # kept alive, so that its id stays its own
+        if type(thing) not in _CONTAINERS and _is_foreign(thing):
+            continue
+        if (place := _place(thing)) is not None:
+            found.append(place)
+        queue.extend(_inside(thing))
+    return found
 
 
-class ScratchBuffers:
-    """Copies in the place of a model's buffers, so that passes leave running statistics and the like alone.
-
-    The buffer objects themselves are kept out of sight, not copied back: not even their version counters move.
-
-    Args:
-        modules: whose buffers, with those of their submodules.
-        start: the values that passes start from, for buffers that have changed since; all others start as they are.
-    """
-
-    def __init__(self, modules: Iterable[nn.Module], start: dict[Tensor, Tensor]) -> None:
-        self._slots = [
-            (module, name, buffer)
-            for root in modules
-            for module in root.modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        ]
-        self._copies = {buffer: buffer.detach().clone() for _, _, buffer in self._slots}
-        self._starts = [start.get(buffer, buffer) for buffer in self._copies]
-
-    def __enter__(self) -> "ScratchBuffers":
-        self._fill_slots(self._copies)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._fill_slots({})
-
-    def reset(self) -> None:
-        """Put the values to the start of a pass."""
-        if self._copies:
-            with torch.no_grad():
-                torch._foreach_copy_(list(self._copies.values()), self._starts)
-            self._fill_slots(self._copies)  # a forward pass may have put tensors of its own into the slots
-
-    def _fill_slots(self, contents: dict[Tensor, Tensor]) -> None:
-        for module, name, buffer in self._slots:
-            module._buffers[name] = contents.get(buffer, buffer)
+def _place(thing: Any) -> Place | None:
+    """Where a thing holds state of its own; None if it has none, or it cannot be put back."""
+    if isinstance(thing, dict | list | set | deque):
+        return ItemsPlace(thing)
+    if isinstance(thing, Tensor):
+        return TensorPlace(thing) if type(thing) in (Tensor, nn.Parameter, nn.Buffer) else None
+    if isinstance(thing, FunctionType):
+        names, space = _globals_of(thing.__code__, thing.__globals__), thing.__globals__
+        return NamesPlace(thing, names, space.__getitem__, space.__setitem__) if names else None
+    if isinstance(thing, type):
+        names = [name for name, value in vars(thing).items() if _is_state(name, value)]
+        return NamesPlace(thing, names, vars(thing).__getitem__, partial(setattr, thing)) if names else None
+    if isinstance(thing, CellType):
+        return NamesPlace(thing, ["cell_contents"], partial(getattr, thing), partial(setattr, thing))
+    if isinstance(thing, torch.Generator):
+        return StatePlace(thing, thing.get_state, thing.set_state, torch.equal)
+    if isinstance(thing, random.Random):
+        return StatePlace(thing, thing.getstate, thing.setstate)
+    if isinstance(thing, numpy.ndarray):
+        return StatePlace(thing, thing.copy, partial(numpy.copyto, thing), _same_arrays)
+    if isinstance(thing, numpy.random.RandomState):
+        return StatePlace(thing, thing.get_state, thing.set_state, _same_arrays)
+    if isinstance(thing, numpy.random.Generator):
+        bits = thing.bit_generator
+        return StatePlace(thing, partial(getattr, bits, "state"), partial(setattr, bits, "state"), _same_arrays)
+    return None
 
 
-def devices_of(modules: Iterable[nn.Module]) -> list[torch.device]:
-    """The distinct devices on which the modules' parameters and buffers live."""
-    tensors = (t for module in modules for group in (module.parameters(), module.buffers()) for t in group)
-    return list(dict.fromkeys(tensor.device for tensor in tensors))
+def _inside(thing: Any) -> Iterable[Any]:
+    """What can be reached from a thing in one step."""
+    if isinstance(thing, dict):
+        return thing.values()
+    if isinstance(thing, list | tuple | set | frozenset | deque):
+        return thing
+    if isinstance(thing, Tensor | BuiltinFunctionType | _OF_THE_LOOP):
+        return ()
+    if isinstance(thing, MethodType):
+        return thing.__self__, thing.__func__
+    if isinstance(thing, partial):
+        return thing.func, thing.args, thing.keywords
+    if isinstance(thing, CellType):
+        return (thing.cell_contents,)
+    if isinstance(thing, FunctionType):
+        called = [thing.__globals__[name] for name in _globals_of(thing.__code__, thing.__globals__, functions=True)]
+        return thing.__defaults__, thing.__kwdefaults__, *filter(_is_filled, thing.__closure__ or ()), *called
+    if isinstance(thing, type):
+        return *(value for name, value in vars(thing).items() if _is_state(name, value)), *map(
+            vars(thing).get, ("forward", "__call__")
+        )
+    return getattr(thing, "__dict__", None), type(thing)
+
+
+def _is_foreign(thing: Any) -> bool:
+    """Whether a function, a class or an object, other than a module of a network, is no user's."""
+    if isinstance(thing, nn.Module | _OPEN):
+        return False
+    named = thing if isinstance(thing, type | FunctionType) else type(thing)
+    return named.__module__ != "collections" and named.__module__.partition(".")[0] in _FOREIGN
+
+
+def _globals_of(code: CodeType, space: Mapping[str, Any], functions: bool = False) -> list[str]:
+    """The globals that a function names and that hold something of the user's; with `functions` also those to call."""
+    outside = (ModuleType, type, BuiltinFunctionType, *(() if functions else (FunctionType,)))
+    return sorted(name for name in _names(code) if name in space and not isinstance(space[name], outside))
+
+
+def _names(code: CodeType) -> set[str]:
+    return set(code.co_names).union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+def _is_state(name: str, value: Any) -> bool:
+    """Whether an attribute of a class is more than a part of its definition."""
+    return not name.startswith("__") and not callable(value) and not hasattr(type(value), "__get__")
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return bool(cell.cell_contents is not NotImplemented)
+    except ValueError:  # a closure over a name that has no value yet
+        return False
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Identity; equality of what cannot change; and of pairs, part by part."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if type(a) is tuple:
+        return len(a) == len(b) and all(map(_is_same, a, b))
+    return isinstance(a, int | float | complex | str | bytes) and bool(a == b)
+
+
+def _same_arrays(a: Any, b: Any) -> bool:
+    """Equality of nested states in which arrays stand."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same_arrays(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(_same_arrays, a, b))
+    return bool(a.tobytes() == b.tobytes()) if isinstance(a, numpy.ndarray) else bool(a == b)
+
+
+def _is_bound_alike(tensor: Tensor, alias: Tensor) -> bool:
+    """Whether a tensor still looks at the same numbers of the same storage."""
+    if alias.layout != torch.strided or tensor.layout != torch.strided:
+        return tensor.layout == alias.layout and tensor.shape == alias.shape
+    return (
+        tensor.untyped_storage()._cdata == alias.untyped_storage()._cdata
+        and tensor.storage_offset() == alias.storage_offset()
+        and tensor.shape == alias.shape
+        and tensor.stride() == alias.stride()
+    )
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same values, NaN being the same as NaN."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    try:
+        if torch.equal(a, b):
+            return True
+        alike: Tensor = torch.eq(a, b) | (torch.ne(a, a) & torch.ne(b, b))
+        return alike.all().item() is True
+    except (RuntimeError, NotImplementedError):  # a type that cannot be compared counts as changed
+        return False
