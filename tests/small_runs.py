@@ -117,4 +117,4 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         if time.monotonic() > end:
             sys.exit(f"waited {seconds} s in vain")
-        time.sleep(0.002)
+        time.sleep(seconds / 1000)
