@@ -13,7 +13,8 @@ import pytest
 import torch
 from small_runs import config, finish, kill_after, results, start_child, wait_for
 
-from ics.runs import checkpoint, files, read_status, recorder, run, signals
+from ics import files
+from ics.runs import checkpoint, read_status, recorder, run, signals
 
 KILLS_PER_RUN = 5
 LONG = 1500  # steps that take longer than all the kills together
