@@ -38,6 +38,7 @@ def test_every_row_carries_the_settings_of_its_run(tmp_path: Path) -> None:
     assert one["l2"].tolist() == [1.0, 1.0, 2.0, 2.0]
     assert set(one["data_label"]) == {"digits-32"}
     assert set(shift["status"]) == {"done"}
+    assert dict(zip(shift["norm.name"], shift["arm"], strict=True)) == {"batch": "batch", "none": "standard"}
     assert shift["optimizer.lr"].dtype == "float64"
     assert shift["norm.eps"].isna().sum() == 4
     assert set(shift["model.head"]) == {(512, 512)}

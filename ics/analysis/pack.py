@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,7 +15,7 @@ from ics.files import write_atomically
 from ics.folder import PACKED, TABLES, find_runs, flat, packed_home, to_cell
 from ics.tables import Table, to_json
 
-_Row = Mapping[str, Any]  # column of runs.csv -> value
+_Row = Mapping[str, str]  # column of runs.csv -> cell
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,9 @@ class _Runs:
 
     def differs(self, run: str, other: "_Runs") -> bool:
         """Whether two packed folders have different runs of one name."""
-        return dict(self.rows[run]) != dict(other.rows[run]) or any(
-            not _of(self.tables[name], run).equals(_of(other.tables[name], run)) for name in self.tables
+        return self.rows[run] != other.rows[run] or any(
+            not _of(self.tables[name], run).equals(_of(other.tables[name], run))
+            for name in self.tables.keys() & other.tables.keys()
         )
 
 
@@ -57,6 +57,12 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
     home = packed_home(target) or target
     new = _gathered(source, target.relative_to(home))
     old = _gathered(home, Path()) if packed_home(home) else _Runs({}, {}, {})
+    for name in new.schemas.keys() & old.schemas.keys():
+        if new.schemas[name].header != old.schemas[name].header:
+            raise UserError(
+                f"{home / name}.csv.gz has the columns {', '.join(old.schemas[name].header)}, but {source} has "
+                f"{', '.join(new.schemas[name].header)}; runs of different versions cannot be packed together"
+            )
     other = [run for run in new.rows.keys() & old.rows.keys() if new.differs(run, old)]
     if other and not overwrite:
         raise UserError(
@@ -92,9 +98,9 @@ def _gathered(root: Path, place: Path) -> _Runs:
             continue
         names[run.name] = (place / run.name).as_posix()
         counted = {table: int(counts[table].get(run.name, 0)) for table in run.tables()}
-        status = flat({"status": asdict(replace(run.status, rows=counted))})
-        files = {"config": run.settings(), "provenance": run.provenance()}
-        rows[names[run.name]] = flat(files) | status
+        status = asdict(replace(run.status, rows=counted))
+        row = flat({"config": run.settings(), "provenance": run.provenance(), "status": status})
+        rows[names[run.name]] = {column: to_cell(value) for column, value in row.items()}
     tables = {name: table.assign(run=table["run"].map(names)) for name, table in tables.items()}
     return _Runs(rows, tables, runs.schemas)
 
@@ -109,5 +115,5 @@ def _runs_csv(rows: Mapping[str, _Row]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", *header])
     for run, row in rows.items():
-        writer.writerow([run, *(to_cell(row[column]) if column in row else "" for column in header)])
+        writer.writerow([run, *(row.get(column, "") for column in header)])
     return text.getvalue().encode()
