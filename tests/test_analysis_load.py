@@ -352,6 +352,7 @@ def test_rows_that_a_finished_run_counted_must_be_there(tmp_path: Path) -> None:
             load_runs(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:2 of 3 runs left out")
 def test_a_damaged_run_keeps_no_other_from_being_read(tmp_path: Path) -> None:
     for seed in range(3):
         write_run(tmp_path, f"a/seed{seed}", merged(SETTINGS, {"seed": seed}))
