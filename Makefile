@@ -66,8 +66,8 @@ test-cluster: $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(CLUSTER)/bin/python -r requirements-cluster.lock -e .
 	$(CLUSTER)/bin/python -m pytest -m cluster
 
-COMPILE := uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep --extra report
-lock:
+COMPILE := $(BIN)/uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep --extra report
+lock: $(STAMP)
 	$(COMPILE) -o requirements.lock
 	cp requirements.lock requirements-cluster.lock
 	$(COMPILE) --extra ray -o requirements-cluster.lock

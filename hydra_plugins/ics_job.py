@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ics.errors import UserError
+from ics.folder import Status
 from ics.runs import parse
-from ics.runs.folder import Status, check_settings, read_status
+from ics.runs.folder import check_settings, read_status
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from hydra_plugins.ics_job import Job
 from hydra_plugins.ics_plan import print_plan
 from hydra_plugins.ics_request import read_request
-from ics.states import FINISHED
+from ics.folder import FINISHED
 
 ENGINES = {  # launcher: the module behind it, and the extra that installs it
     "local": ("hydra_plugins.hydra_joblib_launcher", "sweep"),

@@ -15,8 +15,8 @@ from pathlib import Path
 from ics.benchmark.table import GROUPS, TABLE, rows
 from ics.errors import UserError
 from ics.figures.benchmark import draw, to_markdown
+from ics.files import write_json
 from ics.runs.device import choose_device, prepare
-from ics.runs.files import write_json
 from ics.runs.provenance import provenance
 
 PLACE = ("network", "width", "batch", "layers", "threads")

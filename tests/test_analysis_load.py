@@ -1,5 +1,7 @@
 """The loader: settings joined to rows, floats to the bit, every damage named by its line."""
 
+import csv
+import json
 import math
 import re
 import subprocess
@@ -11,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up_runs import EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
 
-from ics.analysis import NoRuns, load_runs, read
+from ics.analysis import NoRuns, load_runs
+from ics.analysis.read import read_table
 from ics.errors import UserError
 from ics.quantities.shift import Shift
 from ics.runs import tables
@@ -35,6 +38,7 @@ def test_every_row_carries_the_settings_of_its_run(tmp_path: Path) -> None:
     assert one["l2"].tolist() == [1.0, 1.0, 2.0, 2.0]
     assert set(one["data_label"]) == {"digits-32"}
     assert set(shift["status"]) == {"done"}
+    assert dict(zip(shift["norm.name"], shift["arm"], strict=True)) == {"batch": "batch", "none": "standard"}
     assert shift["optimizer.lr"].dtype == "float64"
     assert shift["norm.eps"].isna().sum() == 4
     assert set(shift["model.head"]) == {(512, 512)}
@@ -198,7 +202,10 @@ GOOD = "step,loss,accuracy\n0,2.5,0.1\n100,2.25,nan\n200,2.0,0.5\n"
         (lambda s: s.replace(",nan", ""), 3, "2 values instead of 3"),
         (lambda s: s.replace("nan", "nan,0.5"), 3, "4 values instead of 3"),
         (lambda s: s.replace("\n200", "\n\n200"), 4, "an empty line"),
-        (lambda s: s.replace("2.25", "\0"), 3, "column 'loss' holds floats"),
+        (lambda s: s.replace("2.25", "\0"), 3, r"a stray character '\x00'"),
+        (lambda s: s.replace("\n100", "\r100"), 2, r"a stray character '\r'"),
+        (lambda s: s.replace(",", ";").replace(".", ","), 1, "values are separated by ';', as a spreadsheet"),
+        (lambda s: s.replace("2.25", '"2,25"'), 3, "column 'loss' holds floats, not '2,25' (a decimal comma"),
         (lambda s: s.replace("2.25", '"2.25'), 4, "not a line of CSV"),
     ],
 )
@@ -230,11 +237,11 @@ def test_a_key_of_two_columns(tmp_path: Path) -> None:
         load_runs(tmp_path)
 
 
-def test_carriage_returns_and_quotes_are_read(tmp_path: Path) -> None:
+def test_what_a_spreadsheet_adds_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path)
     plain = load_runs(tmp_path)["shift"]
     text = (folder / "shift.csv").read_text().replace("features.20", '"features.20"')
-    (folder / "shift.csv").write_bytes(text.replace("\n", "\r\n").encode())
+    (folder / "shift.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     pd.testing.assert_frame_equal(load_runs(tmp_path)["shift"], plain)
 
 
@@ -277,11 +284,12 @@ def test_runs_of_different_versions_are_not_mixed(tmp_path: Path) -> None:
         load_runs(tmp_path)
 
 
-# ---- The quick reader never differs from the slow one ----
+# ---- What is read is what Python would read ----
 
 _TABLE = Table(
     "made_up",
     columns(("step", "int", ""), ("layer", "str", ""), ("x", "float", ""), ("y", "float", "", True)),
+    ("step", "layer"),
 )
 _TEXT = b"step,layer,x,y\n0,a.0,1.0,nan\n0,a.1,-2.5e-07,inf\n10,a.0,3.0,0.125\n"
 _EDITS = st.tuples(
@@ -293,22 +301,76 @@ _EDITS = st.tuples(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_EDITS, min_size=1, max_size=3), st.booleans())
-def test_whatever_the_quick_reader_takes_the_slow_one_reads_the_same(edits: list[Any], diverged: bool) -> None:
-    table = Table(_TABLE.name, _TABLE.columns, ("step", "layer"))
+def test_a_file_is_refused_or_read_as_pythons_own_reader_does(tmp_path: Path, edits: list[Any], diverged: bool) -> None:
     data = _TEXT
     for place, length, put in edits:
         data = data[:place] + put + data[place + length :]
+    (tmp_path / "f.csv").write_bytes(data)
     try:
-        slow = read._line_by_line(Path("f.csv"), data, table, diverged)
+        frame = read_table(tmp_path / "f.csv", _TABLE, diverged=diverged)
     except UserError as error:
-        assert re.match(r"f\.csv:\d+: .+", str(error))
-        slow = None
-    quick = read._at_once(data, table)
-    if quick is not None and read._sound(quick, table, diverged):
-        assert slow is not None
-        pd.testing.assert_frame_equal(quick, slow, check_exact=True)
+        assert re.match(r".*f\.csv:\d+: .+", str(error))
+        assert data != _TEXT
+        return
+    header, *lines = csv.reader(data.decode().splitlines(), strict=True)
+    plain = [(int(step), layer, float(x), float(y)) for step, layer, x, y in lines]
+    assert header == list(frame.columns)
+    pd.testing.assert_frame_equal(frame, pd.DataFrame(plain, columns=header).astype(frame.dtypes), check_exact=True)
+    assert frame.dtypes.astype(str).tolist() == ["int64", "str", "float64", "float64"]
+    keys = [row[:2] for row in plain]
+    assert len(set(keys)) == len(keys)
+    assert [step for step, _ in keys] == sorted(step for step, _ in keys)
+    assert all(math.isfinite(x) or (diverged and step == keys[-1][0]) for step, _, x, _ in plain)
+
+
+# ---- Nothing is dropped silently ----
+
+
+def test_links_are_followed_to_each_folder_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere", "a/seed0")
+    root = tmp_path / "runs"
+    write_run(root, "b/seed1", merged(SETTINGS, {"seed": 1}))
+    (root / "away").symlink_to(tmp_path / "elsewhere")
+    (root / "away_again").symlink_to(tmp_path / "elsewhere" / "a")
+    (root / "b" / "loop").symlink_to(root)
+    (root / "newest").symlink_to(root / "b")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path)
+    assert list(load_runs(root).settings["run"]) == ["away/a/seed0", "b/seed1"]
+
+
+def test_rows_that_a_finished_run_counted_must_be_there(tmp_path: Path) -> None:
+    folder = write_run(tmp_path)
+    status = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(status | {"rows": {"training": 2, "shift": 4}}))
+    assert len(load_runs(tmp_path)["shift"]) == 4
+    text = (folder / "shift.csv").read_text().splitlines(keepends=True)
+    for kept in (1, 3):
+        (folder / "shift.csv").write_text("".join(text[:kept]))
+        with pytest.raises(UserError, match=rf"shift.csv:{kept}: ends after {kept - 1} rows; the run counted 4"):
+            load_runs(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:2 of 3 runs left out")
+def test_a_damaged_run_keeps_no_other_from_being_read(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, f"a/seed{seed}", merged(SETTINGS, {"seed": seed}))
+    (tmp_path / "a/seed0/training.csv").write_text("step")
+    (tmp_path / "a/seed2/status.json").write_text("{")
+    with pytest.raises(UserError, match=r'seed0/training.csv:1: .*; errors="warn" reads the other 2 runs'):
+        load_runs(tmp_path)
+    with pytest.warns(UserWarning, match="is left out, until overwrite=true makes it anew") as told:
+        runs = load_runs(tmp_path, errors="warn")
+    assert [str(w.message).split("/a/")[-1].split(":")[0] for w in told][:2] == [
+        "seed0/training.csv",
+        "seed2/status.json",
+    ]
+    assert "2 of 3 runs left out: 2 unreadable" in str(told[-1].message)
+    assert runs["training"]["seed"].unique().tolist() == [1]
+    assert runs.skipped == {"a/seed0": "unreadable", "a/seed2": "unreadable"}
+    with pytest.raises(UserError, match='errors must be "raise" or "warn", not True'):
+        load_runs(tmp_path, errors=True)  # type: ignore[arg-type]
 
 
 def test_the_reading_side_needs_no_torch() -> None:

@@ -1,14 +1,12 @@
 """Statistics over seeds against numbers worked out by hand; the paper's curves as they are typed."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ics.analysis import over_seeds, paper_curves
-from ics.analysis.paper import FIGURES_CSV
 from ics.errors import UserError
 
 
@@ -70,18 +68,6 @@ def test_the_papers_curves() -> None:
     assert everything["axis_labelled"].dtype == "bool"
 
 
-def test_the_papers_file_missing_or_another(tmp_path: Path) -> None:
+def test_a_figure_without_curves() -> None:
     with pytest.raises(UserError, match="no digitised curves of figure '7'; there are 10a"):
         paper_curves("7")
-    with pytest.raises(UserError, match="the paper's digitised curves are missing"):
-        paper_curves(path=tmp_path / "none.csv")
-    other = tmp_path / "other.csv"
-    other.write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"other.csv: not the paper's digitised curves \(the columns should be"):
-        paper_curves(path=other)
-    other.write_text(FIGURES_CSV.read_text().replace("batch_norm", "bn"))
-    with pytest.raises(UserError, match="unknown arm 'bn'"):
-        paper_curves(path=other)
-    other.write_text(FIGURES_CSV.read_text().replace(",50,", ",fifty,"))
-    with pytest.raises(UserError, match="cannot be read"):
-        paper_curves(path=other)

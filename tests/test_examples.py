@@ -29,21 +29,20 @@ def test_analyse_agrees_with_the_csv_files() -> None:
     found = python("examples/analyse.py")
     assert found.returncode == 0, found.stderr
     first, second, third = found.stdout.split("\n\n")
-    root = ROOT / "results" / "reference" / "mnist" / "ioffe_szegedy"
+    table = pd.read_csv(ROOT / "results" / "reference" / "shift.csv.gz")
 
     def at_the_first_step(norm: str, column: str) -> float:
-        tables = [pd.read_csv(path) for path in sorted(root.glob(f"*_{norm}_*/seed*/shift.csv"))]
-        assert len(tables) == 3
-        return float(
-            pd.Series([rows[(rows.step == 0) & (rows.layer == "fc2")][column].item() for rows in tables]).median()
-        )
+        mine = table.run.str.match(f"mnist/ioffe_szegedy/mlp_mnist_{norm}_.*/seed[0-9]$")
+        values = table[mine & (table.step == 0) & (table.layer == "fc2")][column]
+        assert len(values) == 3
+        return float(values.median())
 
     for answer, column in ((first, "l2"), (second, "relative_l2")):
         ratio = at_the_first_step("batch", column) / at_the_first_step("none", column)
         layer_2 = answer.splitlines()[3].split()
         assert layer_2[:3] == ["0.1", "2", f"{ratio:.2f}"]
 
-    runs = load_runs(root, tables=["shift", "activations"])
+    runs = load_runs(ROOT / "results/reference/mnist/ioffe_szegedy", tables=["shift", "activations"])
     old = runs["activations"].query("unit == -1").set_index(["run", "step"])["mean_step_change"]
     new = runs["shift"].query("layer == 'fc3'").set_index(["run", "step"])["l2"]
     both = pd.DataFrame({"old": old, "new": new}).dropna().reset_index()

@@ -28,6 +28,7 @@ def test_a_finished_run_holds_all_its_files_and_reads_back(tmp_path: Path) -> No
     ]  # fmt: skip
     runs = load_runs(tmp_path)
     assert runs["training"].step.tolist() == list(range(0, 60, 3))
+    assert status.rows == {name: len(runs[name]) for name in runs}
     assert runs["evaluation"].step.unique().tolist() == [0, 20, 40, 60]
     assert sorted(runs["evaluation"].split.unique()) == ["test", "train"]
     shift = runs["shift"]

@@ -17,7 +17,7 @@ def load_and_tell(root: Path) -> Runs | None:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            runs = load_runs(root)
+            runs = load_runs(root, errors="warn")
         except NoRuns as reason:
             runs = None
             warnings.warn(str(reason), stacklevel=1)

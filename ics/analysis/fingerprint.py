@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ics.analysis.arms import arm_of
 from ics.analysis.load import Runs
 from ics.analysis.markdown import number, table
 from ics.analysis.paper import all_paper_points
@@ -73,7 +72,7 @@ def first_steps(runs: Runs) -> pd.DataFrame:
     shift = shift[(shift["experiment"] == EXPERIMENT) & (shift["step"] == 0)]
     measured = shift.assign(
         **{name: shift[name].map(_text).astype(object) for name in SETUP},
-        arm=shift["norm.name"].astype(str).map(arm_of),
+        arm=shift["arm"].astype(str),
     ).rename(columns={"optimizer.lr": "lr", "layer": "layer_name", "layer_index": "layer"})
     long = measured.rename(columns={"l2": "ics_l2", "cosine": "ics_cosine"}).melt(
         ["run", *SETUP, "seed", "arm", "lr", "layer"], ["ics_l2", "ics_cosine"], "quantity", "ours"

@@ -1,20 +1,26 @@
-"""Run folders into tidy frames: one per table over all runs, every row with the settings of its run."""
+"""Runs into tidy frames: one per table over all runs, every row with the settings of its run."""
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ics.analysis.read import read_table
-from ics.analysis.run_folder import find_run_folders
+from ics.analysis.read import read_packed, read_table
 from ics.errors import UserError
+from ics.folder import PackedRun, RunFolder, find_runs, packed_home
 from ics.tables import Table
 
-_OWN = ("run", "status", "data_label")
+_OWN = ("run", "status", "data_label", "arm")
+
+# Some of a table's rows, and for each the place of its run in `Runs.settings`.
+_Rows = tuple[pd.DataFrame, NDArray[np.intp]]
 
 
 class NoRuns(UserError):
@@ -24,15 +30,17 @@ class NoRuns(UserError):
 class Runs(Mapping[str, pd.DataFrame]):
     """All runs below a folder: table name -> tidy frame.
 
-    Every frame has `run` (the folder relative to the root), the table's own columns, `status`, `data_label`,
-    and the settings with dotted names (`norm.name`, `optimizer.lr`, `seed`). A setting that has the name of
-    one of the table's columns is called `config.<name>`. Settings that are numbers throughout are numbers,
-    the others categories; lists are tuples.
+    Every frame has `run` (the folder relative to the root), the table's own columns, `status`, `data_label`, `arm`
+    (the kind of normalisation as the paper names it), and the settings with dotted names (`norm.name`, `optimizer.lr`,
+    `seed`). A setting that has the name of one of the table's columns is called `config.<name>`. Settings that are
+    numbers throughout are numbers, the others categories; lists are tuples.
+
+    A table is made when it is first asked for. Only then is a packed one read, and found damaged if it is.
 
     Attributes:
         root: where the runs lie.
         settings: one row per run, in the order of their names.
-        skipped: run -> state of those that were left out because they are not finished.
+        skipped: run -> state of those that were left out because they are not finished, or "unreadable".
         schemas: table name -> what its columns mean.
     """
 
@@ -41,35 +49,37 @@ class Runs(Mapping[str, pd.DataFrame]):
         root: Path,
         settings: pd.DataFrame,
         skipped: Mapping[str, str],
-        rows: Mapping[str, Mapping[int, pd.DataFrame]],
+        parts: Mapping[str, Sequence[Callable[[], _Rows]]],
         schemas: Mapping[str, Table],
     ) -> None:
-        """For `load_runs`: `rows` holds, by table, the frame of each run by its row number in `settings`."""
+        """For `load_runs`: `parts` make up each table."""
         self.root = root
         self.settings = settings
         self.skipped = dict(skipped)
         self.schemas = dict(schemas)
-        self._rows = rows
+        self._parts = parts
         self._joined: dict[str, pd.DataFrame] = {}
 
     def __getitem__(self, table: str) -> pd.DataFrame:
-        if table not in self._joined:  # joined when first asked for: the settings can take more room than the rows
-            self._joined[table] = self._join(self._rows[table])
+        if table not in self._joined:  # the settings can take more room than the rows
+            self._joined[table] = self._join(*zip(*(part() for part in self._parts[table]), strict=True))
         return self._joined[table]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        return iter(self._parts)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._parts)
 
     def __repr__(self) -> str:
         left_out = f", {len(self.skipped)} left out" if self.skipped else ""
         return f"<Runs in {self.root}: {len(self.settings)}{left_out}; tables {', '.join(self)}>"
 
-    def _join(self, frames: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
-        rows = pd.concat(frames.values(), ignore_index=True)
-        run = np.repeat(list(frames), [len(frame) for frame in frames.values()])
+    def _join(self, frames: Sequence[pd.DataFrame], places: Sequence[NDArray[np.intp]]) -> pd.DataFrame:
+        rows, run = pd.concat(frames, ignore_index=True), np.concatenate(places)
+        if (run[1:] < run[:-1]).any():  # runs in folders among packed ones
+            order = run.argsort(kind="stable")
+            rows, run = rows.take(order).reset_index(drop=True), run[order]
         columns: dict[str, Any] = {
             "run": self.settings["run"].take(run).array,
             **{str(name): rows[name] for name in rows},
@@ -80,16 +90,23 @@ class Runs(Mapping[str, pd.DataFrame]):
         return pd.DataFrame(columns, copy=False)
 
 
-def load_runs(root: str | Path, tables: Sequence[str] | None = None, include_unfinished: bool = False) -> Runs:
-    """Reads every run below a folder; a run is a folder with a config.yaml.
+def load_runs(
+    root: str | Path,
+    tables: Sequence[str] | None = None,
+    include_unfinished: bool = False,
+    errors: Literal["raise", "warn"] = "raise",
+) -> Runs:
+    """Reads every run below a folder: run folders and packed ones give the same frames.
 
     Each CSV file is checked against the schema its run stored beside it.
 
     Args:
-        root: the folder, such as `results/runs`; or one run's own.
+        root: the folder, such as `results/runs`; or one run's own; or what was that before the runs were packed, such
+            as `results/reference/mnist`.
         tables: the names of the tables to read; all of them by default.
         include_unfinished: take runs that are neither done nor diverged as well. Without it they are left out
             with a warning. Of such runs a half-written last line is left out.
+        errors: what a damaged run does: "raise", or "warn" and be left out.
 
     Returns:
         A mapping from table name to frame.
@@ -102,54 +119,133 @@ def load_runs(root: str | Path, tables: Sequence[str] | None = None, include_unf
         >>> runs = load_runs("results/runs")                              # doctest: +SKIP
         >>> runs["shift"].groupby(["norm.name", "layer_index"])["l2"].median()  # doctest: +SKIP
     """
+    if errors not in ("raise", "warn"):
+        raise UserError(f'errors must be "raise" or "warn", not {errors!r}')
     root = Path(root)
-    if not root.is_dir():
+    found = find_runs(root)
+    if not found and not root.is_dir() and packed_home(root) is None:
         raise NoRuns(f"there is no folder {root}; python scripts/train.py -m experiment=quick makes runs")
-    folders = list(find_run_folders(root))
-    taken = [folder for folder in folders if folder.finished or include_unfinished]
-    skipped = {} if include_unfinished else {f.name: f.state for f in folders if not f.finished}
+    taken: list[tuple[RunFolder, dict[str, Any], dict[str, _Piece]]] = []
+    first: dict[str, _Piece] = {}
+    skipped: dict[str, str] = {}
+    for run in found:
+        try:
+            if run.finished or include_unfinished:
+                pieces = _pieces(run, tables)
+                for name, piece in pieces.items():
+                    _refuse_other_columns(piece, first.get(name, piece))
+                taken.append((run, _record(run), pieces))
+                first = pieces | first
+            else:
+                skipped[run.name] = run.state
+        except UserError as error:
+            if errors == "raise":
+                others = f'; errors="warn" reads the other {len(found) - 1} runs' if len(found) > 1 else ""
+                raise UserError(f"{error}{others}") from None
+            warnings.warn(f"{error}; run {run.name} is left out, until overwrite=true makes it anew", stacklevel=2)
+            skipped[run.name] = "unreadable"
     if not taken:
         which = f"no finished run in {root} ({_count(skipped)})" if skipped else f"no runs in {root}"
         raise NoRuns(f"{which}; python scripts/train.py -m experiment=quick makes some")
     if skipped:
-        warnings.warn(f"{len(skipped)} of {len(folders)} runs left out: {_count(skipped)}", stacklevel=2)
+        warnings.warn(f"{len(skipped)} of {len(found)} runs left out: {_count(skipped)}", stacklevel=2)
+    parts = _parts([(run, pieces) for run, _, pieces in taken])
+    if unknown := [name for name in tables or () if name not in parts]:
+        raise UserError(f"no run in {root} has a table {unknown[0]!r}; there are {', '.join(parts) or 'none'}")
+    schemas = {name: piece.table for name, piece in first.items()}
+    return Runs(root, _settings_frame([record for _, record, _ in taken]), skipped, parts, schemas)
 
-    records: list[dict[str, Any]] = []
-    rows: dict[str, dict[int, pd.DataFrame]] = {}
-    schemas: dict[str, Table] = {}
-    sources: dict[str, Path] = {}
-    for number, folder in enumerate(taken):
-        own = {"run": folder.name, "status": folder.state, "data_label": folder.data_label()}
-        renamed = {f"config.{k}" if k in _OWN else k: v for k, v in folder.settings().items()}
-        records.append(own | renamed)
-        for name, table in folder.tables().items():
-            if tables is not None and name not in tables:
-                continue
-            path = folder.path / f"{name}.csv"
-            if not folder.finished and not path.exists():
-                continue
-            _refuse_other_columns(table, path, schemas.setdefault(name, table), sources.setdefault(name, path))
-            frame = read_table(path, table, diverged=folder.state == "diverged", growing=not folder.finished)
-            rows.setdefault(name, {})[number] = frame
-    if unknown := [name for name in tables or () if name not in rows]:
-        raise UserError(f"no run in {root} has a table {unknown[0]!r}; there are {', '.join(rows) or 'none'}")
-    return Runs(root, _settings_frame(records), skipped, rows, schemas)
+
+def _record(run: RunFolder) -> dict[str, Any]:
+    """A run's row of `Runs.settings`."""
+    settings = {f"config.{name}" if name in _OWN else name: value for name, value in run.settings().items()}
+    label = run.provenance().get("data_label")
+    norm = str(settings["norm.name"]) if "norm.name" in settings else None
+    own = (run.name, run.state, None if label is None else str(label), "standard" if norm == "none" else norm)
+    return dict(zip(_OWN, own, strict=True)) | settings
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A run's rows of one table.
+
+    Attributes:
+        table: the schema.
+        path: of the file that holds them.
+        frame: the rows; None where they are packed with those of other runs, and read later.
+    """
+
+    table: Table
+    path: Path
+    frame: pd.DataFrame | None
+
+
+def _pieces(run: RunFolder, wanted: Sequence[str] | None) -> dict[str, _Piece]:
+    """A run's tables by name; files are read, but for packed ones."""
+    found = {}
+    for name, table in run.tables().items():
+        if wanted is not None and name not in wanted:
+            continue
+        if isinstance(run, PackedRun):
+            found[name] = _Piece(table, run.home / f"{name}.csv.gz", None)
+            continue
+        path = run.path / f"{name}.csv"
+        if run.finished or path.exists():
+            counted = run.status.rows.get(name) if run.status and run.status.rows else None
+            diverged, growing = run.state == "diverged", not run.finished
+            frame = read_table(path, table, diverged=diverged, growing=growing, rows=counted)
+            found[name] = _Piece(table, path, frame)
+    return found
+
+
+def _parts(taken: Sequence[tuple[RunFolder, Mapping[str, _Piece]]]) -> dict[str, list[Callable[[], _Rows]]]:
+    """By table, what gives its rows: once for each run folder, and once for all runs of a packed folder."""
+    parts: dict[str, list[Callable[[], _Rows]]] = {}
+    packed: dict[Path, dict[str, tuple[int, int]]] = {}
+    for place, (run, pieces) in enumerate(taken):
+        for name, piece in pieces.items():
+            mine = parts.setdefault(name, [])
+            if piece.frame is not None:
+                mine.append(partial(_of_run, piece.frame, place))
+            elif isinstance(run, PackedRun) and run.status and run.status.rows:
+                if piece.path not in packed:
+                    packed[piece.path] = {}
+                    mine.append(partial(_of_packed, piece, packed[piece.path]))
+                packed[piece.path][run.key] = place, run.status.rows[name]
+    return parts
+
+
+def _of_run(frame: pd.DataFrame, place: int) -> _Rows:
+    return frame, np.full(len(frame), place)
+
+
+def _of_packed(piece: _Piece, runs: Mapping[str, tuple[int, int]]) -> _Rows:
+    """The rows of some runs of a packed folder: name there -> place in `Runs.settings`, number of rows."""
+    frame = read_packed(piece.path, piece.table)
+    run = frame.pop("run").array
+    place_of = np.array([runs[name][0] if name in runs else -1 for name in run.categories], dtype=np.intp)
+    places = place_of[run.codes]
+    counts = dict(zip(*np.unique(places, return_counts=True), strict=True))
+    for name, (place, rows) in runs.items():
+        if counts.get(place, 0) != rows:
+            raise UserError(f"{piece.path}: run {name} has {counts.get(place, 0):,} rows; {rows:,} were packed")
+    return frame[places >= 0], places[places >= 0]
 
 
 def _count(states: Mapping[str, str]) -> str:
     return ", ".join(f"{n} {state}" for state, n in Counter(states.values()).most_common())
 
 
-def _refuse_other_columns(table: Table, path: Path, first: Table, source: Path) -> None:
-    if [(c.name, c.kind) for c in table.columns] != [(c.name, c.kind) for c in first.columns]:
+def _refuse_other_columns(piece: _Piece, first: _Piece) -> None:
+    if [(c.name, c.kind) for c in piece.table.columns] != [(c.name, c.kind) for c in first.table.columns]:
         raise UserError(
-            f"{path}: has the columns {', '.join(table.header)}, but {source} has {', '.join(first.header)}; "
-            "runs of different versions cannot be read together"
+            f"{piece.path}: has the columns {', '.join(piece.table.header)}, but {first.path} has "
+            f"{', '.join(first.table.header)}; runs of different versions cannot be read together"
         )
 
 
 def _settings_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
-    names = dict.fromkeys(name for record in records for name in record)
+    names = [*_OWN, *sorted({name for record in records for name in record} - set(_OWN))]
     return pd.DataFrame({name: _column([record.get(name) for record in records]) for name in names})
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ics.analysis.arms import arm_of
 from ics.analysis.load import Runs
 from ics.analysis.scales import Scale
 
@@ -203,7 +202,7 @@ class Measured:
         settings = self.scale.runs.set_index("run")
         of_row = settings.reindex(rows["run"].astype(str))
         rows = rows.assign(
-            arm=of_row["norm.name"].astype(str).map(arm_of).to_numpy(),
+            arm=of_row["arm"].astype(str).to_numpy(),
             lr=of_row["optimizer.lr"].to_numpy(),
             seed=of_row["seed"].to_numpy(),
             status=of_row["status"].astype(str).to_numpy(),

@@ -1,14 +1,12 @@
-"""The paper's own curves, digitised from its figures; `results/paper/README.md` says how, and the units."""
+"""The paper's own curves, digitised from its figures; `paper_data/README.md` says how, and the units."""
 
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 
 from ics.errors import UserError
-
-FIGURES_CSV = Path(__file__).parents[2] / "results" / "paper" / "figures.csv"
 
 # The paper's name of an arm -> the project's.
 ARMS = {
@@ -51,7 +49,6 @@ def paper_curves(
     quantity: str | None = None,
     lr: float | None = None,
     layer: int | None = None,
-    path: str | Path = FIGURES_CSV,
 ) -> pd.DataFrame:
     """The digitised points of the paper's figures.
 
@@ -60,7 +57,6 @@ def paper_curves(
         quantity: only this one, such as "ics_l2" or "train_accuracy_percent".
         lr: only this learning rate.
         layer: only this layer, as the paper counts.
-        path: the CSV file.
 
     Returns:
         A frame with the columns figure, model ("vgg", "dln"), lr, layer, arm (the project's names), quantity,
@@ -68,22 +64,10 @@ def paper_curves(
         has no numbers, so the values are known only up to a common power of ten). Accuracies are in per cent.
 
     Raises:
-        UserError: the file is missing or is not the one described here, or the paper has no such figure.
+        UserError: the paper has no such figure, or it shows no curves.
     """
-    path = Path(path)
-    try:
-        frame = pd.read_csv(path, dtype=_DTYPES)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: the paper's digitised curves are missing; they are part of the project's repository "
-            "(install it from a checkout with pip install -e .)"
-        ) from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as the paper's digitised curves ({error})") from None
-    unknown = sorted(set(frame.get("arm", [])) - set(ARMS))
-    if list(frame.columns) != list(_DTYPES) or unknown:
-        what = f"unknown arm {unknown[0]!r}" if unknown else f"the columns should be {', '.join(_DTYPES)}"
-        raise UserError(f"{path}: not the paper's digitised curves ({what})")
+    with (files("ics.analysis") / "paper_data" / "figures.csv").open(encoding="utf-8") as file:
+        frame = pd.read_csv(file, dtype=_DTYPES)
     frame = frame.assign(arm=frame["arm"].map(ARMS), axis_labelled=frame["axis_labelled"] == 1)
     if figure is not None:
         number = frame["figure"].str.rstrip("abcdefgh")

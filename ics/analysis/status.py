@@ -1,21 +1,21 @@
 """What has become of the runs under a folder: a table, and how many there are of each state."""
 
-import json
-import os
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ics.errors import UserError
+from ics.folder import NO_STATUS, RunFolder, find_runs
 
 SILENT = 60.0  # seconds without a sign of life (a run touches its lock every ten) after which its process is gone
 
 
 def run_states(root: str | Path) -> pd.DataFrame:
-    """One row per run folder under `root`, finished or not.
+    """One row per run under `root`, finished or not.
 
     Args:
         root: a folder of runs.
@@ -27,12 +27,7 @@ def run_states(root: str | Path) -> pd.DataFrame:
     Raises:
         UserError: there is no such folder, or no run in it.
     """
-    rows = []
-    for folder, below, files in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        if "status.json" in files:
-            below.clear()
-            rows.append({"run": Path(folder).relative_to(root).as_posix()} | _status(Path(folder)))
+    rows = [{"run": run.name} | _status(run) for run in find_runs(Path(root))]
     if not rows:
         raise UserError(f"no runs in {root}; python scripts/train.py makes some")
     return pd.DataFrame(rows, columns=["run", "state", "step", "steps", "seconds", "updated", "error"])
@@ -50,15 +45,14 @@ def summary(states: pd.DataFrame) -> str:
     return f"{len(states)} runs: {parts}"
 
 
-def _status(folder: Path) -> dict[str, Any]:
+def _status(run: RunFolder) -> dict[str, Any]:
     try:
-        status: Any = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        assert isinstance(status, dict)
-    except (OSError, ValueError, AssertionError):
-        return {"state": "unreadable", "error": "status.json cannot be read"}
-    if status.get("state") == "running" and not _shows_life(folder / "lock"):
-        status["state"] = "killed"
-    return status
+        if run.status is None:
+            return {"state": NO_STATUS}
+    except UserError as error:
+        return {"state": "unreadable", "error": str(error)}
+    killed = run.state == "running" and not _shows_life(run.path / "lock")
+    return asdict(run.status) | ({"state": "killed"} if killed else {})
 
 
 def _shows_life(lock: Path) -> bool:

@@ -18,7 +18,7 @@ POINTS = 200
 def of_scale(scale: Scale, table: pd.DataFrame) -> pd.DataFrame:
     """The scale's rows of a table, with the column `arm`."""
     rows = table[table["run"].isin(scale.runs["run"])]
-    return rows.assign(arm=rows["norm.name"].astype(str).map(style.arm_of))
+    return rows.assign(arm=rows["arm"].astype(str))
 
 
 def thinned(rows: pd.DataFrame) -> pd.DataFrame:
@@ -85,13 +85,13 @@ def _early_ticks(last_step: int, ticks: int) -> list[float]:
 
 def arms_of(scale: Scale) -> list[str]:
     """The arms that a scale has runs of, in the order of `style.ARMS`."""
-    present = set(map(style.arm_of, scale.runs["norm.name"].astype(str)))
+    present = set(scale.runs["arm"])
     return [arm for arm in style.ARMS if arm in present]
 
 
 def seeds_of(runs: pd.DataFrame, arm: str) -> str:
     """An arm's label with its number of seeds."""
-    count = runs[runs["norm.name"].astype(str).map(style.arm_of) == arm]["seed"].nunique()
+    count = runs[runs["arm"] == arm]["seed"].nunique()
     return f"{style.ARMS[arm].label} ({count} seed{'s' if count > 1 else ''})"
 
 

@@ -76,7 +76,7 @@ def gradient_distances(runs: FigureRuns, arm: str) -> pd.DataFrame:
     rows = table[
         table["run"].isin(runs.scale.runs["run"])
         & np.isclose(table["optimizer.lr"], RATE, atol=0)
-        & (table["norm.name"].astype(str).map(style.arm_of) == arm)
+        & (table["arm"] == arm)
         & (table["direction"].astype(str) == "gradient")
     ]
     steps = np.unique(rows["step"])

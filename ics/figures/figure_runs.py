@@ -115,7 +115,7 @@ class FigureRuns:
     def label(self, arm: str) -> str:
         """The arm's name with its number of seeds, a range if that differs between learning rates."""
         runs = self._mine()
-        counts = runs[runs["norm.name"].astype(str).map(style.arm_of) == arm].groupby("optimizer.lr").size()
+        counts = runs[runs["arm"] == arm].groupby("optimizer.lr").size()
         few, many = counts.min(), counts.max()
         number = f"{many}" if few == many else f"{few} to {many}"
         return f"{style.ARMS[arm].label} ({number} seed{'s' if many > 1 else ''})"
@@ -123,7 +123,7 @@ class FigureRuns:
     def _mine(self) -> pd.DataFrame:
         runs = self.scale.runs
         at_rates = np.isclose(runs["optimizer.lr"].to_numpy()[:, None], np.array(self.rates), atol=0).any(axis=1)
-        mine: pd.DataFrame = runs[at_rates & runs["norm.name"].astype(str).map(style.arm_of).isin(self.arms)]
+        mine: pd.DataFrame = runs[at_rates & runs["arm"].isin(self.arms)]
         return mine
 
 
@@ -152,7 +152,7 @@ def find(
     curves = curves[(curves["figure"] == figure) | (number == figure)]
     curves = curves[curves["model"].map(MODELS) == model]
     for scale in scales_with(runs, model, list(tables)):
-        norms = scale.runs["norm.name"].astype(str).map(style.arm_of)
+        norms = scale.runs["arm"].astype(str)
         mine = scale.runs[norms.isin(arms)]
         at = rates or sorted(mine["optimizer.lr"].unique(), reverse=True)
         present = {rate: set(norms[np.isclose(scale.runs["optimizer.lr"], rate, atol=0)]) & set(arms) for rate in at}

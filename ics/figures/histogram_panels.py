@@ -54,5 +54,5 @@ def histogram_rows(runs: FigureRuns, rate: float) -> pd.DataFrame:
     """The rows of the table `histogram` about all units together, with the column arm."""
     table = runs.runs["histogram"]
     mine = table["run"].isin(runs.scale.runs["run"]) & np.isclose(table["optimizer.lr"], rate, atol=0)
-    rows = table.loc[mine & (table["unit"] == -1), ["run", "step", "layer_index", "low", "high", "count", "norm.name"]]
-    return rows.assign(arm=rows["norm.name"].astype(str).map(style.arm_of))
+    rows = table.loc[mine & (table["unit"] == -1), ["run", "step", "layer_index", "low", "high", "count", "arm"]]
+    return rows.assign(arm=rows["arm"].astype(str))

@@ -12,8 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ics.analysis.arms import arm_of as arm_of
-
 WIDTH = 7.0
 """Inches: the text width of a two-column page."""
 

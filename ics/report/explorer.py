@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ics.analysis.arms import arm_of
 from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.analysis.paper import MODELS, paper_curves
@@ -68,7 +67,7 @@ def _scales(runs: Runs) -> Iterator[Scale]:
         mine = with_shift[with_shift["model.name"] == model]
         of_model = scales_with(runs, model, ["shift"]) if model in PAPERS_DEPTH else _by_experiment(mine)
         for scale in of_model:
-            arms = scale.runs["norm.name"].astype(str).map(arm_of)
+            arms = scale.runs["arm"]
             if arms.nunique() >= _FEW and arms.isin(list(ARMS)).all():
                 yield scale
 
@@ -81,7 +80,7 @@ def _by_experiment(settings: pd.DataFrame) -> Iterator[Scale]:
 
 
 def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
-    settings = scale.runs.assign(arm=scale.runs["norm.name"].astype(str).map(arm_of))
+    settings = scale.runs.assign(arm=scale.runs["arm"].astype(str))
     order = {arm: number for number, arm in enumerate(ARMS)}
     settings = settings.sort_values(
         ["optimizer.lr", "arm", "seed"],

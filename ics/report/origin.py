@@ -1,15 +1,15 @@
 """Where the numbers come from: which runs, on what data, made by which commit on which device."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from ics.analysis.arms import arm_of
 from ics.analysis.claims.words import rate
 from ics.analysis.load import Runs
-from ics.analysis.run_folder import find_run_folders
 from ics.figures.style import ARMS
+from ics.folder import find_runs
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,24 @@ def _told(runs: Runs) -> pd.DataFrame:
     """What provenance.json and status.json of every run say, as far as they do."""
     wanted = set(runs.settings["run"])
     records = []
-    for folder in find_run_folders(runs.root):
-        if folder.name not in wanted:
+    for run in find_runs(runs.root):
+        if run.name not in wanted:
             continue
-        found = folder.provenance()
+        found = run.provenance()
         threads = found.get("threads")
         where = [str(found["device"])] if found.get("device") else []
         where += [f"{threads} thread{'s' if threads != 1 else ''}"] if threads else []
         where += [str(found["platform"])] if found.get("platform") else []
-        torch = (found.get("packages") or {}).get("torch")
+        torch = found.get("packages.torch")
         versions = [f"Python {found['python']}"] if found.get("python") else []
         versions += [f"torch {torch}"] if torch else []
         records.append(
             {
-                "run": folder.name,
+                "run": run.name,
                 "hardware": ", ".join(where),
                 "versions": ", ".join(versions),
                 "commit": str(found.get("commit") or "")[:10],
-                "seconds": folder.seconds(),
+                "seconds": run.status.seconds if run.status else math.nan,
             }
         )
     return pd.DataFrame(records)
@@ -85,7 +85,7 @@ def _told(runs: Runs) -> pd.DataFrame:
 
 def _origin(key: Sequence[str], rows: pd.DataFrame) -> Origin:
     experiment, data, network = key
-    arms = set(rows["norm.name"].astype(str).map(arm_of)) if "norm.name" in rows else set()
+    arms = set(rows["arm"].dropna())
     known = [arm.label for name, arm in ARMS.items() if name in arms]
     rates = sorted(rows["optimizer.lr"].unique(), reverse=True) if "optimizer.lr" in rows else []
     return Origin(

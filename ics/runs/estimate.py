@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from ics.errors import UserError
-from ics.runs.folder import flat, read_settings, read_status
+from ics.folder import find_runs, flat
 
 # Settings that a step takes no time for.
 TIMELESS = ("experiment", "scale", "seed", "steps", "optimizer.lr", "checkpoint.")
@@ -29,13 +29,12 @@ class Pace:
 def finished_paces(root: Path) -> list[Pace]:
     """The speed of every finished run below a folder; what cannot be read is left out."""
     found = []
-    for path in sorted(root.rglob("status.json")):
-        status = read_status(path.parent)
-        if status is not None and status.finished and status.step > 0:
-            try:
-                found.append(Pace(_timed(read_settings(path.parent)), status.seconds / status.step))
-            except (UserError, FileNotFoundError):
-                continue
+    for run in find_runs(root):
+        try:
+            if run.finished and run.status is not None and run.status.step > 0:
+                found.append(Pace(_timed(run.settings()), run.status.seconds / run.status.step))
+        except UserError:
+            continue
     return found
 
 
@@ -43,13 +42,13 @@ def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> floa
     """The median speed of the runs whose settings differ least from these.
 
     Args:
-        settings: of a run, complete.
+        settings: of a run, complete and nested.
         paces: of finished runs.
 
     Returns:
         Seconds per step; None where no run with this kind of network has finished.
     """
-    wanted = _timed(settings)
+    wanted = _timed(flat(settings))
     distances = {
         index: sum(wanted.get(key) != pace.settings.get(key) for key in wanted.keys() | pace.settings.keys())
         for index, pace in enumerate(paces)
@@ -61,4 +60,4 @@ def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> floa
 
 
 def _timed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flat(settings).items() if not key.startswith(TIMELESS)}
+    return {key: value for key, value in settings.items() if not key.startswith(TIMELESS)}

@@ -1,9 +1,9 @@
-"""A run folder: what it holds, who may write it, and what state its run is in."""
+"""Writing a run folder; `ics.folder` says what it holds, and reads it."""
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,37 +11,9 @@ from typing import Any
 import yaml
 
 from ics.errors import UserError
-from ics.runs.files import write_atomically, write_json
-from ics.states import FINISHED, State
-
-
-@dataclass(frozen=True)
-class Status:
-    """The contents of `status.json`.
-
-    Attributes:
-        state: "done" at its last step, "diverged" (the loss was not finite any more), "failed" with an error,
-            "interrupted" on request, or "running" (or killed while it was).
-        step: updates done when this was written.
-        steps: updates asked for.
-        seconds: training time so far, over all sessions.
-        started: time at which the run was first started, UTC.
-        updated: time of writing, UTC.
-        error: why it failed.
-    """
-
-    state: State
-    step: int
-    steps: int
-    seconds: float
-    started: str
-    updated: str
-    error: str | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state in FINISHED
+from ics.files import write_atomically, write_json
+from ics.folder import CONFIG, STATUS, RunFolder, Status, flat
+from ics.tables import Table
 
 
 def now() -> str:
@@ -52,14 +24,14 @@ def now() -> str:
 def read_status(folder: Path) -> Status | None:
     """The status of a run; None where none was written, or it cannot be read."""
     try:
-        return Status(**json.loads((folder / "status.json").read_text()))
-    except (OSError, ValueError, TypeError):
+        return RunFolder(folder.name, folder).status
+    except UserError:
         return None
 
 
 def write_status(folder: Path, status: Status) -> None:
     """Write `status.json`, and `DONE` when the run is done; a run that is being lengthened is not."""
-    write_json(folder / "status.json", asdict(status))
+    write_json(folder / STATUS, asdict(status))
     if status.state == "done":
         write_atomically(folder / "DONE", b"")
     else:
@@ -74,11 +46,12 @@ def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
     Raises:
         UserError: they differ, or cannot be read; names the differing keys.
     """
-    try:
-        stored = read_settings(folder)
-    except FileNotFoundError:
+    if not (folder / CONFIG).exists():
         return
-    old, new = flat(stored), flat(json.loads(json.dumps(wanted)))
+    try:
+        old, new = RunFolder(folder.name, folder).settings(), flat(json.loads(json.dumps(wanted)))
+    except UserError as error:
+        raise UserError(f"{error}; overwrite=true starts the run anew") from None
     lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < new["steps"] else set()
     differing = [
         f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
@@ -92,25 +65,15 @@ def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
         )
 
 
-def read_settings(folder: Path) -> Any:
-    """The contents of `config.yaml`.
-
-    Raises:
-        FileNotFoundError: there is none; UserError: it cannot be read.
-    """
-    path = folder / "config.yaml"
-    try:
-        return yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}); overwrite=true starts the run anew") from None
-
-
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write `config.yaml`."""
     text = yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False, allow_unicode=True)
-    write_atomically(folder / "config.yaml", text.encode())
+    write_atomically(folder / CONFIG, text.encode())
+
+
+def count_rows(folder: Path, tables: Iterable[Table]) -> dict[str, int]:
+    """How many rows the CSV files of a run hold: a reader can tell that none was lost since."""
+    return {table.name: (folder / f"{table.name}.csv").read_bytes().count(b"\n") - 1 for table in tables}
 
 
 def clear(folder: Path) -> None:
@@ -118,10 +81,3 @@ def clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name != "lock":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted keys."""
-    if not isinstance(tree, Mapping):
-        return {prefix.rstrip("."): tree}
-    return {key: value for name, below in tree.items() for key, value in flat(below, f"{prefix}{name}.").items()}

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from ics.errors import UserError
+from ics.files import write_atomically, write_json
+from ics.folder import FINISHED, PROVENANCE, TABLES, Status
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig
-from ics.runs.files import write_atomically, write_json
-from ics.runs.folder import Status, check_settings, clear, now, read_status, write_settings, write_status
+from ics.runs.folder import check_settings, clear, count_rows, now, read_status, write_settings, write_status
 from ics.runs.lock import FolderLock
 from ics.runs.provenance import provenance
 from ics.runs.signals import Interrupted, Requests
@@ -72,7 +73,8 @@ def _run(
 
     def status(state: str, error: str | None = None) -> Status:
         step, seconds = (training.step, training.seconds) if training else (0, 0.0)
-        final = Status(state, step, config.steps, round(seconds, 3), started, now(), error)  # type: ignore[arg-type]
+        rows = count_rows(folder, training.tables) if training and state in FINISHED else None
+        final = Status(state, step, config.steps, round(seconds, 3), started, now(), error, rows)  # type: ignore[arg-type]
         write_status(folder, final)
         return final
 
@@ -81,8 +83,8 @@ def _run(
         if overwrite:  # not before the new run can be built
             clear(folder)
         write_settings(folder, config.model_dump())
-        write_json(folder / "provenance.json", provenance(list(command), training.device, training.dataset.label))
-        write_atomically(folder / "tables.json", to_json(training.tables).encode())
+        write_json(folder / PROVENANCE, provenance(list(command), training.device, training.dataset.label))
+        write_atomically(folder / TABLES, to_json(training.tables).encode())
         status("running")
         final = status(training.run(folder, name, requests, on_save=lambda: status("running")))
         checkpoint.tidy(folder, keep=config.checkpoint.keep)

@@ -1,0 +1,119 @@
+"""Packs runs: of many folders with a few small files each, one with a row per run and a gzipped CSV file per table."""
+
+import csv
+import gzip
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from ics.analysis.load import load_runs
+from ics.errors import UserError
+from ics.files import write_atomically
+from ics.folder import PACKED, TABLES, find_runs, flat, packed_home, to_cell
+from ics.tables import Table, to_json
+
+_Row = Mapping[str, str]  # column of runs.csv -> cell
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Runs as a packed folder holds them.
+
+    Attributes:
+        rows: name of a run -> its row.
+        tables: name of a table -> its rows with the column `run`.
+        schemas: name of a table -> what its columns mean.
+    """
+
+    rows: Mapping[str, _Row]
+    tables: Mapping[str, pd.DataFrame]
+    schemas: Mapping[str, Table]
+
+    def differs(self, run: str, other: "_Runs") -> bool:
+        """Whether two packed folders have different runs of one name."""
+        return self.rows[run] != other.rows[run] or any(
+            not _of(self.tables[name], run).equals(_of(other.tables[name], run))
+            for name in self.tables.keys() & other.tables.keys()
+        )
+
+
+def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
+    """Adds the finished runs below a folder to a packed one; the same runs make the same bytes.
+
+    Args:
+        source: run folders, or packed ones.
+        target: the packed folder, made if need be; or a place inside one, below which the runs are put.
+        overwrite: a run replaces one that has its name and other contents.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: there is nothing to pack, a run is damaged, or would replace another.
+    """
+    home = packed_home(target) or target
+    new = _gathered(source, target.relative_to(home))
+    old = _gathered(home, Path()) if packed_home(home) else _Runs({}, {}, {})
+    for name in new.schemas.keys() & old.schemas.keys():
+        if new.schemas[name].header != old.schemas[name].header:
+            raise UserError(
+                f"{home / name}.csv.gz has the columns {', '.join(old.schemas[name].header)}, but {source} has "
+                f"{', '.join(new.schemas[name].header)}; runs of different versions cannot be packed together"
+            )
+    other = [run for run in new.rows.keys() & old.rows.keys() if new.differs(run, old)]
+    if other and not overwrite:
+        raise UserError(
+            f"{home} holds other runs under the names of {len(other)} of these, such as {min(other)}; "
+            "--overwrite takes the new ones"
+        )
+    rows, schemas = {**old.rows, **new.rows}, {**old.schemas, **new.schemas}
+    names = sorted(rows, key=lambda run: run.split("/"))
+    home.mkdir(parents=True, exist_ok=True)
+    contents = {
+        PACKED: _runs_csv({name: rows[name] for name in names}),
+        TABLES: to_json([*schemas.values()]).encode(),
+    }
+    for table in schemas:
+        kept = [old.tables[table][~old.tables[table]["run"].isin(new.rows)]] if table in old.tables else []
+        frame = pd.concat([*kept, *([new.tables[table]] if table in new.tables else [])])
+        frame = frame.assign(run=pd.Categorical(frame["run"], names)).sort_values("run", kind="stable")
+        text = frame.to_csv(index=False, na_rep="nan", lineterminator="\n")
+        contents[f"{table}.csv.gz"] = gzip.compress(text.encode(), mtime=0)
+    for name, data in contents.items():
+        write_atomically(home / name, data)
+    return [home / name for name in contents]
+
+
+def _gathered(root: Path, place: Path) -> _Runs:
+    """The finished runs below a folder, under the names they get at a place in the packed folder."""
+    runs = load_runs(root)
+    tables = {name: runs[name][["run", *table.header]].astype({"run": "str"}) for name, table in runs.schemas.items()}
+    counts = {name: rows["run"].value_counts() for name, rows in tables.items()}
+    names, rows = {}, {}
+    for run in find_runs(root):
+        if run.name in runs.skipped or run.status is None:
+            continue
+        names[run.name] = (place / run.name).as_posix()
+        counted = {table: int(counts[table].get(run.name, 0)) for table in run.tables()}
+        status = asdict(replace(run.status, rows=counted))
+        row = flat({"config": run.settings(), "provenance": run.provenance(), "status": status})
+        rows[names[run.name]] = {column: to_cell(value) for column, value in row.items()}
+    tables = {name: table.assign(run=table["run"].map(names)) for name, table in tables.items()}
+    return _Runs(rows, tables, runs.schemas)
+
+
+def _of(rows: pd.DataFrame, run: str) -> pd.DataFrame:
+    return rows[rows["run"] == run].reset_index(drop=True)
+
+
+def _runs_csv(rows: Mapping[str, _Row]) -> bytes:
+    header = sorted({column for row in rows.values() for column in row})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", *header])
+    for run, row in rows.items():
+        writer.writerow([run, *(row.get(column, "") for column in header)])
+    return text.getvalue().encode()
