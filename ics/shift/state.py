@@ -324,7 +324,7 @@ def _is_bound_alike(tensor: Tensor, alias: Tensor) -> bool:
     """Whether a tensor still looks at the same numbers of the same storage."""
     if alias.layout != torch.strided or tensor.layout != torch.strided:
         return tensor.layout == alias.layout and tensor.shape == alias.shape
-    return (
+    return bool(
         tensor.untyped_storage()._cdata == alias.untyped_storage()._cdata
         and tensor.storage_offset() == alias.storage_offset()
         and tensor.shape == alias.shape
