@@ -1,12 +1,11 @@
 """The ways to do a training step, and to compute every measured layer's G' around it."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from ics.benchmark.subjects import Subject
-from ics.shift import ShiftProbe, definition, hybrids
+from ics.shift import ShiftProbe, definition, replay
 from ics.shift.passes import Passes, PassWatcher
 
 LR = 1e-7  # small enough that no number overflows, however often a step is repeated
@@ -30,7 +29,7 @@ class Bench:
         self._layers = self.with_probe.layers
         self.gradients()
         with self._updated() as passes:
-            self._plan = hybrids.survey(passes, self.x)
+            self._plan = replay.survey(passes)
         self.ways: dict[str, Callable[[], object]] = {
             "definition": self.definition,
             "pruned": self.pruned,
@@ -63,29 +62,25 @@ class Bench:
     def definition(self) -> None:
         """For every layer a full forward and backward pass of its hybrid network."""
         with self._updated() as passes:
-            dict(definition.shifted_gradients(passes.start, lambda: passes.loss(*self._call), self._layers))
+            dict(definition.shifted_gradients(passes.start, passes.loss, self._layers))
 
     def pruned(self) -> None:
         """For every layer a full forward pass, and a backward pass towards its weight alone."""
         with self._updated() as passes:
             for layer in self._layers:
                 passes.start(layer.before)
-                torch.autograd.grad(passes.loss(*self._call), layer.parameters)
+                torch.autograd.grad(passes.loss(), layer.parameters)
 
     def replay(self) -> None:
         """Forward passes that skip what lies before the layer."""
         with self._updated() as passes:
-            dict(hybrids.shifted_gradients(passes, self._plan, *self._call, self._layers))
-
-    @property
-    def _call(self) -> tuple[Any, Any, Any]:
-        return self.loss_fn, self.x, self.y
+            dict(replay.shifted_gradients(passes, self._plan, self._layers))
 
     def _updated(self) -> Passes:
         """The training pass, to be run again after the update."""
         training_pass, before = self._watcher.learn(), self._watcher.hold((self.x, self.y))
         self.optimizer.step()
-        return Passes(self._watcher, training_pass, (self.x, self.y), before)
+        return Passes(self._watcher, training_pass, self.loss_fn, self.x, self.y, before)
 
     def close(self) -> None:
         """Remove all hooks."""

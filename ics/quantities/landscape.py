@@ -76,7 +76,6 @@ class Landscape:
         seed: NonNegativeInt = 0,
         penalty: bool | None = None,
     ) -> None:
-        self._loss_fn = loss_fn
         self._factors = list(dict.fromkeys(factors))
         self._relative_to = relative_to
         self._directions = list(dict.fromkeys(directions))
@@ -103,7 +102,7 @@ class Landscape:
         keys, found = [("origin", 0.0)], [_row(loss, g_norm, 0.0, 0.0, 0.0, torch.nan)]
 
         start = [p.detach().clone() for p in parameters]
-        with self._passes.again(self._passes.last) as passes:
+        with self._passes.again(self._passes.last, step.x, step.y) as passes:
             for name in self._directions:
                 d = g if name == "gradient" else self._random(g, g_norm, step.number)
                 for factor in self._factors:
@@ -112,7 +111,7 @@ class Landscape:
                     for p, θ, part in zip(parameters, start, d, strict=True):
                         torch.sub(θ, part, alpha=eta, out=p.data)  # θ − ηd
                     keys.append((name, factor))
-                    found.append(self._compare(passes, step, parameters, decay, g, eta * g_norm))
+                    found.append(self._compare(passes, parameters, decay, g, eta * g_norm))
         values = torch.stack(found).tolist()
         return [
             {"direction": direction, "factor": factor} | dict(zip(self.table.header[3:], row, strict=True))
@@ -122,14 +121,13 @@ class Landscape:
     def _compare(
         self,
         passes: Passes,
-        step: Step,
         parameters: list[nn.Parameter],
         decay: list[float],
         g: list[Tensor],
         length: Tensor,
     ) -> Tensor:
         """A row's numbers, from the loss on, where the parameters stand now; `length` is η‖d‖₂."""
-        loss = passes.loss(self._loss_fn, step.x, step.y)
+        loss = passes.loss()
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         gradient = [torch.zeros_like(h) if part is None else part for part, h in zip(found, g, strict=True)]
         gradient = _add_decay(gradient, parameters, decay)

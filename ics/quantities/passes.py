@@ -1,5 +1,7 @@
 """What every quantity that runs the training pass again has in common."""
 
+from typing import Any
+
 from torch import nn
 
 from ics.quantities.base import LossFunction
@@ -15,6 +17,7 @@ class TrainingPasses:
     """
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
+        self._loss_fn = loss_fn
         self._roots = [model, loss_fn] if isinstance(loss_fn, nn.Module) else [model]
         self._watcher: PassWatcher | None = PassWatcher.of(model, loss_fn)
 
@@ -38,9 +41,9 @@ class TrainingPasses:
         """The trainable parameters of model and loss, each once."""
         return list(dict.fromkeys(p for root in self._roots for p in root.parameters() if p.requires_grad))
 
-    def again(self, conditions: TrainingPass, fresh_noise: bool = False) -> Passes:
-        """The training pass, to be run again with the present parameters."""
-        return Passes(self.watcher, conditions, fresh_noise=fresh_noise)
+    def again(self, conditions: TrainingPass, x: Any, y: Any = None, fresh_noise: bool = False) -> Passes:
+        """The training pass, to be run again on this batch with the present parameters."""
+        return Passes(self.watcher, conditions, self._loss_fn, x, y, fresh_noise=fresh_noise)
 
     def close(self) -> None:
         """Remove the hooks, unless others share them."""

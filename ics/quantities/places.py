@@ -81,20 +81,20 @@ class LayerPasses:
         Raises:
             ProbeError: a wanted layer does not exist or is not called as a module.
         """
-        with self._passes.again(conditions, fresh_noise) as passes, torch.no_grad():
+        with self._passes.again(conditions, x, fresh_noise=fresh_noise) as passes, torch.no_grad():
             if self._places is None:
                 passes.start()
-                self._places = _survey(self._model, passes, x, self._wanted, self._at)
+                self._places = _survey(self._model, passes, self._wanted, self._at)
             passes.start()
             with _watched(self._places, self._at, look):
-                passes.forward(x)
+                passes.forward()
 
     def close(self) -> None:
         """Remove the hook."""
         self._passes.close()
 
 
-def _survey(model: nn.Module, passes: Passes, x: Tensor, wanted: Keys | None, at: At) -> list[Place]:
+def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> list[Place]:
     """Run one pass and find the places of the wanted layers in it."""
     calls: Counter[nn.Module] = Counter()
     found: dict[nn.Module, tuple[nn.Module, int, int]] = {}  # layer's module → (module, call, unit_dim)
@@ -117,7 +117,7 @@ def _survey(model: nn.Module, passes: Passes, x: Tensor, wanted: Keys | None, at
     use = ParameterUse(model.parameters())
     leaves = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd) or not any(m.children())]
     with _hooks(module.register_forward_hook(note) for module in leaves), use:
-        passes.forward(x)
+        passes.forward()
     modules = dict(model.named_modules(remove_duplicate=False))
     chosen = select_layers(find_layers(model, use.order, "weight"), wanted)
     for layer in chosen:

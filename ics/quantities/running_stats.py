@@ -104,11 +104,11 @@ class RunningStats:
             variance, mean = torch.var_mean(values, (0, *range(2, values.ndim)), correction=1)
             found[name] = (mean, variance)
 
-        with self._passes.again(self._passes.last) as passes, torch.no_grad(), ExitStack() as stack:
+        with self._passes.again(self._passes.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for name, layer in self._layers.items():
                 stack.callback(layer.register_forward_pre_hook(partial(note, name)).remove)
             passes.start()
-            passes.forward(x)
+            passes.forward()
         return found
 
 

@@ -56,7 +56,6 @@ class Sharpness:
         tolerance: PositiveFloat = 0.01,
         seed: NonNegativeInt = 0,
     ) -> None:
-        self._loss_fn = loss_fn
         self._iterations = iterations
         self._tolerance = tolerance
         self._seed = seed
@@ -74,9 +73,9 @@ class Sharpness:
         if not parameters:
             raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
         start = _flat(gaussian(parameters, self._seed, step.number))
-        with self._passes.again(self._passes.last) as passes:
+        with self._passes.again(self._passes.last, step.x, step.y) as passes:
             passes.start()
-            loss = passes.loss(self._loss_fn, step.x, step.y)
+            loss = passes.loss()
             gradient = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
             found = largest_eigenvalue(
                 lambda v: _hessian_times(v, gradient, parameters), start, self._iterations, self._tolerance

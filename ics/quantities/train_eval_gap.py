@@ -90,11 +90,11 @@ class TrainEvalGap:
         """One pass over the batch's complete pieces, each batch normalisation replaced by a function (layer, x) → y."""
         samples = len(step.x) // size * size
         x, y = step.x[:samples], step.y[:samples]
-        with self._passes.again(self._passes.last) as passes, torch.no_grad(), ExitStack() as stack:
+        with self._passes.again(self._passes.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for layer, norm in zip(self._layers, norms, strict=True):
                 stack.callback(layer.register_forward_hook(partial(_replaced, norm)).remove)
             passes.start()
-            outputs = passes.forward(x)
+            outputs = passes.forward()
             loss = float(self._loss_fn(outputs, y))
         classes = not y.is_floating_point()
         accuracy = float((outputs.argmax(dim=1) == y).double().mean()) if classes else math.nan

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ics.shift.layers import Layer, flat
+from ics.shift.layers import Layer, flat_gradient
 
 
 def shifted_gradients(
@@ -40,11 +40,5 @@ def shifted_gradients(
         value = loss()
         if value.requires_grad:
             value.backward()  # type: ignore[no-untyped-call]
-        yield layer, gradient_of(layer)
-
-
-def gradient_of(layer: Layer) -> Tensor | None:
-    """A copy of what a backward pass has left in the `.grad` of W_i; None if nothing."""
-    if all(p.grad is None for p in layer.parameters):
-        return None
-    return flat([torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in layer.parameters])
+        gradients = [None if p.grad is None else p.grad.clone() for p in layer.parameters]
+        yield layer, flat_gradient(layer, gradients)

@@ -153,9 +153,17 @@ def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None) -> li
     return [layer for layer in layers if layer.index in chosen]
 
 
-def flat(tensors: Sequence[Tensor]) -> Tensor:
-    """A layer's gradient as one tensor: the weight's own shape, or one vector where W_i is several tensors."""
-    return tensors[0] if len(tensors) == 1 else torch.cat([tensor.flatten() for tensor in tensors])
+def flat_gradient(layer: Layer, parts: Sequence[Tensor | None]) -> Tensor | None:
+    """A layer's gradient as one tensor: the weight's own shape, or one vector where W_i is several tensors.
+
+    Args:
+        layer: whose gradient it is.
+        parts: that of each of its parameters, None counting as zeros; all None: the layer has no gradient.
+    """
+    if all(part is None for part in parts):
+        return None
+    full = [torch.zeros_like(p) if part is None else part for p, part in zip(layer.parameters, parts, strict=True)]
+    return full[0].detach() if len(full) == 1 else torch.cat([part.detach().flatten() for part in full])
 
 
 def _weights(module: nn.Module) -> list[nn.Parameter]:

@@ -4,9 +4,9 @@ A `PassWatcher` notes how each training pass begins; `Passes` runs it again, as 
 
     watcher = PassWatcher.of(model, loss_fn)
     … the training pass …
-    with Passes(watcher, watcher.last) as passes:
+    with Passes(watcher, watcher.learn(), loss_fn, x, y) as passes:
         passes.start()  # the same random numbers, buffers, attributes
-        loss = passes.loss(x, y)
+        loss = passes.loss()
 """
 
 import contextlib
@@ -52,24 +52,6 @@ class Hook:
         return getattr, (contextlib.nullcontext(), "__exit__")  # takes anything and returns None
 
 
-class Autocast:
-    """The autocast settings in force at a moment, to run a later pass under the same."""
-
-    def __init__(self, devices: Iterable[torch.device]) -> None:
-        types = dict.fromkeys(device.type for device in devices)
-        self._settings = [(t, torch.get_autocast_dtype(t)) for t in types if torch.is_autocast_enabled(t)]
-
-    def __bool__(self) -> bool:
-        return bool(self._settings)
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for device_type, dtype in self._settings:
-                stack.enter_context(torch.autocast(device_type, dtype=dtype))
-            yield
-
-
 @dataclass(frozen=True)
 class TrainingPass:
     """How a forward pass with gradients began.
@@ -77,7 +59,7 @@ class TrainingPass:
     Attributes:
         hold: the state it began from: all of it until a first measurement has shown what a pass changes, then that.
         whole: whether it is all of it.
-        autocast: the settings.
+        autocast: types of device for which it was on, with its data type.
         inputs: the tensors among the model's arguments.
         versions: of the parameters.
         gradient: the largest entry of the first parameter's `.grad` at that moment; None where there was none.
@@ -85,7 +67,7 @@ class TrainingPass:
 
     hold: Hold
     whole: bool
-    autocast: Autocast
+    autocast: list[tuple[str, torch.dtype]]
     inputs: list[weakref.ref[Tensor]]
     versions: list[int]
     gradient: Tensor | None
@@ -93,10 +75,6 @@ class TrainingPass:
     def tensors(self) -> list[Tensor | None]:
         """The inputs; None for one that is gone."""
         return [reference() for reference in self.inputs]
-
-    def content(self, tensor: Tensor) -> Tensor:
-        """The values that an input had; where they were not held, those that it has."""
-        return self.hold.value(tensor) if tensor in self.hold else tensor
 
 
 class PassWatcher:
@@ -109,8 +87,10 @@ class PassWatcher:
 
     Attributes:
         last: the last pass noted; None before the first.
+        changing: what passes change themselves, as far as that is known.
         loss_autocast: whether the loss, too, is computed under the model's autocast.
         hold_statistics: see above.
+        holds_batch: whether passes change their batch.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -118,17 +98,18 @@ class PassWatcher:
         self.last: TrainingPass | None = None
         self.loss_autocast = True
         self.hold_statistics = False
-        self.devices = devices_of(model)
-        self.random = random_places(self.devices)
+        devices = list(dict.fromkeys(t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]))
+        self._device_types = list(dict.fromkeys(device.type for device in devices))
+        self.random = random_places(devices)
         self._foreign_random = foreign_random_places()
         self._roots: list[Any] = [model]
-        self._changing: list[Place] = []  # what passes change, as far as that is known
+        self.changing: list[Place] = []
         self._reached: list[Place] = []
         self._containers: list[tuple[Place, Any]] = [(ItemsPlace([model]), ([], []))]  # not the same: to be searched
         self._is_learning = True
         self._parameters: list[nn.Parameter] = []
         self._known: dict[int, Any] = {}  # what they do not change, by id
-        self._holds_inputs = False
+        self.holds_batch = False
         self._open_at: int | None = None  # depth of the stack at which a noted pass is under way
         self._users = self._pauses = 0
         self._hooks = [
@@ -195,28 +176,24 @@ class PassWatcher:
             given = {id(tensor) for tensor in self.last.tensors()}
             values = self.last.hold.values.items()
             self._known = {key: place.thing for key, (place, _) in values if key not in given}
-            self._changing, self._holds_inputs, self._is_learning = [], False, False
+            self.changing, self.holds_batch, self._is_learning = [], False, False
             self.grow(self.last.hold.changed())
         return self.last
 
     def grow(self, changed: Iterable[Place]) -> bool:
         """Hold these places, too, when a pass begins; whether any of them is new."""
-        known = {id(place.thing) for place in [*self._changing, *self.random]} | self.idle()
+        known = {id(place.thing) for place in [*self.changing, *self.random]} | self.idle()
         given = {id(tensor) for tensor in self.last.tensors()} if self.last else set()
         new = [place for place in changed if id(place.thing) not in known]
-        self._holds_inputs |= any(id(place.thing) in given for place in new)
-        self._changing += [place for place in new if id(place.thing) not in given]
-        for place in self._changing:
+        self.holds_batch |= any(id(place.thing) in given for place in new)
+        self.changing += [place for place in new if id(place.thing) not in given]
+        for place in self.changing:
             self._known.pop(id(place.thing), None)
         return bool(new)
 
     def forget(self) -> None:
         """Hold everything again when the next pass begins: the model has become another."""
         self._is_learning = True
-
-    def changing(self) -> list[Place]:
-        """What passes change themselves."""
-        return self._changing
 
     def idle(self) -> set[int]:
         """The ids of running statistics in training that no result depends on."""
@@ -243,15 +220,15 @@ class PassWatcher:
         self.last = TrainingPass(
             self.hold(inputs) if self._is_learning else self._hold_changing(inputs),
             self._is_learning,
-            Autocast(self.devices),
+            [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
             [weakref.ref(leaf) for leaf in _tensors(inputs)],
             [p._version for p in self._parameters],
             None if gradient is None else gradient.detach().abs().max(),
         )
 
     def _hold_changing(self, inputs: list[Any]) -> Hold:
-        roots = [place.thing for place in self._changing] + (inputs if self._holds_inputs else [])
-        return Hold([*self.random, *self._changing, *(places(roots, self._known) if roots else ())])
+        roots = [place.thing for place in self.changing] + (inputs if self.holds_batch else [])
+        return Hold([*self.random, *self.changing, *(places(roots, self._known) if roots else ())])
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
         if not self._pauses and self._open_at is not None and _stack_depth() <= self._open_at:
@@ -264,7 +241,9 @@ class Passes:
     Args:
         watcher: of the model.
         training_pass: from whose state the passes start.
-        batch: inputs and targets, which a pass may change as well.
+        loss_fn: the loss.
+        x: the batch, as the model takes it.
+        y: its targets, as the loss takes them.
         before_update: the state between training pass and update, where an update has come between: from there starts
             all that the training pass is not known to change.
         fresh_noise: random numbers go on from where they are now, instead of being the training pass's.
@@ -278,13 +257,14 @@ class Passes:
         self,
         watcher: PassWatcher,
         training_pass: TrainingPass,
-        batch: Any = (),
+        loss_fn: LossFunction,
+        x: Any,
+        y: Any,
         before_update: Hold | None = None,
         fresh_noise: bool = False,
     ) -> None:
-        self.watcher = watcher
-        self._pass = training_pass
-        self._batch = batch
+        self.watcher, self.training_pass = watcher, training_pass
+        self._loss_fn, self._x, self._y = loss_fn, x, y
         self._before = before_update
         self._fresh = watcher.random_ids() if fresh_noise else set()
         self._open = ExitStack()
@@ -293,21 +273,23 @@ class Passes:
         watcher = self.watcher
         with ExitStack() as stack:
             stack.enter_context(watcher.pause())
-            self._present = watcher.hold(self._batch)
+            self._present = watcher.hold((self._x, self._y))
+            self._batch = places([self._x, self._y])
+            self._is_old: dict[nn.Parameter, bool] = {}
             stack.callback(self._restore)
-            self._holds = [hold for hold in (self._pass.hold, self._before, self._present) if hold]
+            self._holds = [hold for hold in (self.training_pass.hold, self._before, self._present) if hold]
             parameters = [p for p in watcher.model.parameters() if p.requires_grad]
             self.new = {p: self._present.value(p) for p in parameters}
             self.old = {p: next(hold for hold in self._holds if p in hold).value(p) for p in parameters}
             self._is_old = dict.fromkeys(parameters, False)
-            self._changing, self._idle = {id(place.thing) for place in watcher.changing()}, watcher.idle()
+            self._changing, self._idle = {id(place.thing) for place in watcher.changing}, watcher.idle()
             self._starts: list[tuple[Place, Any]] = []
-            held = [place for place, _ in self._pass.hold.values.values()]
-            if self._pass.whole:  # most of it stays as it is
+            held = [place for place, _ in self.training_pass.hold.values.values()]
+            if self.training_pass.whole:  # most of it stays as it is
                 wanted = self._changing | self._idle | watcher.random_ids()
                 held = [place for place in held if id(place.thing) in wanted]
             self._add_starts(held)
-            self._add_starts(watcher.changing())
+            self._add_starts([*watcher.changing, *(self._batch if watcher.holds_batch else ())])
             self._add_starts(self._before.changed() if self._before else [])
             things = [place.thing for place, _ in self._present.values.values()]
             self._leaves = [t for t in things if isinstance(t, Tensor) and t.requires_grad and t.is_leaf]
@@ -323,16 +305,21 @@ class Passes:
     def __exit__(self, *exc: Any) -> None:
         self._open.__exit__(*exc)
 
-    def start(self, moved: Container[nn.Parameter] | None = None, statistics: bool = True) -> None:
+    def start(
+        self, moved: Container[nn.Parameter] | None = None, same_noise: bool = False, statistics: bool = True
+    ) -> None:
         """Put everything to the start of the training pass.
 
         Args:
             moved: the trainable parameters that have their values from after the update, all others having those from
                 before it; by default all have what they have now.
+            same_noise: the training pass's random numbers, even with `fresh_noise`.
             statistics: put back the running statistics of norms, too, where they are held.
         """
         for place, value in self._starts:
-            if statistics or id(place.thing) not in self._idle:
+            if id(place.thing) in self._fresh and not same_noise:
+                place.put(self._present.values[id(place.thing)][1])
+            elif statistics or id(place.thing) not in self._idle:
                 place.put(value)
         for p, is_old in self._is_old.items():
             old = moved is not None and p not in moved
@@ -343,27 +330,52 @@ class Passes:
             leaf.grad = None
         torch.clear_autocast_cache()  # it would hand out casts of weights that have changed since
 
-    def forward(self, x: Any) -> Any:
+    def forward(self) -> Any:
         """The model's outputs: of a tensor, a tuple (`model(*x)`) or a dictionary (`model(**x)`)."""
-        model = self.watcher.model
-        with self._pass.autocast():
+        model, x = self.watcher.model, self._x
+        with self._autocast():
             if isinstance(x, Mapping):
                 return model(**x)
             return model(*x) if isinstance(x, tuple) else model(x)
 
-    def loss(self, loss_fn: LossFunction, x: Any, y: Any) -> Tensor:
+    def loss(self) -> Tensor:
         """The loss of a pass.
 
         Raises:
             ProbeError: it is no scalar tensor.
         """
-        outputs = self.forward(x)
-        with self._pass.autocast() if self.watcher.loss_autocast else contextlib.nullcontext():
-            loss = loss_fn(outputs, y)
+        outputs = self.forward()
+        with self._autocast() if self.watcher.loss_autocast else ExitStack():
+            loss = self._loss_fn(outputs, self._y)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
             raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
         return loss
+
+    def gradients(self) -> dict[nn.Parameter, Tensor]:
+        """Those that a pass leaves in the parameters' `.grad`."""
+        loss = self.loss()
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        return {p: p.grad.detach().clone() for p in self.new if p.grad is not None}
+
+    def is_batch_of_training(self) -> bool:
+        """Whether x holds what the model was given in the training pass, as far as that is still there."""
+        given, then = _tensors(self._x), self.training_pass.tensors()
+        hold = self.training_pass.hold
+        return len(given) == len(then) and all(
+            a is b or b is None or same_bits(a, hold.value(b) if b in hold else b)
+            for a, b in zip(given, then, strict=True)
+        )
+
+    def has_moved_before(self) -> bool:
+        """Whether parameters have changed between training pass and update, other than by passes."""
+        hold, parameters = self._before or self._present, list(self.watcher.model.parameters())
+        then = self.training_pass.versions
+        return len(then) == len(parameters) and any(
+            id(p) not in self._changing and version != hold.values[id(p)][1][2].prev_versions[0]
+            for p, version in zip(parameters, then, strict=True)
+        )
 
     @property
     def has_moved(self) -> bool:
@@ -372,36 +384,39 @@ class Passes:
 
     def look(self) -> None:
         """After a pass: put back, at every start, what it has changed without that having been known."""
-        self._add_starts(self._present.changed())
-
-    def version_before_update(self, p: nn.Parameter) -> int:
-        """The version that a parameter had when the measurement was entered."""
-        hold = self._before or self._present
-        return int(hold.values[id(p)][1][2].prev_versions[0])
+        changed = self._present.changed()
+        self._add_starts(changed)
+        self._note_batch(changed)
 
     def volatile(self) -> list[Place]:
         """What a pass changes and a replay must therefore keep up with: all but random numbers and idle statistics."""
-        random = self.watcher.random_ids()
-        return [place for place, _ in self._starts if id(place.thing) not in random | self._idle]
+        ignored = self.watcher.random_ids() | self.watcher.idle()
+        return [place for place, _ in self._starts if id(place.thing) not in ignored]
 
     def _restore(self) -> None:
-        trainable = {id(p) for p in self._is_old}  # those that were put there, not by a pass
-        self.watcher.grow(place for place in self._present.restore() if id(place.thing) not in trainable)
+        ours = {id(p) for p in self._is_old} | {id(place.thing) for place in self._batch}
+        changed = self._present.restore()
+        self._note_batch(changed)
+        self.watcher.grow(place for place in changed if id(place.thing) not in ours)
+
+    def _note_batch(self, changed: Iterable[Place]) -> None:
+        batch = {id(place.thing) for place in self._batch}
+        self.watcher.holds_batch |= any(id(place.thing) in batch for place in changed)
 
     def _add_starts(self, found: Iterable[Place]) -> None:
         there = {id(p) for p in self._is_old} | {id(place.thing) for place, _ in self._starts}
         for place in found:
             key = id(place.thing)
-            holds = [self._present] if key in self._fresh else self._holds
-            values = (hold.values[key][1] for hold in holds if key in hold.values)
+            values = (hold.values[key][1] for hold in self._holds if key in hold.values)
             if key not in there and (value := next(values, None)) is not None:
                 self._starts.append((place, value))
 
-
-def devices_of(model: nn.Module) -> list[torch.device]:
-    """The CPU, and the devices on which a model's parameters and buffers live."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return list(dict.fromkeys([torch.device("cpu"), *(tensor.device for tensor in tensors)]))
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for device_type, dtype in self.training_pass.autocast:
+                stack.enter_context(torch.autocast(device_type, dtype=dtype))
+            yield
 
 
 def _tensors(tree: Any) -> list[Tensor]:

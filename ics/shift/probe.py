@@ -7,7 +7,7 @@ For every layer i, with the same batch (x, y):
 
 G_i is what the training pass left in `.grad`. G'_i takes a forward pass in which all that comes before layer i has its
 updated value and all the rest its old value, and a backward pass that goes no deeper than layer i. The definition
-(`ics.shift.definition`) costs k full passes; `ics.shift.hybrids` computes the same bits in about a third of that.
+(`ics.shift.definition`) costs k full passes; `ics.shift.replay` computes the same bits in about a third of that.
 """
 
 import warnings
@@ -20,17 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ics.shift import definition, diagnosis, hybrids
+from ics.shift import definition, replay
+from ics.shift.diagnosis import Gradients, agree, check_repeats
 from ics.shift.errors import ProbeError
-from ics.shift.hybrids import survey
-from ics.shift.layers import Layer, Params, find_layers, flat, merged, select_layers
+from ics.shift.layers import Layer, Params, find_layers, flat_gradient, merged, select_layers
 from ics.shift.metrics import METRICS, compare
-from ics.shift.passes import LossFunction, Passes, PassWatcher, TrainingPass
+from ics.shift.passes import LossFunction, Passes, PassWatcher
 from ics.shift.replay import Plan
-from ics.shift.state import Hold, same_bits
 
 Noise = Literal["same", "fresh"]
 Verify = Literal["first", "always", "never"]
+Shifted = dict[Layer, Tensor | None]
 
 SURVEYS = 3
 """A model whose control flow changes at random is surveyed anew this many times before the definition takes over."""
@@ -184,98 +184,82 @@ class ShiftProbe:
         observation = Observation()
         with watcher.pause():  # an update may run passes of its own
             yield observation
-            measurement = _Measurement(watcher, training_pass, before, self.loss_fn, x, y, gradients, self._fresh)
-            shifted = self._measure(measurement)
+            with Passes(watcher, training_pass, self.loss_fn, x, y, before, self._fresh) as passes:
+                shifted = self._measure(passes, Structure.of(self.model, x, gradients), gradients)
             self._fill(observation, shifted, gradients, keep_gradients)
 
     # --- the measurement -----------------------------------------------------------------------------------------
 
-    def _measure(self, measurement: "_Measurement") -> dict[Layer, Tensor | None]:
+    def _measure(self, passes: Passes, structure: "Structure", gradients: Gradients) -> Shifted:
         """G' of every layer, in order of execution."""
-        structure = Structure.of(self.model, measurement.x, measurement.gradients)
         if structure != self._structure:
             if self._structure is not None:
-                measurement.watcher.forget()
+                passes.watcher.forget()
             self._structure, self._way = structure, None
             self._ways.clear()
         for _ in range(SURVEYS):
-            way = self._way or self._survey(measurement)
+            way = self._way = self._way or self._survey(passes)
             if self._verify == "always" or (self._verify == "first" and way.slow is None):
                 break
-            with measurement.passes() as passes:
-                shifted = self._by_replay(passes, measurement, way)
-            if shifted is not None:
-                self._check_first(measurement, way, shifted)
+            if (shifted := self._by_replay(passes, way)) is not None:
+                self._check_first(passes, shifted, gradients)
                 return shifted
             self._way = None  # the model took another way than the last time
-        return self._prove(measurement, way)
+        return self._prove(passes, way, gradients)
 
-    def _survey(self, measurement: "_Measurement") -> "Way":
-        with measurement.passes() as passes:
-            plan = survey(passes, measurement.x)
+    def _survey(self, passes: Passes) -> "Way":
+        plan = replay.survey(passes)
         self._order = merged(self._order, plan.order, self.model)
         layers = select_layers(find_layers(self.model, self._order, self._params), self._wanted)
         key = (tuple((id(call.module), call.policy) for call in plan.calls), tuple(map(id, plan.order)))
         known = self._ways.get(key)
-        self._way = self._ways[key] = Way(plan, layers, known.slow if known else None)
-        return self._way
+        self._ways[key] = Way(plan, layers, known.slow if known else None)
+        return self._ways[key]
 
-    def _by_replay(self, passes: Passes, measurement: "_Measurement", way: "Way") -> dict[Layer, Tensor | None] | None:
+    def _by_replay(self, passes: Passes, way: "Way") -> Shifted | None:
         """Layers that are proven by replay, the others by the definition; None if the model took another way."""
-        slow = way.slow or frozenset()
-        fast = [layer for layer in way.layers if layer.name not in slow]
+        slow = [layer for layer in way.layers if layer.name in (way.slow or ())]
+        fast = [layer for layer in way.layers if layer not in slow]
         try:
-            found = dict(hybrids.shifted_gradients(passes, way.plan, *measurement.call, fast)) if fast else {}
+            found = dict(replay.shifted_gradients(passes, way.plan, fast)) if fast else {}
         except ProbeError:
             raise
-        except Exception:
+        except Exception:  # whatever a skip has broken, the definition does without it
             return None
-        found |= dict(measurement.by_definition(passes, [layer for layer in way.layers if layer.name in slow]))
+        found |= dict(definition.shifted_gradients(passes.start, passes.loss, slow))
         return {layer: found[layer] for layer in way.layers}
 
-    def _prove(self, measurement: "_Measurement", way: "Way") -> dict[Layer, Tensor | None]:
-        """Every layer by the definition, and whether replay gives the same bits."""
-        exact = measurement.check_repeats()
-        with measurement.passes() as passes:
-            shifted = dict(measurement.by_definition(passes, way.layers))
-        replayed: dict[Layer, Tensor | None] = {}
-        with measurement.passes() as passes, suppress(Exception):
-            for layer, gradient in hybrids.shifted_gradients(passes, way.plan, *measurement.call, way.layers):
-                replayed[layer] = gradient
-        proven = {layer.name for layer, g in replayed.items() if _agree(g, shifted[layer], exact)}
+    def _prove(self, passes: Passes, way: "Way", gradients: Gradients) -> Shifted:
+        """Every layer by the definition; and which of them replay gives the same bits for."""
+        exact = check_repeats(passes, gradients)
+        shifted = dict(definition.shifted_gradients(passes.start, passes.loss, way.layers))
+        replayed: Shifted = {}
+        with suppress(Exception):
+            replayed.update(replay.shifted_gradients(passes, way.plan, way.layers))
+        proven = {layer.name for layer, g in replayed.items() if agree(g, shifted[layer], exact)}
         slow = frozenset(layer.name for layer in way.layers) - proven
         if slow and slow != way.slow:
             names = ", ".join(sorted(slow))
             warnings.warn(
                 f"measured by the definition, at a full pass each, since a shorter way has other bits: {names}",
-                stacklevel=6,
+                stacklevel=5,
             )
         if passes.has_moved:  # an update of nothing proves nothing
             way.slow = slow
         return shifted
 
-    def _check_first(self, measurement: "_Measurement", way: "Way", shifted: dict[Layer, Tensor | None]) -> None:
+    def _check_first(self, passes: Passes, shifted: Shifted, gradients: Gradients) -> None:
         """Before the very first layer nothing has moved: G' must be G, or the two passes were not the same."""
-        trainable = {p for p in self.model.parameters() if p.requires_grad}
-        for layer in way.layers:
-            if not (layer.before & trainable) and not self._fresh:
-                gradient = measurement.gradient(layer)
-                if not _agree(gradient, shifted[layer], exact=False):
-                    measurement.check_repeats()  # raises, with the cause
-                return
+        first = next(iter(shifted))
+        if not self._fresh and first.before.isdisjoint(passes.new) and not agree(_g(first, gradients), shifted[first]):
+            check_repeats(passes, gradients)  # raises, with the cause
 
-    def _fill(
-        self,
-        observation: Observation,
-        shifted: dict[Layer, Tensor | None],
-        gradients: dict[nn.Parameter, Tensor],
-        keep: bool,
-    ) -> None:
+    def _fill(self, observation: Observation, shifted: Shifted, gradients: Gradients, keep: bool) -> None:
         """Fetch all values from the device at once."""
         pairs = {}
         for layer, other in shifted.items():
-            gradient = _gradient(layer, gradients)
-            zero = torch.zeros_like(flat([p.detach() for p in layer.parameters]))
+            gradient, zero = _g(layer, gradients), torch.cat([torch.zeros_like(p).flatten() for p in layer.parameters])
+            zero = zero.view_as(layer.parameters[0]) if len(layer.parameters) == 1 else zero
             pairs[layer] = (zero if gradient is None else gradient, zero if other is None else other)
         metrics = [compare(*pair) for pair in pairs.values()]
         table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()
@@ -328,84 +312,9 @@ class Structure:
         )
 
 
-@dataclass
-class _Measurement:
-    """One step's batch, gradients and state."""
-
-    watcher: PassWatcher
-    training_pass: TrainingPass
-    before: Hold
-    loss_fn: LossFunction
-    x: Any
-    y: Any
-    gradients: dict[nn.Parameter, Tensor]
-    fresh: bool
-
-    @property
-    def call(self) -> tuple[LossFunction, Any, Any]:
-        return self.loss_fn, self.x, self.y
-
-    def passes(self, fresh: bool | None = None) -> Passes:
-        fresh = self.fresh if fresh is None else fresh
-        return Passes(self.watcher, self.training_pass, (self.x, self.y), self.before, fresh)
-
-    def gradient(self, layer: Layer) -> Tensor | None:
-        return _gradient(layer, self.gradients)
-
-    def by_definition(self, passes: Passes, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Tensor | None]]:
-        return definition.shifted_gradients(passes.start, lambda: passes.loss(*self.call), layers)
-
-    def check_repeats(self) -> bool:
-        """Run the training pass again and see that it gives the gradients that it gave; whether to the bit.
-
-        Raises:
-            ProbeError: it does not, and why.
-        """
-        watcher = self.watcher
-        with self.passes(fresh=False) as passes:
-            for watcher.loss_autocast in (True, False) if self.training_pass.autocast else (True,):
-                repeated = self._repeat(passes)
-                passes.look()
-                away = diagnosis.distance(self.gradients, repeated)
-                if away <= diagnosis.UNREPEATED:
-                    break
-            else:
-                watcher.loss_autocast = True
-                watcher.forget()
-                raise ProbeError(diagnosis.cause(passes, self.training_pass, *self.call, self.gradients))
-            if self.training_pass.whole and not watcher.hold_statistics:
-                again = self._repeat(passes, statistics=False)
-                if diagnosis.distance(repeated, again) > 0:
-                    idle = watcher.idle()
-                    watcher.hold_statistics = True
-                    held = self.training_pass.hold.values.values()
-                    watcher.grow(place for place, _ in held if id(place.thing) in idle)
-            return away == 0
-
-    def _repeat(self, passes: Passes, statistics: bool = True) -> dict[nn.Parameter, Tensor]:
-        passes.start(moved=(), statistics=statistics)
-        loss = passes.loss(*self.call)
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-        return {p: p.grad.detach().clone() for p in passes.new if p.grad is not None}
-
-
-def _gradient(layer: Layer, gradients: dict[nn.Parameter, Tensor]) -> Tensor | None:
+def _g(layer: Layer, gradients: Gradients) -> Tensor | None:
     """G_i as it was when `observe` was entered; None where the layer took no part in the loss."""
-    if not any(p in gradients for p in layer.parameters):
-        return None
-    return flat([gradients[p] if p in gradients else torch.zeros_like(p) for p in layer.parameters])
-
-
-def _agree(one: Tensor | None, other: Tensor | None, exact: bool) -> bool:
-    """Whether two gradients are the same: to the bit, or, where kernels do not repeat themselves, within rounding."""
-    if one is None or other is None:
-        there = other if one is None else one
-        return there is None or not bool((there != 0).any())
-    if same_bits(one, other):
-        return True
-    away = torch.linalg.vector_norm(one - other) / torch.linalg.vector_norm(one)
-    return not exact and bool(away <= diagnosis.UNREPEATED)
+    return flat_gradient(layer, [gradients.get(p) for p in layer.parameters])
 
 
 def _one_of(option: str, value: object, known: Sequence[str]) -> None:

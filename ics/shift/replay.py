@@ -1,4 +1,4 @@
-"""Record one forward pass, then run it again from any point on: what came before is returned, not computed.
+"""G' of every layer by recording one forward pass and running it again from the layer on: the rest is not computed.
 
 The hybrid network of Definition 2.1 equals the updated network up to layer i. Its forward pass therefore repeats the
 updated network's until the first parameter that differs is used. A *call* is one run of one submodule's `forward`; time
@@ -29,11 +29,56 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ics.shift.layers import ParameterUse, storage_of
+from ics.shift.layers import Layer, ParameterUse, flat_gradient, storage_of
+from ics.shift.passes import Passes
 from ics.shift.state import Hold, Place
 
 NEVER = float("inf")
 Forward = Callable[..., Any]
+
+
+def survey(passes: Passes) -> "Plan":
+    """One watched forward pass with the updated weights: the way through the modules, and what to mind on it."""
+    model = passes.watcher.model
+    passes.start(moved=set(passes.new))
+    watched = Survey(model, passes.volatile(), passes.watcher.random)
+    with Interceptor(model).route(watched.handle), watched:
+        passes.forward()
+    passes.look()
+    return watched.plan()
+
+
+def shifted_gradients(passes: Passes, plan: "Plan", layers: Sequence[Layer]) -> Iterator[tuple[Layer, Tensor | None]]:
+    """G' of every layer, deepest first; None where the loss does not depend on the layer.
+
+    Args:
+        passes: the training pass, to be run again.
+        plan: from a survey.
+        layers: those whose G' is wanted.
+
+    Raises:
+        PlanMismatch: the model took another way than the plan's.
+    """
+    interceptor = Interceptor(passes.watcher.model)
+    passes.start(moved=set(passes.new))
+    recording = Recording(plan, passes.watcher.random)
+    with interceptor.route(recording.handle):
+        passes.forward()
+    recording.finish()
+
+    def place(parameter: nn.Parameter) -> float:
+        return plan.first_use.get(parameter, NEVER)
+
+    # Deepest first, since what lies beyond a layer can be forgotten.
+    for layer in sorted(layers, key=lambda layer: min(map(place, layer.parameters)), reverse=True):
+        moved = layer.before.intersection(passes.new)
+        start = min((place(p) for p in passes.new if p not in moved), default=NEVER)
+        recording.forget_from(start)
+        passes.start(moved)
+        with interceptor.route(Replay(recording, start).handle):
+            loss = passes.loss()
+        parts = torch.autograd.grad(loss, layer.parameters, allow_unused=True) if loss.requires_grad else [None]
+        yield layer, flat_gradient(layer, parts)
 
 
 class PlanMismatch(Exception):
