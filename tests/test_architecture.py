@@ -11,15 +11,17 @@ ICS = Path(__file__).parents[1] / "ics"
 
 # package → the packages of the project it may import
 MAY_IMPORT = {
+    "files": set(),
+    "program": {"errors"},
     "shift": set(),
     "nets": {"registry", "errors"},
     "data": {"registry", "errors"},
     "quantities": {"shift", "registry", "errors", "tables", "nets"},
-    "runs": {"data", "nets", "quantities", "shift", "registry", "errors", "states", "tables"},
+    "runs": {"data", "nets", "quantities", "shift", "registry", "errors", "files", "states", "tables"},
     "benchmark": {"runs", "nets", "shift", "tables"},
-    "analysis": {"errors", "states", "tables"},
-    "figures": {"analysis", "errors", "tables"},
-    "report": {"analysis", "figures", "errors", "tables"},
+    "analysis": {"errors", "files", "states", "tables"},
+    "figures": {"analysis", "errors", "files", "tables"},
+    "report": {"analysis", "figures", "errors", "files", "tables"},
     "registry": {"errors"},
     "states": set(),
     "tables": set(),

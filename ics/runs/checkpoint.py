@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ics.runs.files import path_beside, write_beside
+from ics.files import path_beside, write_beside
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 

@@ -1,13 +1,16 @@
-"""How long a run will take, judged by the finished ones that are most like it."""
+"""How long runs will take, judged by the finished ones that are most like them."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ics.errors import UserError
-from ics.runs.folder import flat, read_settings, read_status
+from ics.runs.config import RunConfig
+from ics.runs.folder import Status, flat, now, read_settings, read_status
 
 # Settings that a step takes no time for.
 TIMELESS = ("experiment", "scale", "seed", "steps", "optimizer.lr", "checkpoint.")
@@ -26,14 +29,59 @@ class Pace:
     seconds: float
 
 
+@dataclass
+class Outlook:
+    """What is left to do of some runs.
+
+    Attributes:
+        runs: their folders and settings.
+        processes: how many go on at a time; None where a cluster decides.
+        paces: of finished runs elsewhere.
+        anew: they start from the first step, whatever their folders hold.
+    """
+
+    runs: Mapping[Path, RunConfig]
+    processes: int | None
+    paces: Sequence[Pace] = ()
+    anew: bool = False
+    _began: str = field(default_factory=now)
+
+    def finished(self) -> int:
+        """How many have finished since this was made."""
+        statuses = self._statuses()
+        return sum(s is not None and s.covers(self.runs[at].steps) for at, s in statuses.items())
+
+    def left(self) -> str:
+        """How long the rest will take, in words."""
+        statuses = self._statuses()
+        finished = [_pace(self.runs[at].model_dump(mode="json"), s) for at, s in statuses.items() if s and s.finished]
+        unfinished = {at: s for at, s in statuses.items() if not (s and s.covers(self.runs[at].steps))}
+        each = [_seconds_left(self.runs[at], s, [*self.paces, *finished]) for at, s in unfinished.items()]
+        known = [seconds for seconds in each if seconds is not None]
+        if not known:
+            return "no finished run to estimate the time from"
+        if self.processes is None:
+            where, time = "of computing in all", sum(known)
+        else:
+            processes = f"{self.processes} process{'es' * (self.processes > 1)}"
+            where, time = f"on {processes}", max(*known, sum(known) / self.processes, 0.0)
+        unknown = len(each) - len(known)
+        rest = f", and {unknown} runs without a finished one to estimate the time from" if unknown else ""
+        return f"about {timedelta(seconds=round(time))} {where}{rest}"
+
+    def _statuses(self) -> dict[Path, Status | None]:
+        found = {folder: read_status(folder) for folder in self.runs}
+        return {at: s if s and (not self.anew or s.updated >= self._began) else None for at, s in found.items()}
+
+
 def finished_paces(root: Path) -> list[Pace]:
     """The speed of every finished run below a folder; what cannot be read is left out."""
     found = []
-    for path in sorted(root.rglob("status.json")):
-        status = read_status(path.parent)
+    for folder, _, files in os.walk(root, followlinks=True):
+        status = read_status(Path(folder)) if "status.json" in files else None
         if status is not None and status.finished and status.step > 0:
             try:
-                found.append(Pace(_timed(read_settings(path.parent)), status.seconds / status.step))
+                found.append(_pace(read_settings(Path(folder)), status))
             except (UserError, FileNotFoundError):
                 continue
     return found
@@ -58,6 +106,18 @@ def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> floa
     least = min(distances.values(), default=None)
     nearest = [paces[index].seconds for index, distance in distances.items() if distance == least]
     return median(nearest) if nearest else None
+
+
+def _seconds_left(config: RunConfig, status: Status | None, paces: Sequence[Pace]) -> float | None:
+    """What a run still needs, at its own speed so far, or else at that of finished ones; None where there are none."""
+    if status is not None and status.step > 0:
+        return status.seconds / status.step * (config.steps - status.step)
+    pace = seconds_per_step(config.model_dump(mode="json"), paces)
+    return None if pace is None else pace * config.steps
+
+
+def _pace(settings: Mapping[str, Any], status: Status) -> Pace:
+    return Pace(_timed(settings), status.seconds / max(1, status.step))
 
 
 def _timed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,11 @@ from typing import Any
 import yaml
 
 from ics.errors import UserError
-from ics.runs.files import write_atomically, write_json
+from ics.files import write_atomically, write_json
 from ics.states import FINISHED, State
+
+LOCK, OWNER = "lock", "owner.json"
+"""The file that the owner of a folder holds locked, and the one that says who it is."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Status:
         """Whether nothing is left to do."""
         return self.state in FINISHED
 
+    def covers(self, steps: int) -> bool:
+        """Whether nothing is left to do of so many steps."""
+        return self.state == "diverged" or (self.finished and self.steps >= steps)
+
 
 def now() -> str:
     """The time in UTC, to the second."""
@@ -52,7 +59,7 @@ def now() -> str:
 def read_status(folder: Path) -> Status | None:
     """The status of a run; None where none was written, or it cannot be read."""
     try:
-        return Status(**json.loads((folder / "status.json").read_text()))
+        return Status(**json.loads((folder / "status.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -100,7 +107,7 @@ def read_settings(folder: Path) -> Any:
     """
     path = folder / "config.yaml"
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, yaml.YAMLError) as error:
@@ -114,14 +121,14 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Delete everything in a run folder but its lock."""
+    """Delete everything in a run folder but what its owner holds it by."""
     for path in folder.iterdir():
-        if path.name != "lock":
+        if path.name not in (LOCK, OWNER):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Nested settings with dotted keys."""
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, Mapping) or not tree:
         return {prefix.rstrip("."): tree}
     return {key: value for name, below in tree.items() for key, value in flat(below, f"{prefix}{name}.").items()}

@@ -1,17 +1,17 @@
 """From settings to a finished run folder, whatever happens on the way."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from ics.errors import UserError
+from ics.files import write_atomically, write_json
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig
-from ics.runs.files import write_atomically, write_json
 from ics.runs.folder import Status, check_settings, clear, now, read_status, write_settings, write_status
-from ics.runs.lock import FolderLock
+from ics.runs.lock import owned
 from ics.runs.provenance import provenance
 from ics.runs.signals import Interrupted, Requests
 from ics.runs.train import Training
@@ -32,7 +32,7 @@ def run(
         folder: of this run alone; made if need be.
         command: for the record.
         overwrite: start anew, whatever the folder holds.
-        name: for progress; the folder by default.
+        name: for progress; None shows none.
 
     Returns:
         The final status: done or diverged.
@@ -41,50 +41,93 @@ def run(
         UserError: the settings, the data or the folder do not allow it, or another process owns the folder.
         Interrupted: a signal asked to stop; the run is saved.
     """
-    before = read_status(folder)
-    if before is not None and before.finished and not overwrite:
-        check_settings(folder, config.model_dump())
-        if before.state == "diverged" or before.steps >= config.steps:
+    if not overwrite:
+        check_folder(folder, config)
+        before = read_status(folder)
+        if before is not None and before.covers(config.steps):
             return before
-        if not checkpoint.exists(folder):
-            raise UserError(
-                f"{folder} finished its {before.steps} steps without keeping its last state, so that it cannot be "
-                f"lengthened to {config.steps}; overwrite=true starts it anew"
-            )
+    training = build(config)  # first of all: a run that cannot begin leaves nothing behind
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FolderLock(folder), Requests() as requests:
-            return _run(config, folder, command, overwrite, name or str(folder), requests)
+        with owned(folder), Requests() as requests:
+            return _run(training, folder, command, overwrite, name, requests)
     except OSError as error:
         where = error.filename or folder
         reason = error.strerror or type(error).__name__
         raise UserError(f"{where}: {reason}; mend that and run again, what was written before is intact") from error
+    finally:
+        training.close()
+
+
+def check_folder(folder: Path, config: RunConfig) -> None:
+    """Make sure that a folder is free for a run, or holds this very run, which may be lengthened.
+
+    Raises:
+        UserError: it holds another run, or a shorter one that did not keep its last state.
+    """
+    check_settings(folder, config.model_dump())
+    before = read_status(folder)
+    if before is not None and before.finished and not before.covers(config.steps) and not checkpoint.exists(folder):
+        raise UserError(
+            f"{folder} finished its {before.steps} steps without keeping its last state, so that it cannot be "
+            f"lengthened to {config.steps}; overwrite=true starts it anew"
+        )
+
+
+def build(config: RunConfig) -> Training:
+    """A run, ready to start.
+
+    Raises:
+        UserError: a component cannot be built as asked, the data are not there, or the memory is too small.
+    """
+    with _told():
+        return Training(config)
+
+
+def try_out(config: RunConfig) -> None:
+    """Raise what `build` would, and keep nothing."""
+    build(config).close()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turns what a person can mend into a `UserError`."""
+    try:
+        yield
+    except ProbeError as error:
+        raise UserError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in str(error):
+            raise
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"not enough memory ({first_line}); take a smaller network or batch_size") from error
 
 
 def _run(
-    config: RunConfig, folder: Path, command: Sequence[str], overwrite: bool, name: str, requests: Requests
+    training: Training, folder: Path, command: Sequence[str], overwrite: bool, name: str | None, requests: Requests
 ) -> Status:
+    config = training.config
     if not overwrite:
         check_settings(folder, config.model_dump())
     before = None if overwrite else read_status(folder)
     started = before.started if before else now()
-    training: Training | None = None
 
     def status(state: str, error: str | None = None) -> Status:
-        step, seconds = (training.step, training.seconds) if training else (0, 0.0)
-        final = Status(state, step, config.steps, round(seconds, 3), started, now(), error)  # type: ignore[arg-type]
+        seconds = round(training.seconds, 3)
+        final = Status(state, training.step, config.steps, seconds, started, now(), error)  # type: ignore[arg-type]
         write_status(folder, final)
         return final
 
     try:
-        training = Training(config)
-        if overwrite:  # not before the new run can be built
+        if overwrite:
             clear(folder)
         write_settings(folder, config.model_dump())
         write_json(folder / "provenance.json", provenance(list(command), training.device, training.dataset.label))
         write_atomically(folder / "tables.json", to_json(training.tables).encode())
         status("running")
-        final = status(training.run(folder, name, requests, on_save=lambda: status("running")))
+        with _told():
+            end = training.run(folder, name, requests, on_save=lambda: status("running"))
+        final = status(end)
         checkpoint.tidy(folder, keep=config.checkpoint.keep)
         return final
     except (Interrupted, SystemExit):  # a batch scheduler's handler, which requeues the job, exits
@@ -93,12 +136,4 @@ def _run(
     except BaseException as error:
         with contextlib.suppress(OSError):  # a full disk may refuse even this; the first error is what counts
             status("failed", f"{type(error).__name__}: {error}")
-        if isinstance(error, ProbeError):
-            raise UserError(str(error)) from error
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
-            first_line = str(error).splitlines()[0]
-            raise UserError(f"not enough memory ({first_line}); take a smaller network or batch_size") from error
         raise
-    finally:
-        if training is not None:
-            training.close()
