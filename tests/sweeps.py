@@ -43,7 +43,7 @@ def csv_files(runs: Path) -> dict[str, bytes]:
 
 
 class Run:
-    """A run of a sweep seen from outside, to be caught on its way.
+    """A run of a sweep seen from outside, to meet an accident on its way.
 
     Args:
         runs: where the sweep's runs go.
@@ -54,17 +54,22 @@ class Run:
         self._runs, self._seed = runs, seed
 
     @property
+    def start(self) -> int:
+        """When its present process began to heed signals, in nanoseconds; 0 before the first."""
+        path = self._folder / "tables.json" if self._folder else None
+        return path.stat().st_mtime_ns if path and path.exists() else 0
+
+    @property
     def step(self) -> int:
         """Steps saved so far."""
         status = read_status(self._folder) if self._folder else None
         return status.step if status else 0
 
-    def freeze(self) -> int:
-        """Stop its process where it is; the process's id."""
+    @property
+    def process(self) -> int:
+        """The id of its process, once there is a start."""
         assert self._folder is not None
-        process = int(json.loads((self._folder / "lock").read_text())["process"])
-        os.kill(process, signal.SIGSTOP)
-        return process
+        return int(json.loads((self._folder / "lock").read_text())["process"])
 
     @property
     def _folder(self) -> Path | None:
@@ -78,7 +83,8 @@ def catch(runs: Mapping[Run, int]) -> list[int]:
     def all_caught() -> bool:
         for run, step in runs.items():
             if run not in processes and run.step > step:
-                processes[run] = run.freeze()
+                processes[run] = run.process
+                os.kill(run.process, signal.SIGSTOP)
         return len(processes) == len(runs)
 
     wait_for(all_caught, 300)
