@@ -1,17 +1,15 @@
 """A small sweep through the command line, and its results."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from small_runs import wait_for
+import pytest
 
 from ics.runs import read_status
 
+PATIENCE = 300.0  # seconds after which something must be wrong
 ROOT = Path(__file__).parents[1]
 SWEEP = [
     "model=mlp", "model.hidden=[16]", "data=digits", "data.limit=200", "batch_size=32", "device=cpu",
@@ -40,6 +38,14 @@ def finish(process: "subprocess.Popen[str]", code: int = 0) -> tuple[str, str]:
 def csv_files(runs: Path) -> dict[str, bytes]:
     """Every CSV file below a folder of runs."""
     return {path.relative_to(runs).as_posix(): path.read_bytes() for path in sorted(runs.rglob("*.csv"))}
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """A file; while it is there, runs with `plugin=slow_steps` last for many minutes."""
+    file = folder / "hold"
+    monkeypatch.setenv("ICS_TEST_HOLD", str(file))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    return file
 
 
 class Run:
@@ -74,18 +80,3 @@ class Run:
     @property
     def _folder(self) -> Path | None:
         return next(self._runs.glob(f"*/*/seed{self._seed}"), None)
-
-
-def catch(runs: Mapping[Run, int]) -> list[int]:
-    """Freeze each run as soon as it has saved more steps than given; their processes' ids."""
-    processes: dict[Run, int] = {}
-
-    def all_caught() -> bool:
-        for run, step in runs.items():
-            if run not in processes and run.step > step:
-                processes[run] = run.process
-                os.kill(run.process, signal.SIGSTOP)
-        return len(processes) == len(runs)
-
-    wait_for(all_caught, 300)
-    return [processes[run] for run in runs]

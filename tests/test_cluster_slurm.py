@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_runs import wait_for
-from sweeps import ROOT, Run, csv_files, finish, start, sweep
+from sweeps import PATIENCE, ROOT, Run, csv_files, finish, hold, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -17,7 +17,6 @@ pytestmark = [
         not all(map(shutil.which, ("slurmctld", "munged"))), reason="Slurm is missing; make test-cluster installs it"
     ),
 ]
-PATIENCE = 300.0  # seconds after which something must be wrong
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.mem=1GB"]
 
 
@@ -50,16 +49,14 @@ def test_slurm_gives_the_bytes_of_a_serial_sweep(tmp_path: Path) -> None:
 
 
 def test_killed_preempted_and_out_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hold = tmp_path / "hold"
-    monkeypatch.setenv("ICS_TEST_HOLD", str(hold))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    held = hold(monkeypatch, tmp_path)
     words = ["steps=3000", "seed=0,1,2,3", "plugin=slow_steps"]
     limits = ["hydra.launcher.time=10", "hydra.launcher.signal_delay_s=90", "hydra.launcher.array_parallelism=2"]
     runs = tmp_path / "slurm"
     sweep(tmp_path / "serial", *words)
 
     # While they are held, no run ends by itself, and none saves itself unless it is told to.
-    hold.touch()
+    held.touch()
     process = start(runs, *words, *SLURM, *limits)
     cancelled, killed, preempted, slow = (Run(runs, seed) for seed in range(4))
     wait_for(lambda: min(cancelled.start, killed.start) > 0, PATIENCE)
@@ -82,7 +79,7 @@ def test_killed_preempted_and_out_of_time(tmp_path: Path, monkeypatch: pytest.Mo
     assert slow.step > 0
     slurm_says("scontrol", "update", f"JobId={array}_3", "StartTime=now", "TimeLimit=10")
 
-    hold.unlink()
+    held.unlink()
     _, stderr = finish(process, code=1)
     assert "2 done; 2 failed" in stderr
     assert f"Slurm job {array}_0 ended as CANCELLED" in stderr
