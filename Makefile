@@ -2,6 +2,7 @@
 # make figures     make figures, claims, report and the README's numbers from the committed tables
 # make test        install, lint, check types, run the tests
 # make test-full   the tests with their full counts
+# make test-portable  the tests with the kernels of an old processor, of one with AVX2, and this one's own
 # make test-cluster  sweeps on a real Slurm and a real Ray, of one machine (Debian: installs Slurm as root)
 # make lock        choose dependency versions anew
 
@@ -17,7 +18,7 @@ export OMP_NUM_THREADS ?= 1
 # An import of torch takes twice as long without cached bytecode, and every process imports it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce figures test test-full test-cluster lint lock clean
+.PHONY: reproduce figures test test-full test-portable test-cluster lint lock clean
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11-3.13 is needed, not " + sys.version.split()[0] + "; name one with make PYTHON=...")'
@@ -44,6 +45,11 @@ test: lint
 
 test-full: lint
 	$(BIN)/python -m pytest -n auto -m "not cluster"
+
+test-portable: lint
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n auto
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2 $(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto
 
 # Ray is big, and wants an older cloudpickle: an environment of its own. What the two share has the same versions.
 CLUSTER := $(VENV)-cluster

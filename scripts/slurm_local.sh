@@ -93,7 +93,7 @@ AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 # A job that is told to end has so many seconds to save itself before it is killed.
-KillWait=3
+KillWait=5
 # scontrol, and with it sacct below, forgets a job so many seconds after its end.
 MinJobAge=86400
 ReturnToService=2

@@ -3,16 +3,18 @@
 import contextlib
 import multiprocessing
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ics.runs import Interrupted, RunConfig, parse, run
+from ics.runs.recorder import Recorder
+from ics.runs.train import Training
 
 SETTINGS: dict[str, Any] = {
     "experiment": "test",
@@ -57,8 +59,15 @@ def results(folder: Path) -> dict[str, bytes]:
     return files | weights | {"random": state["random"][0].numpy().tobytes()}
 
 
+@cache
+def _import_all() -> None:
+    """What a run imports only when it needs it takes many seconds."""
+    Training(config()).close()
+
+
 def start_child(settings: RunConfig, folder: Path, before: Callable[[], None] = lambda: None) -> Any:
-    """A process of its own that trains; it forks from this one, so that it need not import torch again."""
+    """A process of its own that trains; it forks from this one, so that it need not import everything again."""
+    _import_all()
 
     def work() -> None:
         with contextlib.redirect_stderr(open(os.devnull, "w")):
@@ -84,14 +93,22 @@ def finish(settings: RunConfig, folder: Path) -> int:
     return int(process.exitcode)
 
 
-def kill_after(process: Any, seconds: float) -> bool:
-    """`kill -9` after a while; whether it came in time."""
-    time.sleep(seconds)
-    alive = process.is_alive()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    return bool(alive)
+def at_shift_row(step: int, act: Callable[[], None]) -> None:
+    """Do something in this process as soon as the shift of a step is written."""
+    write = Recorder.write
+
+    def acting(self: Recorder, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        found = list(rows)
+        write(self, table, found)
+        if table == "shift" and found[0]["step"] == step:
+            act()
+
+    Recorder.write = acting  # type: ignore[method-assign]
+
+
+def signal_at(signum: int, step: int) -> None:
+    """Send this process a signal when the shift of a step is written."""
+    at_shift_row(step, lambda: os.kill(os.getpid(), signum))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:

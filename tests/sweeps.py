@@ -1,17 +1,15 @@
 """A small sweep through the command line, and its results."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from small_runs import wait_for
+import pytest
 
 from ics.runs import read_status
 
+PATIENCE = 300.0  # seconds after which something must be wrong
 ROOT = Path(__file__).parents[1]
 SWEEP = [
     "model=mlp", "model.hidden=[16]", "data=digits", "data.limit=200", "batch_size=32", "device=cpu",
@@ -42,8 +40,16 @@ def csv_files(runs: Path) -> dict[str, bytes]:
     return {path.relative_to(runs).as_posix(): path.read_bytes() for path in sorted(runs.rglob("*.csv"))}
 
 
+def hold(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """A file; while it is there, runs with `plugin=slow_steps` last for many minutes."""
+    file = folder / "hold"
+    monkeypatch.setenv("ICS_TEST_HOLD", str(file))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    return file
+
+
 class Run:
-    """A run of a sweep seen from outside, to be caught on its way.
+    """A run of a sweep seen from outside, to meet an accident on its way.
 
     Args:
         runs: where the sweep's runs go.
@@ -54,32 +60,23 @@ class Run:
         self._runs, self._seed = runs, seed
 
     @property
+    def start(self) -> int:
+        """When its present process began to heed signals, in nanoseconds; 0 before the first."""
+        path = self._folder / "tables.json" if self._folder else None
+        return path.stat().st_mtime_ns if path and path.exists() else 0
+
+    @property
     def step(self) -> int:
         """Steps saved so far."""
         status = read_status(self._folder) if self._folder else None
         return status.step if status else 0
 
-    def freeze(self) -> int:
-        """Stop its process where it is; the process's id."""
+    @property
+    def process(self) -> int:
+        """The id of its process, once there is a start."""
         assert self._folder is not None
-        process = int(json.loads((self._folder / "lock").read_text())["process"])
-        os.kill(process, signal.SIGSTOP)
-        return process
+        return int(json.loads((self._folder / "lock").read_text())["process"])
 
     @property
     def _folder(self) -> Path | None:
         return next(self._runs.glob(f"*/*/seed{self._seed}"), None)
-
-
-def catch(runs: Mapping[Run, int]) -> list[int]:
-    """Freeze each run as soon as it has saved more steps than given; their processes' ids."""
-    processes: dict[Run, int] = {}
-
-    def all_caught() -> bool:
-        for run, step in runs.items():
-            if run not in processes and run.step > step:
-                processes[run] = run.freeze()
-        return len(processes) == len(runs)
-
-    wait_for(all_caught, 300)
-    return [processes[run] for run in runs]

@@ -107,9 +107,3 @@ def test_the_bare_loop_makes_the_same_updates() -> None:
         loops.bare_seconds(config)
     ours, bare = (list(training.model.parameters()) for training in ends)
     assert all(torch.equal(p, q) for p, q in zip(ours, bare, strict=True))
-
-
-@pytest.mark.full
-def test_batch_norm_by_hand_takes_at_most_twice_pytorchs_time() -> None:
-    (row,) = table.rows("batch norm", 5, CPU)
-    assert row["ratio"] < 2

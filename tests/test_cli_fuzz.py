@@ -162,6 +162,7 @@ def test_many_command_lines(overrides: list[str], tmp_path: Path, monkeypatch: p
     ("override", "line"),
     [
         ("norm=foo", "error: In 'train': Could not find 'norm/foo' Available options in 'norm': batch, batch_by_hand"),
+        ("optimizer.lr=0", "error: optimizer 'sgd': lr: Input should be greater than 0 (got 0)"),
         ("x=1", "error: Could not override 'x'. To append to your config use +x=1"),
         ("model={", "error: no viable alternative at input '{'"),
         ("seed=${nope}", "error: Interpolation key 'nope' not found"),

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sweeps import Run, catch, csv_files, finish, start, sweep
+from small_runs import wait_for
+from sweeps import PATIENCE, Run, csv_files, finish, hold, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -23,10 +24,12 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file that holds runs; Ray's daemons must know its name when they start."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_agent_register_timeout_ms", "120000")  # Ray's own patience is short on a busy machine
+    return hold(monkeypatch, tmp_path)
 
 
 def test_ray_gives_the_bytes_of_a_serial_sweep(tmp_path: Path) -> None:
@@ -78,7 +81,7 @@ def _read(path: Path) -> list[str]:
 
 
 @pytest.fixture
-def cluster() -> Iterator[tuple[str, Node]]:
+def cluster(held: Path) -> Iterator[tuple[str, Node]]:
     """The address of a cluster of two nodes, and the one that may die."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -92,9 +95,9 @@ def cluster() -> Iterator[tuple[str, Node]]:
 
 
 @pytest.mark.parametrize(("retries", "code"), [(0, 1), (3, 0)], ids=["started again", "going on by itself"])
-def test_a_node_is_killed(retries: int, code: int, cluster: tuple[str, Node], tmp_path: Path) -> None:
+def test_a_node_is_killed(retries: int, code: int, cluster: tuple[str, Node], held: Path, tmp_path: Path) -> None:
     address, node = cluster
-    words = ["steps=3000", "seed=0,1,2", "checkpoint.every_steps=100"]
+    words = ["steps=3000", "seed=0,1,2", "checkpoint.every_steps=10", "plugin=slow_steps"]
     ray = [
         "hydra/launcher=ray",
         f"hydra.launcher.ray.init.address={address}",
@@ -103,12 +106,13 @@ def test_a_node_is_killed(retries: int, code: int, cluster: tuple[str, Node], tm
     runs = tmp_path / "ray"
     sweep(tmp_path / "serial", *words)
 
+    held.touch()
     process = start(runs, *words, *ray)
-    caught = set(catch({Run(runs, seed): 0 for seed in (0, 1)}))  # one on each node
-    (lost,) = caught & set(node.processes())
+    first = [Run(runs, seed) for seed in (0, 1)]  # one on each node
+    wait_for(lambda: min(run.step for run in first) > 0, PATIENCE)
+    assert len({run.process for run in first} & set(node.processes())) == 1
     node.kill()
-    for survivor in caught - {lost}:
-        os.kill(survivor, signal.SIGCONT)
+    held.unlink()
     finish(process, code)
 
     sweep(runs, *words, *ray)

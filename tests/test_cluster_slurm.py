@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_runs import wait_for
-from sweeps import ROOT, Run, catch, csv_files, finish, start, sweep
+from sweeps import PATIENCE, ROOT, Run, csv_files, finish, hold, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -48,41 +48,38 @@ def test_slurm_gives_the_bytes_of_a_serial_sweep(tmp_path: Path) -> None:
     assert csv_files(tmp_path / "slurm") == csv_files(tmp_path / "serial") != {}
 
 
-def test_killed_preempted_and_out_of_time(tmp_path: Path) -> None:
-    words = ["steps=3000", "seed=0,1,2,3", "checkpoint.every_steps=100"]
+def test_killed_preempted_and_out_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = hold(monkeypatch, tmp_path)
+    words = ["steps=3000", "seed=0,1,2,3", "plugin=slow_steps"]
+    limits = ["hydra.launcher.time=10", "hydra.launcher.signal_delay_s=90", "hydra.launcher.array_parallelism=2"]
     runs = tmp_path / "slurm"
     sweep(tmp_path / "serial", *words)
 
-    # Two jobs run at a time; frozen on their way, they cannot end before their accident.
-    process = start(
-        runs,
-        *words,
-        *SLURM,
-        "hydra.launcher.time=4",
-        "hydra.launcher.signal_delay_s=90",
-        "hydra.launcher.array_parallelism=2",
-    )
+    # While they are held, no run ends by itself, and none saves itself unless it is told to.
+    held.touch()
+    process = start(runs, *words, *SLURM, *limits)
     cancelled, killed, preempted, slow = (Run(runs, seed) for seed in range(4))
-    os.kill(catch({cancelled: 0, killed: 0})[1], signal.SIGKILL)
+    wait_for(lambda: min(cancelled.start, killed.start) > 0, PATIENCE)
     array = slurm_says("squeue", "--noheader", "--array", "--format=%F").split()[0]
-
-    step = cancelled.step
+    os.kill(killed.process, signal.SIGKILL)
     slurm_says("scancel", f"{array}_0")
-    catch({cancelled: step})  # told to end, it has saved itself
-    wait_for(lambda: state(f"{array}_0") == "CANCELLED", 60)
+    wait_for(lambda: cancelled.step > 0 and state(f"{array}_0") == "CANCELLED", PATIENCE)
 
-    catch({preempted: 0, slow: 0})
-    steps = {run: run.step for run in (preempted, slow)}
+    wait_for(lambda: min(preempted.start, slow.start) > 0, PATIENCE)
+    first = slow.start
     slurm_says("sbatch", "--partition=urgent", "--exclusive", "--wrap=true", f"--output={tmp_path / 'urgent'}")
-    catch(steps)
-    wait_for(lambda: [state(f"{array}_{task}") for task in (2, 3)] == ["PENDING"] * 2, 60)
+    wait_for(lambda: [state(f"{array}_{task}") for task in (2, 3)] == ["PENDING"] * 2, PATIENCE)
+    assert min(preempted.step, slow.step) > 0
     for task in (2, 3):
         slurm_says("scontrol", "update", f"JobId={array}_{task}", "StartTime=now")  # Slurm would wait for two minutes
 
-    catch({slow: slow.step})
-    wait_for(lambda: state(f"{array}_3") == "PENDING", 300)  # Slurm lets it go on when it sends SIGUSR2
-    slurm_says("scontrol", "update", f"JobId={array}_3", "StartTime=now")
+    wait_for(lambda: slow.start > first, PATIENCE)
+    slurm_says("scontrol", "update", f"JobId={array}_3", "TimeLimit=2")  # Slurm sends SIGUSR2 at its next look
+    wait_for(lambda: state(f"{array}_3") == "PENDING", PATIENCE)
+    assert slow.step > 0
+    slurm_says("scontrol", "update", f"JobId={array}_3", "StartTime=now", "TimeLimit=10")
 
+    held.unlink()
     _, stderr = finish(process, code=1)
     assert "2 done; 2 failed" in stderr
     assert f"Slurm job {array}_0 ended as CANCELLED" in stderr

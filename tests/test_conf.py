@@ -102,7 +102,7 @@ def train(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, **options)
 
 
-def test_a_run_a_sweep_a_plan_and_their_bad_input(tmp_path: Path) -> None:
+def test_a_run_a_sweep_and_a_plan(tmp_path: Path) -> None:
     runs = f"runs={tmp_path}"
     one = train(*SMALL, "norm=batch", runs)
     assert one.returncode == 0, one.stderr
@@ -120,16 +120,6 @@ def test_a_run_a_sweep_a_plan_and_their_bad_input(tmp_path: Path) -> None:
     assert plan.returncode == 0
     assert "4 runs, 2 to do" in plan.stdout
     assert plan.stdout.count("done, step 3 of 3") == 2
-
-    for words, message in [
-        (["norm=bach"], "Could not find 'norm/bach'"),
-        (["optimizer.lr=0"], "error: optimizer 'sgd': lr: Input should be greater than 0 (got 0)"),
-        (["stepps=3"], "stepps"),
-    ]:
-        bad = train(*SMALL, *words, runs)
-        assert bad.returncode != 0
-        assert message in bad.stderr
-        assert "Traceback" not in bad.stderr
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

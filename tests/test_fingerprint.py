@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_runs import SETTINGS, SHIFT, merged, shift_row, write_run
+from pages import assert_same_page
 
 from ics import load_runs
 from ics.analysis.fingerprint import SETUP, first_steps, papers_numbers, ranking, seed_noise, to_markdown
@@ -168,7 +169,7 @@ def committed() -> pd.DataFrame:
 
 
 def test_the_committed_table_is_made_from_the_committed_runs(committed: pd.DataFrame) -> None:
-    assert (EVIDENCE / "fingerprint.md").read_text() == to_markdown(committed, "cifar10-jpeg")
+    assert_same_page((EVIDENCE / "fingerprint.md").read_text(encoding="utf-8"), to_markdown(committed, "cifar10-jpeg"))
 
 
 def test_the_docs_say_what_the_runs_say(committed: pd.DataFrame) -> None:

@@ -3,15 +3,15 @@
 import errno
 import json
 import os
+import signal
 import socket
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from small_runs import config, finish, kill_after, start_child, wait_for
+from small_runs import config, finish, signal_at, start_child, wait_for
 
 from ics import UserError, load_runs
 from ics.runs import checkpoint, parse, read_status, recorder, run
@@ -77,13 +77,13 @@ def test_the_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None
     wait_for(lambda: (tmp_path / "config.yaml").exists())
     with pytest.raises(UserError, match=rf"in use by process {process.pid} on {socket.gethostname()} since 2"):
         run(config(steps=100000), tmp_path)
-    kill_after(process, 0)
+    process.kill()
+    process.join()
 
 
 def test_a_dead_owner_is_taken_over_at_once(tmp_path: Path) -> None:
-    process = start_child(config(), tmp_path)
-    wait_for(lambda: (tmp_path / "config.yaml").exists() or not process.is_alive())
-    kill_after(process, 0)
+    start_child(config(), tmp_path, before=lambda: signal_at(signal.SIGKILL, 8)).join()
+    assert (tmp_path / "lock").exists()
     assert run(config(), tmp_path).state == "done"
     assert not (tmp_path / "lock").exists()
 
@@ -94,32 +94,47 @@ def a_lock_from_elsewhere(folder: Path) -> Path:
     return lock
 
 
-def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
-    lock = a_lock_from_elsewhere(tmp_path)
-    beat = threading.Timer(0.2, os.utime, [lock])
-    beat.start()
+class Clock:
+    """The time of day, which passes only while somebody sleeps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.slept = time.time(), 0.0
+        monkeypatch.setattr("ics.runs.lock.time", self)
+
+    def time(self) -> float:
+        return self.now + self.slept
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, clock = a_lock_from_elsewhere(tmp_path), Clock(monkeypatch)
+    monkeypatch.setattr(clock, "sleep", lambda seconds: os.utime(lock, (clock.now + 1, clock.now + 1)))
     with pytest.raises(UserError, match="process 1 on elsewhere since 2026-01-01"), FolderLock(tmp_path):
         pass
-    beat.join()
-    stale = time.time() - STALE - 1
-    os.utime(lock, (stale, stale))
+    assert json.loads(lock.read_text())["host"] == "elsewhere"
+
+
+@pytest.mark.parametrize("age", [0, STALE + 1])
+def test_an_owner_on_another_host_is_dead_without_one(
+    age: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, clock = a_lock_from_elsewhere(tmp_path), Clock(monkeypatch)
+    os.utime(lock, (clock.now - age, clock.now - age))
     with FolderLock(tmp_path):
         assert json.loads(lock.read_text())["host"] == socket.gethostname()
     assert not lock.exists()
-
-
-def test_a_heartbeat_that_has_just_stopped_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ics.runs.lock.STALE", 1.0)
-    lock = a_lock_from_elsewhere(tmp_path)
-    with FolderLock(tmp_path):
-        assert json.loads(lock.read_text())["host"] == socket.gethostname()
+    assert clock.slept == max(0, STALE - age)
 
 
 def test_a_heartbeat_keeps_the_lock_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ics.runs.lock.HEARTBEAT", 0.01)
     with FolderLock(tmp_path):
         os.utime(tmp_path / "lock", (0, 0))
-        wait_for(lambda: (tmp_path / "lock").stat().st_mtime > time.time() - 5)
+        wait_for(lambda: (tmp_path / "lock").stat().st_mtime > 0)
 
 
 # --- writing fails -----------------------------------------------------------------------------------------------

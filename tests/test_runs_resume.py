@@ -1,22 +1,27 @@
 """Killed at any instant and started again, a run ends with the bytes of one that was left alone."""
 
+import itertools
 import multiprocessing
 import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 import torch
-from small_runs import config, finish, kill_after, results, start_child, wait_for
+from small_runs import at_shift_row, config, finish, results, signal_at, start_child, wait_for
 
 from ics.runs import checkpoint, files, read_status, recorder, run, signals
 
 KILLS_PER_RUN = 5
-LONG = 1500  # steps that take longer than all the kills together
+LONG, LINES = 200, 12_000  # steps of a run, and no more lines of `ics.runs` than it takes
+PACKAGE = str(Path(signals.__file__).parent)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +36,24 @@ def test_the_same_command_gives_the_same_bytes(undisturbed: dict[str, bytes], tm
     assert results(tmp_path) == undisturbed
 
 
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_line(number: int) -> None:
+    """Die before the n-th line of `ics.runs`, of all that this thread runs."""
+    lines = itertools.count(1)
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line" and next(lines) == number:
+            die()
+        return trace
+
+    sys.settrace(trace)
+
+
 @pytest.fixture(scope="module")
 def undisturbed_long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -41,13 +64,13 @@ def undisturbed_long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, byte
 @pytest.mark.parametrize("seed", [*range(6), *(pytest.param(s, marks=pytest.mark.full) for s in range(6, 30))])
 def test_killed_at_random_moments(seed: int, undisturbed_long: dict[str, bytes], tmp_path: Path) -> None:
     draw, settings = random.Random(seed), config(steps=LONG)
-    assert all(kill_after(start_child(settings, tmp_path), draw.uniform(0, 0.4)) for _ in range(KILLS_PER_RUN))
+    for _ in range(KILLS_PER_RUN):
+        number = draw.randint(1, LINES // KILLS_PER_RUN)
+        process = start_child(settings, tmp_path, before=partial(die_at_line, number))
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     assert finish(settings, tmp_path) == 0
     assert results(tmp_path) == undisturbed_long
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_in_csv_write(nth: int) -> None:
@@ -134,19 +157,6 @@ def interrupted_run(folder: Path) -> None:
     """A run with both generations of checkpoints, killed."""
     start_child(config(), folder, before=lambda: die_in_checkpoint_write(5)).join()
     assert (folder / checkpoint.PREVIOUS).exists()
-
-
-def signal_at(signum: int, step: int) -> None:
-    """Send this process a signal when the shift of a step is written."""
-    write = recorder.Recorder.write
-
-    def signalling(self: recorder.Recorder, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        found = list(rows)
-        write(self, table, found)
-        if table == "shift" and found[0]["step"] == step:
-            os.kill(os.getpid(), signum)
-
-    recorder.Recorder.write = signalling  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_empty])
@@ -239,17 +249,26 @@ def test_a_scheduler_that_requeues_the_job_leaves_it_interrupted(
 
 
 def test_a_worker_stops_when_the_process_that_started_it_is_killed(
-    undisturbed_long: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "PARENT_WATCH", 0.01)
-    settings = config(steps=LONG, checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
-    parent = multiprocessing.get_context("fork").Process(target=lambda: start_child(settings, tmp_path).join())
+    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
+
+    def lose_the_parent() -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+        (watch,) = [thread for thread in threading.enumerate() if thread.name == "parent watch"]
+        watch.join()  # it has seen it
+
+    def work() -> None:
+        start_child(settings, tmp_path, before=partial(at_shift_row, 8, lose_the_parent)).join()
+
+    parent = multiprocessing.get_context("fork").Process(target=work)
     parent.start()
-    wait_for(lambda: (tmp_path / "shift.csv").exists())
-    kill_after(parent, 0)
+    parent.join()
+    assert parent.exitcode == -signal.SIGKILL
     wait_for(lambda: not (tmp_path / "lock").exists())
     status = read_status(tmp_path)
     assert status is not None
-    assert status.state == "interrupted"
+    assert (status.state, status.step) == ("interrupted", 9)
     assert finish(settings, tmp_path) == 0
-    assert results(tmp_path) == undisturbed_long
+    assert results(tmp_path) == undisturbed
