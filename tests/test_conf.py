@@ -18,7 +18,6 @@ from ics.data import DATASETS
 from ics.quantities import QUANTITIES
 from ics.runs import RunConfig, parse
 from ics.runs.losses import cross_entropy
-from ics.runs.naming import run_folder
 from ics.runs.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parents[1]
@@ -86,12 +85,6 @@ def test_every_measure_composes() -> None:
         parse(composed(f"measure={path.stem}"))
 
 
-def test_the_scales_keep_their_runs_apart() -> None:
-    choices = {"model": "vgg16", "data": "cifar10", "norm": "batch"}
-    names = {str(run_folder(choices, composed("experiment=vgg", f"scale={scale}"), [])) for scale in ("cpu", "paper")}
-    assert names == {f"vgg/{scale}/vgg16_cifar10_batch_lr0.1/seed0" for scale in ("cpu", "paper")}
-
-
 # --- the command line --------------------------------------------------------------------------------------------
 
 SMALL = ["experiment=quick", "steps=3", "model.width=0.05", "batch_size=8", "data.limit=100"]
@@ -108,12 +101,10 @@ def test_a_run_a_sweep_and_a_plan(tmp_path: Path) -> None:
     assert one.returncode == 0, one.stderr
     assert one.stdout.startswith("done: ")
 
-    sweep = train("-m", *SMALL, "norm=none,batch", "optimizer.lr=0.1,-1", "seed=0", runs)
-    assert sweep.returncode == 1
-    assert "4 runs, 1 of them finished already" in sweep.stderr
-    assert "2 done; 2 failed" in sweep.stderr
-    assert sweep.stderr.count("lr: Input should be greater than 0 (got -1)") == 2
-    assert "Traceback" not in sweep.stderr
+    sweep = train("-m", *SMALL, "norm=none,batch", "optimizer.lr=0.1", "seed=0", runs)
+    assert sweep.returncode == 0, sweep.stderr
+    assert "2 runs, 1 of them finished already" in sweep.stderr
+    assert sweep.stderr.splitlines()[-1] == "2 done"
     assert sorted(load_runs(tmp_path).settings["norm.name"]) == ["batch", "none"]
 
     plan = train("-m", *SMALL, "norm=none,batch", "optimizer.lr=0.1", "seed=0,1", "plan=true", runs)

@@ -1,6 +1,7 @@
 """From settings to a finished run folder, whatever happens on the way."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def run(
         before = read_status(folder)
         if before is not None and before.covers(config.steps):
             return before
-    training = build(config)  # first of all: a run that cannot begin leaves nothing behind
+    training = build(config)  # first of all, so that a run that cannot begin leaves nothing behind
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with owned(folder), Requests() as requests:
@@ -55,6 +57,13 @@ def run(
         where = error.filename or folder
         reason = error.strerror or type(error).__name__
         raise UserError(f"{where}: {reason}; mend that and run again, what was written before is intact") from error
+    except UserError:
+        if folder in made and training.step == 0:  # nor does one that fails before its first update
+            shutil.rmtree(folder)
+            with contextlib.suppress(OSError):  # others may have moved in
+                for path in made[1:]:
+                    path.rmdir()
+        raise
     finally:
         training.close()
 

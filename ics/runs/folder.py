@@ -83,7 +83,7 @@ def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
     """
     try:
         stored = read_settings(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     old, new = flat(stored), flat(json.loads(json.dumps(wanted)))
     lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < new["steps"] else set()
@@ -103,12 +103,12 @@ def read_settings(folder: Path) -> Any:
     """The contents of `config.yaml`.
 
     Raises:
-        FileNotFoundError: there is none; UserError: it cannot be read.
+        FileNotFoundError, NotADirectoryError: there is none; UserError: it cannot be read.
     """
     path = folder / "config.yaml"
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); overwrite=true starts the run anew") from None
