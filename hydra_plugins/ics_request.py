@@ -5,20 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ics.errors import UserError
 from ics.runs.config import COMPONENTS, parse
 from ics.runs.naming import Composed, Library, run_folder
 from ics.runs.sweep import Request
 
-READERS = ("antlr4", "hydra", "omegaconf", "yaml")
-"""The packages that read command lines and config files: what they raise is about these."""
+READERS = ("antlr4", "hydra", "omegaconf", "yaml")  # what they raise is about command lines and config files
 
 
 def read_request(config: DictConfig, hydra: Any) -> Request:
@@ -31,10 +30,8 @@ def read_request(config: DictConfig, hydra: Any) -> Request:
     Raises:
         UserError: a setting is unknown, missing, or makes no sense.
     """
-    try:
+    with reading():
         settings = _plain(config, strict=True)
-    except OmegaConfBaseException as error:
-        raise UserError(in_one_line(error)) from None
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     words = [str(word) for word in typed]
     for group in COMPONENTS:
@@ -113,8 +110,5 @@ def _is_readers(error: BaseException) -> bool:
     """Whether one of the readers raised it, or Hydra on account of one."""
     while error.__cause__ is not None:
         error = error.__cause__
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] in READERS
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return modules[-1].partition(".")[0] in READERS

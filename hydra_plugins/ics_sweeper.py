@@ -4,9 +4,8 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -17,9 +16,7 @@ from hydra.core.utils import JobStatus
 
 from hydra_plugins.ics_request import grid_of, read_request, reading
 from ics.errors import UserError
-from ics.runs.estimate import Outlook, finished_paces
-from ics.runs.progress import watched
-from ics.runs.sweep import Job, own_words, print_plan, problems_of, report, twins
+from ics.runs.sweep import Job, carry_out, twins
 
 ENGINES = {  # launcher: the module behind it, and the extra that installs it
     "local": ("hydra_plugins.hydra_joblib_launcher", "sweep"),
@@ -36,6 +33,7 @@ class IcsSweeperConf:
 
     _target_: str = "hydra_plugins.ics_sweeper.IcsSweeper"
     params: dict[str, Any] | None = field(default_factory=dict)
+    max_batch_size: int | None = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="ics", node=IcsSweeperConf, provider="ics")
@@ -48,9 +46,6 @@ class IcsSweeper(BasicSweeper):
     hydra_context: Any
     launcher: Any
 
-    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
-        super().__init__(max_batch_size=None, params=None)  # `_grids` reads them
-
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         """Called by Hydra."""
         self.preset = config.hydra.runtime.choices["hydra/launcher"]
@@ -60,35 +55,13 @@ class IcsSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the sweep.
-
-        Args:
-            arguments: the command line's overrides.
-
-        Raises:
-            UserError: a run would fail at its start, or two are one; nothing was started.
-        """
-        jobs = self._jobs(arguments)
-        missing = [job for job in jobs if job.to_do]
-        processes = self._processes()
-        problems = problems_of(jobs, elsewhere=processes is None)
-        sound = {job.request.folder: job.request.config for job in missing if job.request and job not in problems}
-        if self.config.plan:
-            print_plan(jobs, problems)
-            if sound:
-                paces = finished_paces(Path(self.config.runs).expanduser())
-                print(Outlook(sound, processes, paces, self.config.overwrite).left())
-            sys.exit(1 if problems else 0)
-        if problems:
-            job, problem = next(iter(problems.items()))
-            more = f"; {len(problems) - 1} more would fail: plan=true lists them" if len(problems) > 1 else ""
-            raise UserError(f"nothing was started: {own_words(job, jobs) or job} would fail: {problem}{more}")
-        print(f"{len(jobs)} runs, {len(jobs) - len(missing)} of them finished already", file=sys.stderr)
-        if missing:
-            with watched(Outlook(sound, processes, (), self.config.overwrite), len(jobs)):
-                problems = self._launch(missing)
-        if not report(jobs, problems):
-            sys.exit(1)
+        """Called by Hydra with the command line's overrides."""
+        processes = None  # a cluster decides
+        if self.preset in ("basic", "local"):
+            count = int(self.config.hydra.launcher.get("n_jobs", 1))
+            processes = count if count > 0 else max(1, (os.cpu_count() or 1) + 1 + count)
+        if status := carry_out(self._jobs(arguments), self._launch, processes, self.config.plan):
+            sys.exit(status)
 
     def _jobs(self, arguments: list[str]) -> list[Job]:
         """The grids of the experiments, each unless the command line gives a key, and the command line's."""
@@ -131,13 +104,6 @@ class IcsSweeper(BasicSweeper):
             return {}
         failed = [(job, end) for job, end in zip(jobs, results, strict=True) if end.status == JobStatus.FAILED]
         return {job: str(end._return_value) for job, end in failed}
-
-    def _processes(self) -> int | None:
-        """How many runs go on at a time; None where a cluster decides."""
-        if self.preset == "local":
-            count = int(self.config.hydra.launcher.n_jobs)
-            return count if count > 0 else max(1, (os.cpu_count() or 1) + 1 + count)
-        return 1 if self.preset == "basic" else None
 
 
 def _swept(key: str, value: Any) -> str:

@@ -1,7 +1,9 @@
 """Train and measure: `python scripts/train.py experiment=quick norm=batch seed=0`; `-m` sweeps. See --help."""
 
 import os
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from ics.program import program
@@ -15,6 +17,8 @@ def main(arguments: list[str] | None) -> None:
     from hydra_plugins.ics_request import reading
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its own way
+    home = str(Path.home())
+    sys.argv = [re.sub(r"^([^=]+=)~(?=/|$)", lambda found: found[1] + home, word) for word in sys.argv]
     with reading():
         hydra.main(version_base="1.3", config_path="../conf", config_name="train")(one)()
 

@@ -51,23 +51,24 @@ class Outlook:
         statuses = self._statuses()
         return sum(s is not None and s.covers(self.runs[at].steps) for at, s in statuses.items())
 
-    def left(self) -> str:
-        """How long the rest will take, in words."""
+    def left(self) -> tuple[float, int]:
+        """Seconds that the rest will take, and how many runs there are without a finished one to judge that by."""
         statuses = self._statuses()
         finished = [_pace(self.runs[at].model_dump(mode="json"), s) for at, s in statuses.items() if s and s.finished]
         unfinished = {at: s for at, s in statuses.items() if not (s and s.covers(self.runs[at].steps))}
         each = [_seconds_left(self.runs[at], s, [*self.paces, *finished]) for at, s in unfinished.items()]
         known = [seconds for seconds in each if seconds is not None]
-        if not known:
+        return max([*known, sum(known) / (self.processes or 1)], default=0.0), len(each) - len(known)
+
+    def __str__(self) -> str:
+        seconds, unknown = self.left()
+        if unknown == len(self.runs):
             return "no finished run to estimate the time from"
-        if self.processes is None:
-            where, time = "of computing in all", sum(known)
-        else:
-            processes = f"{self.processes} process{'es' * (self.processes > 1)}"
-            where, time = f"on {processes}", max(*known, sum(known) / self.processes, 0.0)
-        unknown = len(each) - len(known)
+        processes = (
+            f"on {self.processes} process{'es' * (self.processes > 1)}" if self.processes else "of computing in all"
+        )
         rest = f", and {unknown} runs without a finished one to estimate the time from" if unknown else ""
-        return f"about {timedelta(seconds=round(time))} {where}{rest}"
+        return f"about {timedelta(seconds=round(seconds))} {processes}{rest}"
 
     def _statuses(self) -> dict[Path, Status | None]:
         found = {folder: read_status(folder) for folder in self.runs}

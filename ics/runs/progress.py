@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from tqdm import tqdm
@@ -57,7 +58,9 @@ def watched(outlook: Outlook, total: int) -> Iterator[None]:
             bar.bar_format = "{desc}: {n_fmt} of {total_fmt} runs done{postfix}"
             while not over.wait(LOOK):
                 finished = before + outlook.finished()
-                bar.set_postfix_str(outlook.left(), refresh=False)
+                seconds, unknown = outlook.left()
+                about = f"{'more than' if unknown else 'about'} {timedelta(seconds=round(seconds))} left"
+                bar.set_postfix_str(about if seconds else "", refresh=False)
                 bar.update(finished - bar.n)
 
     thread = threading.Thread(target=watch, name="sweep watch", daemon=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ics.errors import UserError
 from ics.runs.config import RunConfig
+from ics.runs.estimate import Outlook, finished_paces
 from ics.runs.folder import Status, read_status
+from ics.runs.progress import watched
 from ics.states import FINISHED
 
 
@@ -73,8 +75,9 @@ class Job:
 
 
 def own_words(job: Job, jobs: Sequence[Job]) -> str:
-    """The overrides that a job has and not every other one."""
-    return " ".join(word for word in job.words if not all(word in other.words for other in jobs))
+    """The overrides that a job has and not every other one; its last where it has none."""
+    own = [word for word in job.words if not all(word in other.words for other in jobs)]
+    return " ".join(own or job.words[-1:])
 
 
 def twins(jobs: Sequence[Job]) -> None:
@@ -87,8 +90,46 @@ def twins(jobs: Sequence[Job]) -> None:
     for job in jobs:
         twin = found.setdefault(str(job), job)
         if twin is not job:
-            both = " and ".join(own_words(one, jobs) or " ".join(one.words) for one in (twin, job))
+            both = " and ".join(own_words(one, jobs) for one in (twin, job))
             raise UserError(f"nothing was started: {both} are one run, {job}; leave one of them out")
+
+
+def carry_out(
+    jobs: Sequence[Job], launch: Callable[[list[Job]], dict[Job, str]], processes: int | None, plan: bool
+) -> int:
+    """Run what is missing of a sweep, or only say what that would be.
+
+    Args:
+        jobs: of the sweep.
+        launch: runs jobs and gives what their launcher has to say against them.
+        processes: how many runs go on at a time; None where a cluster decides.
+        plan: only say.
+
+    Returns:
+        The exit status: 1 if a run is not finished, or would fail.
+
+    Raises:
+        UserError: a run would fail at its start; nothing was started.
+    """
+    missing = [job for job in jobs if job.to_do]
+    problems = problems_of(jobs, elsewhere=processes is None)
+    sound = [job.request for job in missing if job.request and job not in problems]
+    outlook = Outlook({one.folder: one.config for one in sound}, processes, anew=any(one.overwrite for one in sound))
+    if plan:
+        print_plan(jobs, problems)
+        if sound:
+            outlook.paces = finished_paces(sound[0].root)
+            print(outlook)
+        return int(bool(problems))
+    if problems:
+        job, problem = next(iter(problems.items()))
+        more = f"; {len(problems) - 1} more would fail: plan=true lists them" if len(problems) > 1 else ""
+        raise UserError(f"nothing was started: {own_words(job, jobs)} would fail: {problem}{more}")
+    print(f"{len(jobs)} runs, {len(jobs) - len(missing)} of them finished already", file=sys.stderr)
+    if missing:
+        with watched(outlook, len(jobs)):
+            problems = launch(missing)
+    return 0 if report(jobs, problems) else 1
 
 
 def problems_of(jobs: Sequence[Job], elsewhere: bool) -> dict[Job, str]:
