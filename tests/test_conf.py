@@ -129,3 +129,26 @@ def test_a_signal_stops_the_program_with_the_usual_code(signum: int, code: int, 
     assert process.returncode == code
     assert "the same command goes on from here" in stderr
     assert list(tmp_path.rglob("checkpoint.pt"))
+
+
+def test_every_experiment_of_a_sweep_brings_its_own_grid(tmp_path: Path) -> None:
+    head = (
+        "# @package _global_\ndefaults: [{override /model: mlp}, {override /data: digits}, {override /measure: none}]\n"
+    )
+    grids = {"one": "norm: [none, batch], seed: '0,1'", "two": "batch_size: [null, 8], optimizer.lr: 0.5"}
+    (tmp_path / "experiment").mkdir()
+    for name, grid in grids.items():
+        text = f"{head}experiment: {name}\nhydra: {{sweeper: {{params: {{{grid}}}}}}}\n"
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
+    words = ["--config-dir", str(tmp_path), f"runs={tmp_path / 'runs'}", "plan=true"]
+    plan = train(*words, "-m", "experiment=one,two")
+    assert plan.returncode == 0, plan.stderr
+    names = [line.partition("  ")[0].removeprefix(f"{tmp_path}/runs/") for line in plan.stdout.splitlines()]
+    one = [f"one/mlp_digits_{norm}_lr0.1/seed{seed}" for norm in ("none", "batch") for seed in (0, 1)]
+    two = [f"two/mlp_digits_none_lr0.5_batch_size={size}/seed0" for size in ("null", "8")]
+    assert names[:6] == one + two
+    assert plan.stdout.splitlines()[6] == "6 runs, 6 to do"
+
+    alone = train(*words, "experiment=one", "seed=0")
+    assert alone.stdout == f"{tmp_path}/runs/one/mlp_digits_none_lr0.1/seed0\n"
+    assert alone.stderr == "one run of a grid; with -m it is all of norm=['none', 'batch']\n"
