@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -132,16 +133,16 @@ def test_a_signal_stops_the_program_with_the_usual_code(signum: int, code: int, 
 
 
 def test_every_experiment_of_a_sweep_brings_its_own_grid(tmp_path: Path) -> None:
-    head = (
-        "# @package _global_\ndefaults: [{override /model: mlp}, {override /data: digits}, {override /measure: none}]\n"
-    )
+    options = {"model": "mlp", "data": "digits", "measure": "none"}
+    defaults = [{f"override /{group}": option} for group, option in options.items()]
     grids = {"one": "norm: [none, batch], seed: '0,1'", "two": "batch_size: [null, 8], optimizer.lr: 0.5"}
     (tmp_path / "experiment").mkdir()
     for name, grid in grids.items():
-        text = f"{head}experiment: {name}\nhydra: {{sweeper: {{params: {{{grid}}}}}}}\n"
-        (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
-    words = ["--config-dir", str(tmp_path), f"runs={tmp_path / 'runs'}", "plan=true"]
-    plan = train(*words, "-m", "experiment=one,two")
+        params = yaml.safe_load(f"{{{grid}}}")
+        config = {"defaults": defaults, "experiment": name, "hydra": {"sweeper": {"params": params}}}
+        (tmp_path / "experiment" / f"{name}.yaml").write_text("# @package _global_\n" + yaml.safe_dump(config))
+    words = ["--config-dir", str(tmp_path)], [f"runs={tmp_path / 'runs'}", "plan=true"]
+    plan = train(*words[0], "-m", *words[1], "experiment=one,two")
     assert plan.returncode == 0, plan.stderr
     names = [line.partition("  ")[0].removeprefix(f"{tmp_path}/runs/") for line in plan.stdout.splitlines()]
     one = [f"one/mlp_digits_{norm}_lr0.1/seed{seed}" for norm in ("none", "batch") for seed in (0, 1)]
@@ -149,6 +150,6 @@ def test_every_experiment_of_a_sweep_brings_its_own_grid(tmp_path: Path) -> None
     assert names[:6] == one + two
     assert plan.stdout.splitlines()[6] == "6 runs, 6 to do"
 
-    alone = train(*words, "experiment=one", "seed=0")
+    alone = train(*words[0], *words[1], "experiment=one", "seed=0")
     assert alone.stdout == f"{tmp_path}/runs/one/mlp_digits_none_lr0.1/seed0\n"
     assert alone.stderr == "one run of a grid; with -m it is all of norm=['none', 'batch']\n"
