@@ -39,9 +39,8 @@ def program(main: Callable[[list[str] | None], int | None]) -> Callable[[list[st
         except UserError as problem:
             print(f"error: {problem}", file=sys.stderr)
         except OSError as problem:
-            print(
-                f"error: {problem.filename or ''}: {problem.strerror or problem}".replace(" : ", " "), file=sys.stderr
-            )
+            where = f"{problem.filename}: " if problem.filename else ""
+            print(f"error: {where}{problem.strerror or problem}", file=sys.stderr)
         return 2
 
     return run
