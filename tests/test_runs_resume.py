@@ -17,7 +17,8 @@ import pytest
 import torch
 from small_runs import at_shift_row, config, finish, results, signal_at, start_child, wait_for
 
-from ics.runs import checkpoint, files, read_status, recorder, run, signals
+from ics import files
+from ics.runs import checkpoint, read_status, recorder, run, signals
 
 KILLS_PER_RUN = 5
 LONG, LINES = 200, 12_000  # steps of a run, and no more lines of `ics.runs` than it takes
