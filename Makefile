@@ -12,7 +12,6 @@ BIN := $(VENV)/bin
 RUNS ?= results/runs
 FIGURES ?= results/figures
 STAMP := $(VENV)/.installed
-SWEEP = $(BIN)/python scripts/train.py -m hydra/launcher=local runs=$(RUNS)
 
 # One thread per process: the sweep runs as many processes as there are cores.
 export OMP_NUM_THREADS ?= 1
@@ -29,14 +28,8 @@ $(STAMP): pyproject.toml requirements.lock
 	touch $@
 
 reproduce: $(STAMP)
-	$(SWEEP) experiment=fig3_dln
-	$(SWEEP) experiment=quick
-	$(SWEEP) experiment=quick norm=noise_only,l1,l2,linf optimizer.lr=0.1 seed=0
-	$(SWEEP) experiment=quick norm=none,batch optimizer.lr=0.5 seed=0
-	$(SWEEP) experiment=fig5_dln steps=500 seed=0
-	$(BIN)/python scripts/figures.py all --runs $(RUNS) --out $(FIGURES)
-	$(BIN)/python scripts/claims.py --runs $(RUNS) --out $(FIGURES)
-	@echo "runs: $(RUNS)   figures: $(FIGURES)"
+	$(BIN)/python scripts/train.py -m experiment=quick,quick_dln hydra/launcher=local runs=$(RUNS)
+	$(BIN)/python scripts/reproduce.py --runs $(RUNS) --out $(FIGURES)
 
 figures: $(STAMP)
 	$(BIN)/python scripts/figures.py all --runs results/reference --out results/evidence/figures

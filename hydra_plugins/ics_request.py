@@ -1,39 +1,26 @@
-"""What a composed config asks for: the settings of a run, its folder, and what to do with it."""
+"""What a composed config asks for, and what Hydra and its readers have against a command line, in one line."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.ics_errors import in_one_line
 from ics.errors import UserError
-from ics.runs.naming import run_folder
+from ics.runs.config import COMPONENTS, parse
+from ics.runs.naming import Composed, Library, run_folder
+from ics.runs.sweep import Request
+
+READERS = ("antlr4", "hydra", "omegaconf", "yaml")  # what they raise is about command lines and config files
 
 
-@dataclass(frozen=True)
-class Request:
-    """A run that was asked for.
-
-    Attributes:
-        settings: as `ics.runs.parse` takes them.
-        folder: where the run goes.
-        name: the folder below the root of all runs.
-        command: makes this one run, whatever started it.
-        overwrite: start anew, whatever the folder holds.
-        plan: only say what would be done.
-    """
-
-    settings: dict[str, Any]
-    folder: Path
-    name: str
-    command: list[str]
-    overwrite: bool
-    plan: bool
-
-
-def read_request(config: DictConfig, hydra: DictConfig) -> Request:
+def read_request(config: DictConfig, hydra: Any) -> Request:
     """Take a composed config apart.
 
     Args:
@@ -41,19 +28,87 @@ def read_request(config: DictConfig, hydra: DictConfig) -> Request:
         hydra: that node.
 
     Raises:
-        UserError: what decides the folder is missing or makes no sense; the rest is checked when the run starts.
+        UserError: a setting is unknown, missing, or makes no sense.
     """
-    keys = [str(key) for key in config if key != "hydra"]
-    try:
-        settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UserError(in_one_line(error)) from None
+    with reading():
+        settings = _plain(config, strict=True)
+    typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    words = [str(word) for word in typed]
+    for group in COMPONENTS:
+        if group in settings and group not in hydra.runtime.choices:  # a list of options
+            word = next((word for word in words if word.startswith(f"{group}=[")), f"{group}=[a,b]")
+            swept = re.sub(r"[\[\] ]", "", word)
+            raise UserError(f"{word} lays options on top of each other; a sweep over them is -m {swept}")
     runs, overwrite, plan = (settings.pop(key, None) for key in ("runs", "overwrite", "plan"))
     if not isinstance(runs, str) or not runs:
         raise UserError(f"runs must be a folder, not {runs!r}")
     for key, value in {"overwrite": overwrite, "plan": plan}.items():
         if not isinstance(value, bool):
             raise UserError(f"{key} must be true or false, not {value!r}")
-    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as they were typed
-    name = run_folder(hydra.runtime.choices, settings, overrides)
-    return Request(settings, Path(runs) / name, str(name), ["scripts/train.py", *overrides], overwrite, plan)
+    parsed = parse(settings)
+    name = str(run_folder(parsed, _library(GlobalHydra.instance().config_loader())))
+    return Request(parsed, Path(runs).expanduser(), name, ["scripts/train.py", *words], overwrite, plan)
+
+
+def grid_of(hydra: Any) -> dict[str, Any]:
+    """What an experiment sweeps over: dotted key → values."""
+    params: dict[str, Any] = OmegaConf.to_container(hydra.sweeper.params or OmegaConf.create())  # type: ignore[assignment]
+    return params
+
+
+@cache
+def _library(loader: Any) -> Library:
+    """The config files of a program."""
+
+    @cache
+    def read(group: str, option: str) -> dict[str, Any]:
+        found = loader.repository.load_config(f"{group}/{option}")
+        listed = [read(group, default.path) for default in found.defaults_list if default.path != "_self_"]
+        return {key: value for part in [*listed, _plain(found.config)] for key, value in part.items()}
+
+    @cache
+    def compose(*words: str) -> Composed:
+        config = loader.load_configuration("train", list(words), RunMode.RUN)
+        return Composed(_plain(config), dict(config.hydra.runtime.choices), tuple(grid_of(config.hydra)))
+
+    return Library(loader.get_group_options, read, compose)
+
+
+def _plain(config: Any, strict: bool = False) -> Any:
+    keys = [str(key) for key in config if key != "hydra"]
+    return OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=strict, throw_on_missing=strict)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """What the readers have against a command line or config file becomes a `UserError`; bugs stay bugs."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_readers(error):
+            raise
+        raise UserError(in_one_line(error)) from error
+
+
+def in_one_line(error: BaseException) -> str:
+    """The words of an error without Hydra's lists of folders and types, and the override that they are about."""
+    words: list[str] = []
+    options: list[str] = []
+    for line in str(error).splitlines():
+        if line.startswith(("Config search path", "    full_key", "    reference_type", "    object_type")):
+            break
+        if line.startswith("\t"):
+            options.append(line.strip())
+        elif line.strip() and not line.startswith("See "):
+            words.append(line.strip())
+    told = " ".join(words + [", ".join(options)] * bool(options)) or type(error).__name__
+    override = getattr(error, "override", None)  # what the parser of overrides could not read
+    return f"{override}: {told}; put a value with signs of its own between quotes: 'key=\"…\"'" if override else told
+
+
+def _is_readers(error: BaseException) -> bool:
+    """Whether one of the readers raised it, or Hydra on account of one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return modules[-1].partition(".")[0] in READERS

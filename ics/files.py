@@ -1,5 +1,6 @@
 """Writing files so that a reader, or a crash, never meets half of one."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -27,9 +28,10 @@ def write_beside(path: Path, content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a failed write does not know its file
     return beside
 
 
@@ -38,6 +40,12 @@ def path_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
+def write_text(path: Path, text: str) -> None:
+    """`write_atomically` for text: UTF-8, lines end as they do in it; the folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+
+
 def write_json(path: Path, data: Any) -> None:
     """`write_atomically` for JSON, indented for people."""
-    write_atomically(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")

@@ -61,6 +61,10 @@ class Status:
         """Whether nothing is left to do."""
         return self.state in FINISHED
 
+    def covers(self, steps: int) -> bool:
+        """Whether nothing is left to do of so many steps."""
+        return self.state == "diverged" or (self.finished and self.steps >= steps)
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -9,45 +9,42 @@ little on a shared machine.
 
 import argparse
 import csv
+import io
 import sys
 from pathlib import Path
 
-from ics.benchmark.table import GROUPS, TABLE, rows
-from ics.errors import UserError
-from ics.figures.benchmark import draw, to_markdown
-from ics.files import write_json
-from ics.runs.device import choose_device, prepare
-from ics.runs.provenance import provenance
+from ics.program import program
 
 PLACE = ("network", "width", "batch", "layers", "threads")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Times, prints every row as it comes, writes the files, and returns the exit status."""
+@program
+def main(arguments: list[str] | None) -> None:
+    """Times, prints every row as it comes, and writes the files."""
+    from ics.benchmark.table import GROUPS, rows
+    from ics.errors import UserError
+    from ics.runs.device import choose_device, prepare
+    from ics.runs.provenance import provenance
+
     parser = argparse.ArgumentParser(description="Time what measuring costs, in plain training steps.")
     parser.add_argument("group", nargs="*", help=f"{', '.join(GROUPS)} (all)", metavar="group")
     parser.add_argument("--rounds", type=int, default=7, help="how often everything is timed (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"), help="for all groups (%(default)s)")
     asked = parser.parse_args(arguments)
-    try:
-        if unknown := [group for group in asked.group if group not in GROUPS]:
-            raise UserError(f"no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
-        if asked.rounds < 1:
-            raise UserError(f"--rounds must be at least 1, not {asked.rounds}")
-        device = choose_device(asked.device)
-        prepare(device, threads=1, deterministic=False)
-        found: list[dict[str, object]] = []
-        for group in asked.group or GROUPS:
-            for row in rows(group, asked.rounds, device):
-                found.append({"case": len(found), **row})
-                print(f"{group}: {_told(found[-1])}", flush=True)
-        if not asked.group:
-            _write(found, asked.out / device.type, provenance(sys.argv, device, "made-up"))
-    except (UserError, OSError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
-    return 0
+    if unknown := [group for group in asked.group if group not in GROUPS]:
+        raise UserError(f"no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
+    if asked.rounds < 1:
+        raise UserError(f"--rounds must be at least 1, not {asked.rounds}")
+    device = choose_device(asked.device)
+    prepare(device, threads=1, deterministic=False)
+    found: list[dict[str, object]] = []
+    for group in asked.group or GROUPS:
+        for row in rows(group, asked.rounds, device):
+            found.append({"case": len(found), **row})
+            print(f"{group}: {_told(found[-1])}", flush=True)
+    if not asked.group:
+        _write(found, asked.out / device.type, provenance(sys.argv, device, "made-up"))
 
 
 def _told(row: dict[str, object]) -> str:
@@ -56,16 +53,17 @@ def _told(row: dict[str, object]) -> str:
 
 
 def _write(found: list[dict[str, object]], stem: Path, origin: dict[str, object]) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    table = stem.with_suffix(".csv")
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(TABLE.header)
-        writer.writerows(TABLE.format(row) for row in found)
-    write_json(stem.with_suffix(".json"), origin)
-    stem.with_suffix(".md").write_text(to_markdown(table), encoding="utf-8")
-    for path in (table, stem.with_suffix(".json"), stem.with_suffix(".md"), *draw(table, stem)):
-        print(path)
+    from ics.benchmark.table import TABLE
+    from ics.figures.benchmark import draw, to_markdown
+    from ics.files import write_json, write_text
+
+    table, words, page = (stem.with_suffix(f".{ending}") for ending in ("csv", "json", "md"))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([TABLE.header, *(TABLE.format(row) for row in found)])
+    write_text(table, text.getvalue())
+    write_json(words, origin)
+    write_text(page, to_markdown(table))
+    print(table, words, page, *draw(table, stem), sep="\n")
 
 
 if __name__ == "__main__":

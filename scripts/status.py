@@ -1,24 +1,22 @@
 """What has become of the runs under a folder: `python scripts/status.py results/runs`. Exits with 1 if one failed."""
 
 import argparse
+import shutil
 import sys
-from pathlib import Path
 
-from ics.analysis.status import run_states, summary
-from ics.errors import UserError
+from ics.program import program
 
 
-def main() -> int:
-    """Print a table and a count."""
+@program
+def main(arguments: list[str] | None) -> int:
+    """Prints a table and a count."""
+    from ics.analysis.commands import RUNS, folder
+    from ics.analysis.status import listed, run_states, summary
+
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", nargs="?", type=Path, default=Path("results/runs"), help="folder of runs")
-    try:
-        states = run_states(parser.parse_args().root)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    shown = states.astype(object).where(states.notna(), "")
-    print(shown.to_string(index=False, justify="left", max_colwidth=None))
+    parser.add_argument("root", nargs="?", type=folder, default=RUNS, help="folder of runs (%(default)s)")
+    states = run_states(parser.parse_args(arguments).root)
+    print(listed(states, shutil.get_terminal_size().columns))
     print(summary(states))
     return int((states["state"] == "failed").any())
 

@@ -1,42 +1,66 @@
-"""Train and measure: `python scripts/train.py experiment=quick norm=batch seed=0`; `-m` sweeps. See conf/."""
+"""Train and measure: `python scripts/train.py experiment=quick norm=batch seed=0`; `-m` sweeps. See --help."""
 
 import os
+import re
 import sys
+from pathlib import Path
+from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from hydra_plugins.ics_errors import one_line_errors
-from hydra_plugins.ics_request import read_request
-from ics.errors import UserError
-from ics.runs import Interrupted, parse, run
+from ics.program import program
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-def main(config: DictConfig) -> str:
-    """One run; its final state is the return value."""
+@program
+def main(arguments: list[str] | None) -> None:
+    """Hands the command line to Hydra."""
+    import hydra
+
+    from hydra_plugins.ics_request import reading
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its own way
+    home = str(Path.home())
+    sys.argv = [re.sub(r"^([^=]+=)~(?=/|$)", lambda found: found[1] + home, word) for word in sys.argv]
+    with reading():
+        hydra.main(version_base="1.3", config_path="../conf", config_name="train")(one)()
+
+
+def one(config: Any) -> str:
+    """One run; its final state is the return value. A sweep tells itself what becomes of its runs."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from hydra_plugins.ics_request import grid_of, read_request
+    from ics.errors import UserError
+    from ics.runs import Interrupted, run
+
     hydra_config = HydraConfig.get()
     os.chdir(hydra_config.runtime.cwd)  # a worker on a cluster may have started anywhere
+    alone = hydra_config.mode == RunMode.RUN
     try:
-        request = read_request(config, hydra_config)  # type: ignore[arg-type]
+        request = read_request(config, hydra_config)
+        given = {word.lstrip("+~").partition("=")[0] for word in request.command}
+        rest = [f"{key}={value}" for key, value in grid_of(hydra_config).items() if key not in given]
+        if alone and rest:
+            print(f"one run of a grid; with -m it is all of {' '.join(rest)}", file=sys.stderr)
         if request.plan:
+            from ics.runs.execute import try_out
+
             print(request.folder)
+            try_out(request.config)
             return "planned"
-        status = run(parse(request.settings), request.folder, request.command, request.overwrite, name=request.name)
+        name = request.name if alone else None
+        status = run(request.config, request.folder, request.command, request.overwrite, name)
     except UserError as error:
-        if hydra_config.mode == RunMode.MULTIRUN:
-            raise  # the sweep goes on, and tells at its end
-        print(f"error: {error}", file=sys.stderr)
+        if not alone:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # here, because Hydra would add words of its own
         sys.exit(2)
     except Interrupted as stop:
         print(f"{stop}; the same command goes on from here: {request.folder}", file=sys.stderr)
         sys.exit(stop.exit_code)
-    print(f"{status.state}: {request.folder} ({status.step} steps, {status.seconds:.0f} s)")
+    if alone:
+        print(f"{status.state}: {request.folder} ({status.step} steps, {status.seconds:.0f} s)")
     return status.state
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    sys.exit(main())

@@ -75,7 +75,7 @@ class Run:
     def process(self) -> int:
         """The id of its process, once there is a start."""
         assert self._folder is not None
-        return int(json.loads((self._folder / "lock").read_text())["process"])
+        return int(json.loads((self._folder / "owner.json").read_text())["process"])
 
     @property
     def _folder(self) -> Path | None:

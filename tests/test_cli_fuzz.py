@@ -164,7 +164,12 @@ def test_many_command_lines(overrides: list[str], tmp_path: Path, monkeypatch: p
         ("norm=foo", "error: In 'train': Could not find 'norm/foo' Available options in 'norm': batch, batch_by_hand"),
         ("optimizer.lr=0", "error: optimizer 'sgd': lr: Input should be greater than 0 (got 0)"),
         ("x=1", "error: Could not override 'x'. To append to your config use +x=1"),
-        ("model={", "error: no viable alternative at input '{'"),
+        ("model={", "error: model={: no viable alternative at input '{'; put a value with signs"),
+        (
+            "norm=[none,batch]",
+            "error: norm=[none,batch] lays options on top of each other; a sweep over them is -m norm=",
+        ),
+        ("seed=0,1", "error: Ambiguous value for argument 'seed=0,1'"),
         ("seed=${nope}", "error: Interpolation key 'nope' not found"),
         ("optimizer.lr=", "error: optimizer 'sgd': lr"),
         ("~model", "error: setting model is missing"),
@@ -177,21 +182,37 @@ def test_the_line_says_what_is_wrong(override: str, line: str, tmp_path: Path, m
     assert len(told.strip().splitlines()) == 1
 
 
-def test_a_bad_run_of_a_sweep_is_told_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, told = call(["seed=abc,0", "-m"], tmp_path, monkeypatch)
-    assert status == 1, told
-    assert "1 done; 1 failed" in told
-    assert "seedabc: failed: setting seed: Input should be a valid integer" in told
-    assert "Traceback" not in told
-
-
-def test_what_a_sweep_cannot_start_with_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, told = call(["seed=0,1", "~model", "-m"], tmp_path, monkeypatch)
-    assert (status, told.strip()) == (2, "error: setting model is missing")
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["seed=abc,0"], "seed=abc would fail: setting seed: Input should be a valid integer"),
+        (["norm=none,nil"], "norm=nil would fail: In 'train': Could not find 'norm/nil'"),
+        (["model.hidden=32,[16]"], "model.hidden=32 would fail: network 'mlp': hidden: Input should be a valid tuple"),
+        (
+            ["optimizer.lr=0.1,-1", "seed=0,1"],
+            "optimizer.lr=-1 seed=0 would fail: optimizer 'sgd': lr: Input should be",
+        ),
+        (
+            ["data=digits,mnist", "++data.root=/nowhere"],
+            "data=digits would fail: data set 'digits' has no option 'root'",
+        ),
+        (["model.hidden=[8],[9]", "norm=none,[none,batch]"], "model.hidden=[8] norm=[none,batch] would fail: norm=["),
+        (["optimizer.lr=5e-2,0.05"], "optimizer.lr=0.05 and optimizer.lr=0.05 are one run, "),
+        (["seed=0,1", "~model"], "seed=0 would fail: setting model is missing"),
+    ],
+)
+def test_a_sweep_that_cannot_do_all_does_nothing(
+    words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, told = call([*words, "-m"], tmp_path / "runs", monkeypatch)
+    assert status == 2, told
+    assert told.startswith(f"error: nothing was started: {line}"), told
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    from hydra_plugins.ics_errors import one_line_errors
+    from hydra_plugins.ics_request import reading
 
-    with pytest.raises(ZeroDivisionError), one_line_errors():
+    with pytest.raises(ZeroDivisionError), reading():
         math.floor(1 / 0)

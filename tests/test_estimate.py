@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from small_runs import config
 
+from ics.folder import Status
 from ics.runs.estimate import finished_paces, seconds_per_step
-from ics.runs.folder import Status, write_settings, write_status
+from ics.runs.folder import write_settings, write_status
 
 
 def finished(root: Path, name: str, step: int, seconds: float, state: str = "done", **changes: object) -> None:

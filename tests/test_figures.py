@@ -243,7 +243,7 @@ def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["fig3", *some]) == 2  # half of it is drawn, and the rest is named
     assert len(capsys.readouterr().out.split()) == 2
     assert main(["all", *some]) == 0
-    assert "error: the runs for fig3b are missing" in capsys.readouterr().err
+    assert "left out: the runs for fig3b are missing" in capsys.readouterr().err
 
 
 def test_runs_without_the_settings_or_tables_are_no_runs_of_the_figure(tmp_path: Path) -> None:

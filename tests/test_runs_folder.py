@@ -3,9 +3,9 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from small_runs import config, finish, signal_at, start_child, wait_for
 
 from ics import UserError, load_runs
 from ics.runs import checkpoint, parse, read_status, recorder, run
-from ics.runs.lock import STALE, FolderLock
+from ics.runs.lock import owned
 
 
 def test_a_finished_run_holds_all_its_files_and_reads_back(tmp_path: Path) -> None:
@@ -73,69 +73,37 @@ def test_divergence_keeps_its_rows_and_counts_as_finished(tmp_path: Path) -> Non
 # --- one owner ---------------------------------------------------------------------------------------------------
 
 
-def test_the_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+def test_the_second_process_is_told_who_holds_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ics.runs.lock.PATIENCE", 0.2)
     process = start_child(config(steps=100000), tmp_path)
     wait_for(lambda: (tmp_path / "config.yaml").exists())
-    with pytest.raises(UserError, match=rf"in use by process {process.pid} on {socket.gethostname()} since 2"):
+    holder = rf"in use by process {process.pid} on {socket.gethostname()} since 2"
+    with pytest.raises(UserError, match=holder):
         run(config(steps=100000), tmp_path)
+    assert re.match(rf"waiting 0 s for {tmp_path}: {holder}", capsys.readouterr().err)
     process.kill()
     process.join()
 
 
-def test_a_dead_owner_is_taken_over_at_once(tmp_path: Path) -> None:
+def test_a_dead_owner_is_taken_over_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start_child(config(), tmp_path, before=lambda: signal_at(signal.SIGKILL, 8)).join()
-    assert (tmp_path / "lock").exists()
+    assert (tmp_path / "lock").exists() and (tmp_path / "owner.json").exists()
     assert run(config(), tmp_path).state == "done"
-    assert not (tmp_path / "lock").exists()
+    assert not (tmp_path / "lock").exists() and not (tmp_path / "owner.json").exists()
+    assert "waiting" not in capsys.readouterr().err
 
 
-def a_lock_from_elsewhere(folder: Path) -> Path:
-    lock = folder / "lock"
-    lock.write_text(json.dumps({"host": "elsewhere", "process": 1, "since": "2026-01-01"}))
-    return lock
-
-
-class Clock:
-    """The time of day, which passes only while somebody sleeps."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.slept = time.time(), 0.0
-        monkeypatch.setattr("ics.runs.lock.time", self)
-
-    def time(self) -> float:
-        return self.now + self.slept
-
-    monotonic = time
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-
-
-def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, clock = a_lock_from_elsewhere(tmp_path), Clock(monkeypatch)
-    monkeypatch.setattr(clock, "sleep", lambda seconds: os.utime(lock, (clock.now + 1, clock.now + 1)))
-    with pytest.raises(UserError, match="process 1 on elsewhere since 2026-01-01"), FolderLock(tmp_path):
-        pass
-    assert json.loads(lock.read_text())["host"] == "elsewhere"
-
-
-@pytest.mark.parametrize("age", [0, STALE + 1])
-def test_an_owner_on_another_host_is_dead_without_one(
-    age: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_another_host_left_hours_ahead_is_taken_over_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lock, clock = a_lock_from_elsewhere(tmp_path), Clock(monkeypatch)
-    os.utime(lock, (clock.now - age, clock.now - age))
-    with FolderLock(tmp_path):
-        assert json.loads(lock.read_text())["host"] == socket.gethostname()
-    assert not lock.exists()
-    assert clock.slept == max(0, STALE - age)
-
-
-def test_a_heartbeat_keeps_the_lock_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ics.runs.lock.HEARTBEAT", 0.01)
-    with FolderLock(tmp_path):
-        os.utime(tmp_path / "lock", (0, 0))
-        wait_for(lambda: (tmp_path / "lock").stat().st_mtime > 0)
+    (tmp_path / "owner.json").write_text(json.dumps({"host": "elsewhere", "process": 1, "since": "2099-01-01"}))
+    (tmp_path / "lock").touch()
+    os.utime(tmp_path / "lock", (4e9, 4e9))
+    with owned(tmp_path):
+        assert json.loads((tmp_path / "owner.json").read_text())["host"] == socket.gethostname()
+    assert capsys.readouterr().err == ""
 
 
 # --- writing fails -----------------------------------------------------------------------------------------------
@@ -242,7 +210,7 @@ def test_bad_settings_get_one_clear_line(changes: dict[str, Any], message: str, 
     with pytest.raises(UserError, match=message) as error:
         run(config(**changes), tmp_path / "run")
     assert "\n" not in str(error.value)
-    assert not (tmp_path / "run" / "DONE").exists()
+    assert not (tmp_path / "run").exists()  # a run that never began leaves nothing behind
 
 
 def test_unknown_and_missing_settings() -> None:

@@ -1,5 +1,8 @@
 """What the programs that read runs have in common."""
 
+import argparse
+import re
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ics.analysis.load import NoRuns, Runs, load_runs
+from ics.files import write_text
 
 RUNS = Path("results/runs")
 """Where runs are looked for, and where `scripts/train.py` puts them."""
@@ -28,12 +32,34 @@ def load_and_tell(root: Path) -> Runs | None:
 
 def write_table(table: pd.DataFrame, text: str, stem: Path) -> None:
     """Writes a table as `<stem>.csv` and, for people, as `<stem>.md`, and prints the two files' names."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    write_text(stem.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_text(stem.with_suffix(".md"), text)
     print(stem.with_suffix(".csv"), stem.with_suffix(".md"), sep="\n")
 
 
 def runs_option(root: Path) -> str:
     """What to add to a command so that it puts runs where they were looked for."""
-    return "" if root == RUNS else f" runs={root}"
+    if root == RUNS:
+        return ""
+    plain = re.fullmatch(r"[\w./~@%+-]+", str(root))
+    quoted = str(root) if plain else '"' + str(root).replace("\\", "\\\\").replace('"', '\\"') + '"'  # Hydra's quotes
+    return " " + shlex.quote(f"runs={quoted}")  # and the shell's
+
+
+def options(description: str, out: str, where: str = "where the files go") -> argparse.ArgumentParser:
+    """A parser of command lines that knows `--runs` and `--out`.
+
+    Args:
+        description: of the program.
+        out: default of `--out`.
+        where: what that is.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--runs", type=folder, default=RUNS, help="folder of the runs (%(default)s)")
+    parser.add_argument("--out", type=folder, default=folder(out), help=f"{where} (%(default)s)")
+    return parser
+
+
+def folder(text: str) -> Path:
+    """A path as people write it."""
+    return Path(text).expanduser()

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -41,10 +42,16 @@ def draw_many(
         return
     _shared = (figures, runs, folder)
     try:
-        with ProcessPoolExecutor(wanted, mp_context=multiprocessing.get_context("fork")) as pool:
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(wanted, mp_context=fork, initializer=_die_at_once) as pool:
             yield from pool.map(_drawn_number, range(len(figures)))
     finally:
         _shared = None
+
+
+def _die_at_once() -> None:
+    """At Ctrl-C, which the parent tells of."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _drawn_number(number: int) -> list[Path] | MissingRuns:

@@ -1,5 +1,6 @@
 """The look all figures share: sizes for print, one colour per arm, files that are the same to the byte."""
 
+import io
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+
+from ics.files import write_atomically
 
 WIDTH = 7.0
 """Inches: the text width of a two-column page."""
@@ -151,10 +154,12 @@ def saved_by(saver: Saver) -> Iterator[None]:
 
 
 def _png_and_pdf(figure: Figure, stem: Path) -> list[Path]:
-    png, pdf = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf"))
-    figure.savefig(png, dpi=PNG_DPI, metadata={"Software": None})
-    figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    return [png, pdf]
+    metadata = {"png": {"Software": None}, "pdf": dict.fromkeys(("CreationDate", "Producer", "Creator"))}
+    for ending, none in metadata.items():
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=ending, dpi=PNG_DPI, metadata=none)
+        write_atomically(stem.with_name(f"{stem.name}.{ending}"), drawn.getvalue())
+    return [stem.with_name(f"{stem.name}.{ending}") for ending in metadata]
 
 
 _saver: Saver = _png_and_pdf

@@ -11,6 +11,10 @@ Component = Annotated[dict[str, Any], Field(min_length=1)]
 """A component's `name` and its options, which its registry checks."""
 
 
+COMPONENTS = ("model", "norm", "data", "optimizer")
+"""The settings that are components."""
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
 

@@ -1,13 +1,16 @@
-"""How long a run will take, judged by the finished ones that are most like it."""
+"""How long runs will take, judged by the finished ones that are most like them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ics.errors import UserError
-from ics.folder import find_runs, flat
+from ics.folder import Status, find_runs, flat
+from ics.runs.config import RunConfig
+from ics.runs.folder import now, read_status
 
 # Settings that a step takes no time for.
 TIMELESS = ("experiment", "scale", "seed", "steps", "optimizer.lr", "checkpoint.")
@@ -26,13 +29,61 @@ class Pace:
     seconds: float
 
 
+@dataclass
+class Outlook:
+    """What is left to do of some runs.
+
+    Attributes:
+        runs: their folders and settings.
+        processes: how many go on at a time; None where a cluster decides.
+        paces: of finished runs elsewhere.
+        anew: they start from the first step, whatever their folders hold.
+    """
+
+    runs: Mapping[Path, RunConfig]
+    processes: int | None
+    paces: Sequence[Pace] = ()
+    anew: bool = False
+    _began: str = field(default_factory=now)
+
+    def finished(self) -> int:
+        """How many have finished since this was made."""
+        statuses = self._statuses()
+        return sum(s is not None and s.covers(self.runs[at].steps) for at, s in statuses.items())
+
+    def left(self) -> tuple[float, int]:
+        """Seconds that the rest will take, and how many runs there are without a finished one to judge that by."""
+        statuses = self._statuses()
+        finished = [
+            _pace(flat(self.runs[at].model_dump(mode="json")), s) for at, s in statuses.items() if s and s.finished
+        ]
+        unfinished = {at: s for at, s in statuses.items() if not (s and s.covers(self.runs[at].steps))}
+        each = [_seconds_left(self.runs[at], s, [*self.paces, *finished]) for at, s in unfinished.items()]
+        known = [seconds for seconds in each if seconds is not None]
+        return max([*known, sum(known) / (self.processes or 1)], default=0.0), len(each) - len(known)
+
+    def __str__(self) -> str:
+        seconds, unknown = self.left()
+        if unknown == len(self.runs):
+            return "no finished run to estimate the time from"
+        processes = (
+            f"on {self.processes} process{'es' * (self.processes > 1)}" if self.processes else "of computing in all"
+        )
+        rest = f", and {unknown} runs without a finished one to estimate the time from" if unknown else ""
+        return f"about {timedelta(seconds=round(seconds))} {processes}{rest}"
+
+    def _statuses(self) -> dict[Path, Status | None]:
+        found = {folder: read_status(folder) for folder in self.runs}
+        return {at: s if s and (not self.anew or s.updated >= self._began) else None for at, s in found.items()}
+
+
 def finished_paces(root: Path) -> list[Pace]:
     """The speed of every finished run below a folder; what cannot be read is left out."""
     found = []
     for run in find_runs(root):
         try:
-            if run.finished and run.status is not None and run.status.step > 0:
-                found.append(Pace(_timed(run.settings()), run.status.seconds / run.status.step))
+            if run.status is not None and run.finished and run.status.step > 0:
+                found.append(_pace(run.settings(), run.status))
         except UserError:
             continue
     return found
@@ -57,6 +108,18 @@ def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> floa
     least = min(distances.values(), default=None)
     nearest = [paces[index].seconds for index, distance in distances.items() if distance == least]
     return median(nearest) if nearest else None
+
+
+def _seconds_left(config: RunConfig, status: Status | None, paces: Sequence[Pace]) -> float | None:
+    """What a run still needs, at its own speed so far, or else at that of finished ones; None where there are none."""
+    if status is not None and status.step > 0:
+        return status.seconds / status.step * (config.steps - status.step)
+    pace = seconds_per_step(config.model_dump(mode="json"), paces)
+    return None if pace is None else pace * config.steps
+
+
+def _pace(settings: Mapping[str, Any], status: Status) -> Pace:
+    return Pace(_timed(settings), status.seconds / max(1, status.step))
 
 
 def _timed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from ics.files import write_atomically, write_json
 from ics.folder import CONFIG, STATUS, RunFolder, Status, flat
 from ics.tables import Table
 
+LOCK, OWNER = "lock", "owner.json"
+"""The file that the owner of a folder holds locked, and the one that says who it is."""
+
 
 def now() -> str:
     """The time in UTC, to the second."""
@@ -77,7 +80,7 @@ def count_rows(folder: Path, tables: Iterable[Table]) -> dict[str, int]:
 
 
 def clear(folder: Path) -> None:
-    """Delete everything in a run folder but its lock."""
+    """Delete everything in a run folder but what its owner holds it by."""
     for path in folder.iterdir():
-        if path.name != "lock":
+        if path.name not in (LOCK, OWNER):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

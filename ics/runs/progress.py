@@ -1,51 +1,72 @@
-"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+"""How far a run or a sweep is: a bar on a terminal, a plain line now and then elsewhere."""
 
 import sys
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
+from ics.runs.estimate import Outlook
+
 INTERVAL = 30.0  # seconds between plain lines
+LOOK = 2.0  # seconds between looks at a sweep
 
 
-class Progress:
-    """Shows the steps of a run and the time left, on stderr. Use as a context manager.
+class _Lines:
+    """Stderr for a bar that is no bar: each of its states on a line of its own."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            print(text.strip(), file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        pass
+
+
+def progress(name: str | None, total: int, done: int, unit: str = "step") -> "tqdm[Any]":
+    """A bar to be updated by `update()`; use it as a context manager.
 
     Args:
-        name: of the run.
+        name: of what goes on; None shows nothing.
         total: number of steps.
-        start: steps done already.
+        done: those done already.
+        unit: what a step is called.
     """
+    shown: dict[str, Any] = {"desc": name, "total": total, "initial": done, "unit": unit, "disable": name is None}
+    if sys.stderr.isatty():
+        return tqdm(**shown, leave=False)
+    words = f"{{desc}}: {unit} {{n_fmt}} of {{total_fmt}} ({{percentage:.0f}}%), {{remaining}} left{{postfix}}"
+    return tqdm(**shown, leave=False, file=_Lines(), bar_format=words, mininterval=INTERVAL, delay=INTERVAL, miniters=0)
 
-    def __init__(self, name: str, total: int, start: int = 0) -> None:
-        self._name, self._total, self._start = name, total, start
-        self._began = self._last = time.monotonic()
-        self._bar = tqdm(total=total, initial=start, desc=name, unit="step", disable=None, leave=False, miniters=1)
-        self._step = start
 
-    def __enter__(self) -> "Progress":
-        return self
+@contextmanager
+def watched(outlook: Outlook, total: int) -> Iterator[None]:
+    """Shows how many runs of a sweep are finished while it is held.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()
+    Args:
+        outlook: on the runs to be done.
+        total: how many there are with those that were finished before.
+    """
+    over = threading.Event()
 
-    def update(self, step: int) -> None:
-        """Tell that `step` steps are done. Cheap enough to call often."""
-        if not self._bar.disable:
-            self._bar.update(step - self._step)
-            self._step = step
-            return
-        now = time.monotonic()
-        if now - self._last >= INTERVAL and step > self._start:
-            self._last = now
-            left = (now - self._began) / (step - self._start) * (self._total - step)
-            print(
-                f"{self._name}: step {step} of {self._total} ({step / self._total:.0%}), "
-                f"{timedelta(seconds=round(left))} left",
-                file=sys.stderr,
-                flush=True,
-            )
+    def watch() -> None:
+        before = total - len(outlook.runs)
+        with progress("sweep", total, before, "run") as bar:
+            bar.bar_format = "{desc}: {n_fmt} of {total_fmt} runs done{postfix}"
+            while not over.wait(LOOK):
+                finished = before + outlook.finished()
+                seconds, unknown = outlook.left()
+                about = f"{'more than' if unknown else 'about'} {timedelta(seconds=round(seconds))} left"
+                bar.set_postfix_str(about if seconds else "", refresh=False)
+                bar.update(finished - bar.n)
+
+    thread = threading.Thread(target=watch, name="sweep watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,6 +1,7 @@
 """Where a result comes from: the command, the code, the versions, the machine."""
 
 import platform
+import shlex
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ def provenance(command: list[str], device: torch.device, data_label: str) -> dic
         data_label: what the data really are.
     """
     return {
-        "command": " ".join(command),
+        "command": shlex.join(command),
         "commit": _commit(),
         "data_label": data_label,
         "python": platform.python_version(),

@@ -1,12 +1,12 @@
 """Stopping and saving on request of the user or of a batch scheduler."""
 
+import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
-
-from ics.runs.process import is_alive
 
 PARENT_WATCH = 1.0  # seconds between looks at whether the parent process lives
 
@@ -78,7 +78,8 @@ class Requests:
         self.save = signum
 
     def _watch(self, parent: int) -> None:
-        while is_alive(parent):
-            if self._released.wait(PARENT_WATCH):
-                return
+        with contextlib.suppress(ProcessLookupError):
+            while not self._released.wait(PARENT_WATCH):
+                os.kill(parent, 0)  # only asks whether it is there
+            return
         self.stop = signal.SIGTERM

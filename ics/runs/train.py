@@ -25,7 +25,7 @@ from ics.runs.evaluate import evaluate
 from ics.runs.losses import LOSSES, accuracy
 from ics.runs.optimizers import OPTIMIZERS
 from ics.runs.plugin import import_plugin
-from ics.runs.progress import Progress
+from ics.runs.progress import progress
 from ics.runs.recorder import Recorder
 from ics.runs.signals import Interrupted, Requests
 from ics.runs.tables import EVALUATION, TRAINING
@@ -78,13 +78,13 @@ class Training:
             quantity.close()
 
     def run(
-        self, folder: Path, name: str, requests: Requests, on_save: Callable[[], object]
+        self, folder: Path, name: str | None, requests: Requests, on_save: Callable[[], object]
     ) -> Literal["done", "diverged"]:
         """Train to the end, from the newest usable checkpoint on.
 
         Args:
             folder: where rows and checkpoints go.
-            name: for people.
+            name: for people; None shows no progress.
             requests: asks for stops and saves.
             on_save: called after every save.
 
@@ -96,12 +96,12 @@ class Training:
         began, resumed_seconds = time.monotonic(), self.seconds
         next_save = began + 60 * (self.config.checkpoint.every_minutes or math.inf)
         try:
-            with Progress(name, self.config.steps, self.step) as progress:
+            with progress(name, self.config.steps, self.step) as bar:
                 while self.step < self.config.steps:
                     if not self._train_step(recorder):
                         return "diverged"
                     self.step += 1
-                    progress.update(self.step)
+                    bar.update()
                     self.seconds = resumed_seconds + time.monotonic() - began
                     due = time.monotonic() >= next_save or self._is_due(self.config.checkpoint.every_steps)
                     if due or requests.save or requests.stop:
@@ -218,5 +218,5 @@ def _located(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A data set's settings with its root found: a relative one starts from $ICS_DATA, by default `data`."""
     located = dict(settings)
     if isinstance(located.get("root"), str):
-        located["root"] = str(Path(os.environ.get(DATA_ROOT, "data")) / located["root"])
+        located["root"] = str(Path(os.environ.get(DATA_ROOT, "data")) / Path(located["root"]).expanduser())
     return located

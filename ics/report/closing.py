@@ -1,0 +1,56 @@
+"""The screen with which the first command ends."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ics.analysis.claims.covariate_shift import QUESTION
+from ics.analysis.load import Runs
+from ics.report.answer import answer
+from ics.report.origin import origins
+
+NEXT = {
+    "python scripts/train.py -m experiment=fig3_dln hydra/launcher=local": "its deep linear network at full length",
+    "python scripts/train.py --help": "runs and sweeps of your own",
+    "make figures": "the evidence anew, from the tables of longer runs",
+}
+
+
+def closing(runs: Runs, claims: pd.DataFrame, page: Path, figures: Path) -> str:
+    """The question, what these runs say, and where to go on.
+
+    Args:
+        runs: the quick runs.
+        claims: judged by them, from `claims_table`.
+        page: the report made for them.
+        figures: the folder of their figures.
+    """
+    found = answer(claims)
+    said = [
+        [
+            f"  {title}, rate {rate}:",
+            *(f"    {cell.outcome}: {what} {cell.effect} {cell.interval}" for what, cell in told),
+        ]
+        for title, rate, cells in found.settings
+        if (told := [(what, cell) for what, cell in zip(found.measures, cells, strict=True) if cell])
+    ]
+    hours = sum(origin.hours for origin in origins(runs))
+    drawn = len(list(figures.glob("*.png")))
+    wide = max(map(len, NEXT))
+    return "\n".join(
+        [
+            "",
+            QUESTION,
+            "",
+            found.sentence,
+            *(line for lines in said for line in lines),
+            "The digits only check the machinery; the answer rests on longer runs: results/README.md",
+            "",
+            f"{len(runs.settings)} runs, {60 * hours:.0f} minutes of computing",
+            f"  the page for these runs: {page}",
+            f"  {drawn} figures, the claims, the distances to the paper's curves: {figures}",
+            "",
+            "Next:",
+            *(f"  {command:{wide}}  {what}" for command, what in NEXT.items()),
+        ]
+    )

@@ -1,0 +1,150 @@
+"""From settings to a finished run folder, whatever happens on the way."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from ics.errors import UserError
+from ics.files import write_atomically, write_json
+from ics.folder import FINISHED, PROVENANCE, TABLES, Status
+from ics.runs import checkpoint
+from ics.runs.config import RunConfig
+from ics.runs.folder import check_settings, clear, count_rows, now, read_status, write_settings, write_status
+from ics.runs.lock import owned
+from ics.runs.provenance import provenance
+from ics.runs.signals import Interrupted, Requests
+from ics.runs.train import Training
+from ics.shift import ProbeError
+from ics.tables import to_json
+
+
+def run(
+    config: RunConfig, folder: Path, command: Sequence[str] = (), overwrite: bool = False, name: str | None = None
+) -> Status:
+    """Train as configured, into a folder; go on where an earlier process left off; skip what is finished.
+
+    A finished run that is asked for with more steps goes on from its last state, and ends with the bytes of a run that
+    had them from the start.
+
+    Args:
+        config: the settings.
+        folder: of this run alone; made if need be.
+        command: for the record.
+        overwrite: start anew, whatever the folder holds.
+        name: for progress; None shows none.
+
+    Returns:
+        The final status: done or diverged.
+
+    Raises:
+        UserError: the settings, the data or the folder do not allow it, or another process owns the folder.
+        Interrupted: a signal asked to stop; the run is saved.
+    """
+    if not overwrite:
+        check_folder(folder, config)
+        before = read_status(folder)
+        if before is not None and before.covers(config.steps):
+            return before
+    training = build(config)  # first of all, so that a run that cannot begin leaves nothing behind
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with owned(folder), Requests() as requests:
+            return _run(training, folder, command, overwrite, name, requests)
+    except OSError as error:
+        where = error.filename or folder
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{where}: {reason}; mend that and run again, what was written before is intact") from error
+    except UserError:
+        if folder in made and training.step == 0:  # nor does one that fails before its first update
+            shutil.rmtree(folder)
+            with contextlib.suppress(OSError):  # others may have moved in
+                for path in made[1:]:
+                    path.rmdir()
+        raise
+    finally:
+        training.close()
+
+
+def check_folder(folder: Path, config: RunConfig) -> None:
+    """Make sure that a folder is free for a run, or holds this very run, which may be lengthened.
+
+    Raises:
+        UserError: it holds another run, or a shorter one that did not keep its last state.
+    """
+    check_settings(folder, config.model_dump())
+    before = read_status(folder)
+    if before is not None and before.finished and not before.covers(config.steps) and not checkpoint.exists(folder):
+        raise UserError(
+            f"{folder} finished its {before.steps} steps without keeping its last state, so that it cannot be "
+            f"lengthened to {config.steps}; overwrite=true starts it anew"
+        )
+
+
+def build(config: RunConfig) -> Training:
+    """A run, ready to start.
+
+    Raises:
+        UserError: a component cannot be built as asked, the data are not there, or the memory is too small.
+    """
+    with _told():
+        return Training(config)
+
+
+def try_out(config: RunConfig) -> None:
+    """Raise what `build` would, and keep nothing."""
+    build(config).close()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turns what a person can mend into a `UserError`."""
+    try:
+        yield
+    except ProbeError as error:
+        raise UserError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in str(error):
+            raise
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"not enough memory ({first_line}); take a smaller network or batch_size") from error
+
+
+def _run(
+    training: Training, folder: Path, command: Sequence[str], overwrite: bool, name: str | None, requests: Requests
+) -> Status:
+    config = training.config
+    if not overwrite:
+        check_settings(folder, config.model_dump())
+    before = None if overwrite else read_status(folder)
+    started = before.started if before else now()
+
+    def status(state: str, error: str | None = None) -> Status:
+        seconds = round(training.seconds, 3)
+        rows = count_rows(folder, training.tables) if state in FINISHED else None
+        final = Status(state, training.step, config.steps, seconds, started, now(), error, rows)  # type: ignore[arg-type]
+        write_status(folder, final)
+        return final
+
+    try:
+        if overwrite:
+            clear(folder)
+        write_settings(folder, config.model_dump())
+        write_json(folder / PROVENANCE, provenance(list(command), training.device, training.dataset.label))
+        write_atomically(folder / TABLES, to_json(training.tables).encode())
+        status("running")
+        with _told():
+            end = training.run(folder, name, requests, on_save=lambda: status("running"))
+        final = status(end)
+        checkpoint.tidy(folder, keep=config.checkpoint.keep)
+        return final
+    except (Interrupted, SystemExit):  # a batch scheduler's handler, which requeues the job, exits
+        status("interrupted")
+        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a full disk may refuse even this; the first error is what counts
+            status("failed", f"{type(error).__name__}: {error}")
+        raise
