@@ -55,6 +55,21 @@ class Table:
             raise ValueError(f"table {self.name!r} has the columns {self.header}, the row has {sorted(row)}")
         return [_format(column, row[column.name], self.name) for column in self.columns]
 
+    def union(self, other: "Table") -> "Table":
+        """The schema that holds the rows of both: a column that one of them lacks is nan in its rows.
+
+        Raises:
+            ValueError: the key or a column's kind differs, or a column that one lacks may not be nan.
+        """
+        mine, theirs = ({column.name: column for column in table.columns} for table in (self, other))
+        alike = all(mine[name].kind == theirs[name].kind for name in mine.keys() & theirs.keys())
+        lacking = [(mine | theirs)[name] for name in mine.keys() ^ theirs.keys()]
+        if not (alike and self.key == other.key and all(c.nan and c.kind == "float" for c in lacking)):
+            raise ValueError(f"the columns {', '.join(mine)} and {', '.join(theirs)} do not go together")
+        longer, rest = (self, other) if len(mine) >= len(theirs) else (other, self)
+        more = tuple(column for column in rest.columns if column.name not in longer.header)
+        return Table(self.name, longer.columns + more, self.key)
+
     def to_dict(self) -> dict[str, Any]:
         """The schema as plain data; a column says `nan` only where it may be."""
         columns = [

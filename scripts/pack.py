@@ -7,23 +7,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from ics.analysis.pack import pack
-from ics.errors import UserError
+from ics.program import program
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Writes the folder, prints its files, and returns the exit status."""
+@program
+def main(arguments: list[str] | None) -> None:
+    """Writes the folder and prints its files."""
+    from ics.analysis.pack import pack
+
     parser = argparse.ArgumentParser(description="Pack finished runs into one folder.")
     parser.add_argument("source", type=Path, help="folder of the runs")
     parser.add_argument("target", type=Path, help="the packed folder, or a place in it; made if need be")
     parser.add_argument("--overwrite", action="store_true", help="replace runs that have the same names")
     asked = parser.parse_args(arguments)
-    try:
-        print(*pack(asked.source, asked.target, asked.overwrite), sep="\n")
-    except (UserError, OSError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
-    return 0
+    print(*pack(asked.source, asked.target, asked.overwrite), sep="\n")
 
 
 if __name__ == "__main__":

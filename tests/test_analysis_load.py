@@ -279,9 +279,19 @@ def test_runs_of_different_versions_are_not_mixed(tmp_path: Path) -> None:
     other = Table("training", columns(("step", "int", ""), ("loss", "float", "")))
     write_run(tmp_path, "b/seed0", rows={other: [{"step": 0, "loss": 1.0}]})
     with pytest.raises(
-        UserError, match=r"b/seed0/training.csv: has the columns step, loss, but .*a/seed0/training.csv"
+        UserError, match=r"b/seed0/training.csv: the columns step, .* and step, loss do not go together"
     ):
         load_runs(tmp_path)
+
+
+def test_a_column_that_older_runs_lack_is_nan_in_their_rows(tmp_path: Path) -> None:
+    old = columns(("step", "int", ""), ("x", "float", ""))
+    new = (*old, *columns(("y", "float", "", True)))
+    write_run(tmp_path, "a/seed0", rows={Table("t", old): [{"step": 0, "x": 1.0}]})
+    write_run(tmp_path, "b/seed0", rows={Table("t", new): [{"step": 0, "x": 2.0, "y": 3.0}]})
+    runs = load_runs(tmp_path)
+    assert runs.schemas["t"].header == ["step", "x", "y"]
+    assert runs["t"][["x", "y"]].to_csv(index=False) == "x,y\n1.0,\n2.0,3.0\n"
 
 
 # ---- What is read is what Python would read ----

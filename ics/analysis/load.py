@@ -62,7 +62,8 @@ class Runs(Mapping[str, pd.DataFrame]):
 
     def __getitem__(self, table: str) -> pd.DataFrame:
         if table not in self._joined:  # the settings can take more room than the rows
-            self._joined[table] = self._join(*zip(*(part() for part in self._parts[table]), strict=True))
+            frames, places = zip(*(part() for part in self._parts[table]), strict=True)
+            self._joined[table] = self._join(frames, places, self.schemas[table].header)
         return self._joined[table]
 
     def __iter__(self) -> Iterator[str]:
@@ -75,8 +76,10 @@ class Runs(Mapping[str, pd.DataFrame]):
         left_out = f", {len(self.skipped)} left out" if self.skipped else ""
         return f"<Runs in {self.root}: {len(self.settings)}{left_out}; tables {', '.join(self)}>"
 
-    def _join(self, frames: Sequence[pd.DataFrame], places: Sequence[NDArray[np.intp]]) -> pd.DataFrame:
-        rows, run = pd.concat(frames, ignore_index=True), np.concatenate(places)
+    def _join(
+        self, frames: Sequence[pd.DataFrame], places: Sequence[NDArray[np.intp]], header: list[str]
+    ) -> pd.DataFrame:
+        rows, run = pd.concat(frames, ignore_index=True)[header], np.concatenate(places)
         if (run[1:] < run[:-1]).any():  # runs in folders among packed ones
             order = run.argsort(kind="stable")
             rows, run = rows.take(order).reset_index(drop=True), run[order]
@@ -126,16 +129,14 @@ def load_runs(
     if not found and not root.is_dir() and packed_home(root) is None:
         raise NoRuns(f"there is no folder {root}; python scripts/train.py -m experiment=quick makes runs")
     taken: list[tuple[RunFolder, dict[str, Any], dict[str, _Piece]]] = []
-    first: dict[str, _Piece] = {}
+    schemas: dict[str, Table] = {}
     skipped: dict[str, str] = {}
     for run in found:
         try:
             if run.finished or include_unfinished:
                 pieces = _pieces(run, tables)
-                for name, piece in pieces.items():
-                    _refuse_other_columns(piece, first.get(name, piece))
+                schemas |= {name: _union(piece, schemas.get(name)) for name, piece in pieces.items()}
                 taken.append((run, _record(run), pieces))
-                first = pieces | first
             else:
                 skipped[run.name] = run.state
         except UserError as error:
@@ -152,7 +153,6 @@ def load_runs(
     parts = _parts([(run, pieces) for run, _, pieces in taken])
     if unknown := [name for name in tables or () if name not in parts]:
         raise UserError(f"no run in {root} has a table {unknown[0]!r}; there are {', '.join(parts) or 'none'}")
-    schemas = {name: piece.table for name, piece in first.items()}
     return Runs(root, _settings_frame([record for _, record, _ in taken]), skipped, parts, schemas)
 
 
@@ -236,12 +236,11 @@ def _count(states: Mapping[str, str]) -> str:
     return ", ".join(f"{n} {state}" for state, n in Counter(states.values()).most_common())
 
 
-def _refuse_other_columns(piece: _Piece, first: _Piece) -> None:
-    if [(c.name, c.kind) for c in piece.table.columns] != [(c.name, c.kind) for c in first.table.columns]:
-        raise UserError(
-            f"{piece.path}: has the columns {', '.join(piece.table.header)}, but {first.path} has "
-            f"{', '.join(first.table.header)}; runs of different versions cannot be read together"
-        )
+def _union(piece: _Piece, others: Table | None) -> Table:
+    try:
+        return others.union(piece.table) if others else piece.table
+    except ValueError as error:
+        raise UserError(f"{piece.path}: {error}; runs of different versions cannot be read together") from None
 
 
 def _settings_frame(records: list[dict[str, Any]]) -> pd.DataFrame:

@@ -57,12 +57,6 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
     home = packed_home(target) or target
     new = _gathered(source, target.relative_to(home))
     old = _gathered(home, Path()) if packed_home(home) else _Runs({}, {}, {})
-    for name in new.schemas.keys() & old.schemas.keys():
-        if new.schemas[name].header != old.schemas[name].header:
-            raise UserError(
-                f"{home / name}.csv.gz has the columns {', '.join(old.schemas[name].header)}, but {source} has "
-                f"{', '.join(new.schemas[name].header)}; runs of different versions cannot be packed together"
-            )
     other = [run for run in new.rows.keys() & old.rows.keys() if new.differs(run, old)]
     if other and not overwrite:
         raise UserError(
@@ -70,16 +64,25 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
             "--overwrite takes the new ones"
         )
     rows, schemas = {**old.rows, **new.rows}, {**old.schemas, **new.schemas}
+    for name in new.schemas.keys() & old.schemas.keys():
+        try:
+            schemas[name] = old.schemas[name].union(new.schemas[name])
+        except ValueError as error:
+            raise UserError(f"{home / name}.csv.gz and {source}: {error}; pack into another folder") from None
     names = sorted(rows, key=lambda run: run.split("/"))
     home.mkdir(parents=True, exist_ok=True)
     contents = {
         PACKED: _runs_csv({name: rows[name] for name in names}),
         TABLES: to_json([*schemas.values()]).encode(),
     }
-    for table in schemas:
+    for table, schema in schemas.items():
         kept = [old.tables[table][~old.tables[table]["run"].isin(new.rows)]] if table in old.tables else []
         frame = pd.concat([*kept, *([new.tables[table]] if table in new.tables else [])])
-        frame = frame.assign(run=pd.Categorical(frame["run"], names)).sort_values("run", kind="stable")
+        frame = (
+            frame[["run", *schema.header]]
+            .assign(run=pd.Categorical(frame["run"], names))
+            .sort_values("run", kind="stable")
+        )
         text = frame.to_csv(index=False, na_rep="nan", lineterminator="\n")
         contents[f"{table}.csv.gz"] = gzip.compress(text.encode(), mtime=0)
     for name, data in contents.items():
