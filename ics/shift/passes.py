@@ -382,15 +382,16 @@ class Passes:
         """Whether the update has changed any trainable parameter."""
         return any(not same_bits(self.old[p], self.new[p]) for p in self.new)
 
-    def look(self) -> None:
-        """After a pass: put back, at every start, what it has changed without that having been known."""
-        changed = self._present.changed()
-        self._add_starts(changed)
+    def look(self) -> bool:
+        """After a pass: put back, at every start, what it has changed without that having been known; if anything."""
+        known, changed = len(self._starts), self._present.changed()
+        self._add_starts(place for place in changed if id(place.thing) not in self._idle)
         self._note_batch(changed)
+        return len(self._starts) > known
 
     def volatile(self) -> list[Place]:
-        """What a pass changes and a replay must therefore keep up with: all but random numbers and idle statistics."""
-        ignored = self.watcher.random_ids() | self.watcher.idle()
+        """What a pass changes and a replay must keep up with, other than torch's generators and idle statistics."""
+        ignored = self.watcher.idle() | {id(place.thing) for place in self.watcher.random}
         return [place for place, _ in self._starts if id(place.thing) not in ignored]
 
     def _restore(self) -> None:

@@ -22,7 +22,7 @@ it is the definition's to the bit is not argued here but compared, by the probe.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -35,13 +35,14 @@ from ics.shift.state import Hold, Place
 
 NEVER = float("inf")
 Forward = Callable[..., Any]
+Handler = Callable[[nn.Module, Forward, Any, Any], Any]
 
 
 def survey(passes: Passes) -> "Plan":
     """One watched forward pass with the updated weights: the way through the modules, and what to mind on it."""
     model = passes.watcher.model
     passes.start(moved=set(passes.new))
-    watched = Survey(model, passes.volatile(), passes.watcher.random)
+    watched = Survey(model, passes.watcher.random)
     with Interceptor(model).route(watched.handle), watched:
         passes.forward()
     passes.look()
@@ -61,10 +62,12 @@ def shifted_gradients(passes: Passes, plan: "Plan", layers: Sequence[Layer]) -> 
     """
     interceptor = Interceptor(passes.watcher.model)
     passes.start(moved=set(passes.new))
-    recording = Recording(plan, passes.watcher.random)
+    recording = Recording(plan, passes.watcher.random, passes.volatile())
     with interceptor.route(recording.handle):
         passes.forward()
     recording.finish()
+    if passes.look():
+        raise PlanMismatch
 
     def place(parameter: nn.Parameter) -> float:
         return plan.first_use.get(parameter, NEVER)
@@ -94,7 +97,6 @@ class Call:
         enter, exit: times.
         end: index of the first call after this one and all calls nested in it.
         policy: "keep" the output; "copy" it, since later code changes it in place; "repeat" the call.
-        changes: the state that it changes, which a skip must bring up to date.
     """
 
     module: nn.Module
@@ -102,7 +104,6 @@ class Call:
     exit: int = -1
     end: int = -1
     policy: Literal["keep", "copy", "repeat"] = "keep"
-    changes: list[Place] = field(default_factory=list)
 
 
 @dataclass
@@ -127,16 +128,16 @@ class Plan:
 
 @dataclass
 class Memory:
-    """What the recording remembers of one call: its output, and the state that it left."""
+    """What the recording remembers of one call: its output, and the state in which it left everything."""
 
     output: Any
     state: Hold
 
     @classmethod
-    def of(cls, call: Call, output: Any, random: list[Place]) -> "Memory":
+    def of(cls, call: Call, output: Any, state: Hold) -> "Memory":
         """Remember a call that just returned `output`."""
         kept = None if call.policy == "repeat" else _map(_clone if call.policy == "copy" else _hold, output)
-        return cls(kept, Hold([*call.changes, *random]))
+        return cls(kept, state)
 
     def recall(self, copy: bool) -> Any:
         """The output as the call would have returned it; a tensor that needs a gradient starts a graph of its own."""
@@ -151,31 +152,37 @@ class Interceptor:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = [module for module in model.modules() if module is not model]
+        self._handler: Handler | None = None
+        # One stand-in for all passes: as an attribute of its module it may be part of the state that a skip restores.
+        self._forwards = [
+            (module, module.__dict__.get("forward"), self._stand_in(module))
+            for module in model.modules()
+            if module is not model
+        ]
 
     @contextmanager
-    def route(self, handler: "Callable[[nn.Module, Forward, Any, Any], Any]") -> Iterator[None]:
+    def route(self, handler: Handler) -> Iterator[None]:
         """While open, `handler(module, forward, args, kwargs)` stands in for each `module.forward(*args, **kwargs)`."""
-        replaced = []
+        self._handler = handler
         try:
-            for module in self._modules:
-                own = module.__dict__.get("forward")  # set on the instance by other tools, rarely
-                replaced.append((module, own))
-                module.__dict__["forward"] = _routed(module, module.forward, handler)
+            for module, _, stand_in in self._forwards:
+                module.__dict__["forward"] = stand_in
             yield
         finally:
-            for module, own in reversed(replaced):
+            for module, own, _ in self._forwards:
                 if own is None:
                     module.__dict__.pop("forward", None)
-                else:
+                else:  # set on the instance by other tools, rarely
                     module.__dict__["forward"] = own
 
+    def _stand_in(self, module: nn.Module) -> Forward:
+        forward = module.forward
 
-def _routed(module: nn.Module, forward: Forward, handler: Callable[[nn.Module, Forward, Any, Any], Any]) -> Forward:
-    def routed(*args: Any, **kwargs: Any) -> Any:
-        return handler(module, forward, args, kwargs)
+        def routed(*args: Any, **kwargs: Any) -> Any:
+            assert self._handler is not None
+            return self._handler(module, forward, args, kwargs)
 
-    return routed
+        return routed
 
 
 class Survey(ParameterUse):  # type: ignore[no-untyped-call]
@@ -183,13 +190,11 @@ class Survey(ParameterUse):  # type: ignore[no-untyped-call]
 
     Args:
         model: the root.
-        volatile: the state that a pass may change.
         random: the generators of random numbers.
     """
 
-    def __init__(self, model: nn.Module, volatile: Sequence[Place], random: Sequence[Place]) -> None:
+    def __init__(self, model: nn.Module, random: Sequence[Place]) -> None:
         super().__init__(model.parameters())
-        self._volatile = volatile
         self._random = Hold(random)
         self._clock = 0
         self._calls: list[Call] = []
@@ -205,10 +210,8 @@ class Survey(ParameterUse):  # type: ignore[no-untyped-call]
         call = Call(module, enter=self._tick())
         self._calls.append(call)
         inputs = [(tensor, _version(tensor)) for tensor in _tensors((args, kwargs))]
-        before = Hold(self._volatile)
         output = forward(*args, **kwargs)
         call.exit, call.end = self._tick(), len(self._calls)
-        call.changes = before.changed()
         outputs = _tensors(output)
         if (
             not _is_plain(output)
@@ -239,10 +242,12 @@ class Recording:
     Args:
         plan: from a survey.
         random: the generators of random numbers.
+        volatile: other state that a pass may change.
     """
 
-    def __init__(self, plan: Plan, random: Sequence[Place]) -> None:
+    def __init__(self, plan: Plan, random: Sequence[Place], volatile: Sequence[Place]) -> None:
         self.plan = plan
+        self._state = Hold([*plan.random, *volatile])
         self._before = Hold([] if plan.random else random)
         self._memories: list[Memory | None] = [None] * len(plan.calls)
         self._kept: list[tuple[Tensor, int | None]] = []
@@ -256,7 +261,8 @@ class Recording:
         output = forward(*args, **kwargs)
         if self._cursor != call.end:
             raise PlanMismatch
-        self._memories[index] = Memory.of(call, output, self.plan.random)
+        self._state = self._state.renewed()
+        self._memories[index] = Memory.of(call, output, self._state)
         if call.policy == "keep":
             self._kept += [(tensor, _version(tensor)) for tensor in _tensors(output)]
         return output

@@ -156,6 +156,13 @@ class Hold:
     def __init__(self, places: Iterable[Place]) -> None:
         self.values: dict[int, tuple[Place, Any]] = {id(place.thing): (place, place.take()) for place in places}
 
+    def renewed(self) -> "Hold":
+        """What stands in the same places now; what has not changed is shared."""
+        now = Hold([])
+        for key, (place, value) in self.values.items():
+            now.values[key] = (place, value if place.same(value) else place.take())
+        return now
+
     def __contains__(self, thing: object) -> bool:
         return id(thing) in self.values
 
@@ -234,7 +241,7 @@ def _place(thing: Any) -> Place | None:
         return NamesPlace(thing, ["cell_contents"], partial(getattr, thing), partial(setattr, thing))
     if isinstance(thing, torch.Generator):
         return StatePlace(thing, thing.get_state, thing.set_state, torch.equal)
-    if isinstance(thing, random.Random):
+    if isinstance(thing, random.Random) and not isinstance(thing, random.SystemRandom):
         return StatePlace(thing, thing.getstate, thing.setstate)
     if isinstance(thing, numpy.ndarray):
         return StatePlace(thing, thing.copy, partial(numpy.copyto, thing), _same_arrays)

@@ -1,0 +1,637 @@
+"""Situations in which measuring could go wrong, each a training to build, with what becomes of its measurement.
+
+`python tests/situations.py` writes the table of docs/promises.md anew.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rebuilt import Training, cross_entropy
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, prune
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
+
+PAGE = Path(__file__).parents[1] / "docs" / "promises.md"
+SITUATIONS: dict[str, tuple[Callable[[], Training], str]] = {}
+"""What happens → how it is built; "fast", the layers measured by the definition, or "refused: " and the reason."""
+
+calls_so_far = 0
+a_memory: list[Tensor] = []
+
+
+def situation(name: str, expected: str = "fast") -> Callable[[Callable[[], Training]], None]:
+    def keep(build: Callable[[], Training]) -> None:
+        SITUATIONS[name] = (build, expected)
+
+    return keep
+
+
+class Net(nn.Module):
+    """Modules and other attributes, and a function of them and the batch."""
+
+    def __init__(self, function: Callable[..., Any], **parts: Any) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 3)
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self.function = function
+
+    def forward(self, *x: Any) -> Any:
+        return self.function(self, *x)
+
+
+def tower(*middle: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 4), *(middle or (nn.Tanh(),)), nn.Linear(4, 3))
+
+
+def deep() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))
+
+
+# --- state that a pass changes ----------------------------------------------------------------------------------------
+
+
+@situation("a parameter that the first pass initialises from the data")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        h = net.a(x)
+        if not net.done:
+            net.shift.data.copy_(-h.mean(0))
+            net.done = True
+        return net.b(torch.tanh(h + net.shift))
+
+    return Training(Net(forward, shift=nn.Parameter(torch.zeros(4)), done=False))
+
+
+@situation("a norm whose running statistics enter the result in training (batch renormalisation)")
+def _() -> Training:
+    class Renorm(nn.BatchNorm1d):
+        def forward(self, x: Tensor) -> Tensor:
+            m, v = x.mean(0), x.var(0)
+            r, d = (v / self.running_var).sqrt().detach(), (m - self.running_mean).detach()
+            with torch.no_grad():
+                self.running_mean.lerp_(m, 0.1), self.running_var.lerp_(v, 0.1)
+            return (x - m) / v.sqrt() * r + d
+
+    return Training(tower(Renorm(4), nn.ReLU()))
+
+
+@situation("a batch norm in training and in evaluation within one pass")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        one = net.b(net.norm(net.a(x)))
+        net.norm.eval()
+        two = net.b(net.norm(net.a(1.1 * x)))
+        net.norm.train()
+        return one + two
+
+    return Training(Net(forward, norm=nn.BatchNorm1d(4, momentum=0.5)))
+
+
+@situation("a hidden state carried from pass to pass")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        out, hidden = net.rnn(net.a(x), net.hidden)
+        net.hidden = hidden.detach()
+        return net.b(out)
+
+    return Training(Net(forward, rnn=nn.GRU(4, 4), hidden=None))
+
+
+@situation("a momentum encoder, whose frozen weights the forward pass moves")
+def _() -> Training:
+    def forward(net: Any, x: Tensor, other: Tensor) -> Tensor:
+        with torch.no_grad():
+            for p, q in zip(net.key.parameters(), net.a.parameters(), strict=True):
+                p.mul_(0.9).add_(q, alpha=0.1)
+        return net.b(torch.tanh(net.a(x)) * net.key(other))
+
+    pair = lambda: (torch.randn(6, 4), torch.randn(6, 4))  # noqa: E731
+    return Training(Net(forward, key=nn.Linear(4, 4).requires_grad_(False)), x=pair)
+
+
+@situation("a cache of the weights, renewed where their version has changed")
+def _() -> Training:
+    class Rounded(nn.Linear):
+        version = -1
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.version != self.weight._version:
+                w = self.weight.detach()
+                self.version, self.error = self.weight._version, (8 * w).round() / 8 - w
+            return F.linear(x, self.weight + self.error, self.bias)
+
+    return Training(nn.Sequential(Rounded(4, 4), nn.Tanh(), Rounded(4, 3)))
+
+
+@situation("state in a class attribute, read by the next pass")
+def _() -> Training:
+    class Counting(nn.Linear):
+        seen_calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            Counting.seen_calls += 1
+            return super().forward(x) * Counting.seen_calls
+
+    return Training(nn.Sequential(Counting(4, 4), nn.Tanh(), Counting(4, 3)))
+
+
+@situation("state in globals: a number, and a list of tensors")
+def _() -> Training:
+    global calls_so_far
+    calls_so_far = 0
+    a_memory.clear()
+
+    def forward(net: Any, x: Tensor) -> Tensor:
+        global calls_so_far
+        calls_so_far += 1
+        h = torch.tanh(net.a(x) + sum(a_memory) / calls_so_far)
+        a_memory.append(h.detach())
+        return net.b(h)
+
+    return Training(Net(forward))
+
+
+@situation("state in nested lists, a deque, an array and a set")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        net.tree["deep"][0].append(len(net.tree["deep"][0]))
+        net.last.append(x.mean().item())
+        net.array += 1
+        net.names.add(len(net.names))
+        scale = 1 + len(net.tree["deep"][0]) + sum(net.last) + float(net.array.sum()) + len(net.names)
+        return net.b(torch.tanh(net.a(x) * scale / 9))
+
+    parts = {"tree": {"deep": [[]]}, "last": deque(maxlen=2), "array": np.zeros(2), "names": set()}
+    return Training(Net(forward, **parts))
+
+
+@situation("state in the cell of a closure")
+def _() -> Training:
+    scale = 1.0
+
+    def forward(net: Any, x: Tensor) -> Tensor:
+        nonlocal scale
+        scale *= 0.9
+        return net.b(torch.tanh(scale * net.a(x)))
+
+    return Training(Net(forward))
+
+
+@situation("buffers rebound, resized, and rebound through .data")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        net.mean = 0.9 * net.mean + 0.1 * x.mean(0)
+        net.queue.resize_(len(net.queue) + 1).fill_(0.3)
+        net.scale.data = net.scale + 0.1
+        return net.b(torch.tanh(net.a(x - net.mean) * net.scale + net.queue.sum()))
+
+    parts = {name: nn.Buffer(torch.ones(size)) for name, size in (("mean", 4), ("queue", 1), ("scale", 1))}
+    return Training(Net(forward, **parts))
+
+
+# --- random numbers ---------------------------------------------------------------------------------------------------
+
+
+@situation("Python's, NumPy's and torch's random numbers, global and of generators that the model owns")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        h = net.a(x) * (1 + random.random()) + float(np.random.rand()) + net.numpy.random() + net.python.random()
+        return net.b(F.dropout(torch.tanh(h + torch.randn(4, generator=net.torch))))
+
+    parts = {"numpy": np.random.default_rng(1), "python": random.Random(1), "torch": torch.Generator().manual_seed(1)}
+    return Training(Net(forward, **parts))
+
+
+@situation("layers skipped at random")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        x = torch.tanh(net.a(x))
+        return net.b(x if torch.rand(()) < 0.5 else x + torch.tanh(net.c(x)))
+
+    return Training(Net(forward, c=nn.Linear(4, 4)))
+
+
+@situation("noise that a hook on the model itself adds to the batch")
+def _() -> Training:
+    model = tower()
+    model.register_forward_pre_hook(lambda module, args: (args[0] + torch.randn_like(args[0]),))
+    return Training(model)
+
+
+@situation("a loss that begins to draw random numbers")
+def _() -> Training:
+    noise = [0.0]
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(out + torch.randn_like(out) if noise[0] else out, y)
+
+    return Training(deep(), loss, begin=lambda step: noise.__setitem__(0, float(step > 1)))
+
+
+@situation("an iterator", "refused: two passes from the same state differ, first in the output of module 'b'")
+def _() -> Training:
+    return Training(Net(lambda net, x: net.b(net.a(x) * next(net.numbers)), numbers=count(1)))
+
+
+@situation("random numbers of the system", "refused: two passes from the same state differ, first in the output of")
+def _() -> Training:
+    system = random.SystemRandom()
+    return Training(tower(Net(lambda net, x: x * system.random())))
+
+
+# --- the loss ---------------------------------------------------------------------------------------------------------
+
+
+@situation("a loss that closes over a discriminator with spectral norm")
+def _() -> Training:
+    judge = nn.Sequential(parametrizations.spectral_norm(nn.Linear(3, 5)), nn.Tanh(), nn.Linear(5, 1))
+    return Training(tower(), lambda out, y: -judge(out).mean())
+
+
+@situation("a loss that is a partial with a teacher, moved by every call")
+def _() -> Training:
+    def loss(teacher: nn.BatchNorm1d, out: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(teacher(out).detach() + out, y) + teacher.running_mean.sum() * out.mean()
+
+    return Training(tower(), partial(loss, nn.BatchNorm1d(3)))
+
+
+@situation("a loss that is a method of an object with a moving average")
+def _() -> Training:
+    class Trainer:
+        mean = 0.0
+
+        def loss(self, out: Tensor, y: Tensor) -> Tensor:
+            self.mean = 0.5 * self.mean + 0.5 * out.mean().item()
+            return cross_entropy(out - self.mean * out, y)
+
+    return Training(tower(), Trainer().loss)
+
+
+@situation("a loss that writes into the output")
+def _() -> Training:
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        out[:, 0] = -1e4
+        return cross_entropy(out, y)
+
+    return Training(tower(), loss, y=lambda: torch.randint(1, 3, (6,)))
+
+
+@situation("a penalty on activations that hooks collect for the loss")
+def _() -> Training:
+    seen: list[Tensor] = []
+    model = deep()
+    for module in (model[1], model[3]):
+        module.register_forward_hook(lambda module, args, out: seen.append(out))
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        value = cross_entropy(out, y) + torch.stack([a.square().mean() for a in seen]).mean()
+        seen.clear()
+        return value
+
+    return Training(model, loss)
+
+
+@situation("a penalty on activations inside a container that sets in later")
+def _() -> Training:
+    seen: list[Tensor] = []
+    now, model = [0], nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), *tower())
+    model[0][1].register_forward_hook(lambda module, args, out: seen.append(out) if now[0] > 1 else None)
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        value = cross_entropy(out * (1 + sum(a.mean() for a in seen)), y)
+        seen.clear()
+        return value
+
+    return Training(model, loss, begin=lambda step: now.__setitem__(0, step))
+
+
+@situation("a penalty on the weights that sets in later")
+def _() -> Training:
+    weight, model = [0.0], deep()
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(out, y) + weight[0] * sum(p.square().sum() for p in model.parameters())
+
+    return Training(model, loss, begin=lambda step: weight.__setitem__(0, 0.1 * (step > 1)))
+
+
+# --- the batch --------------------------------------------------------------------------------------------------------
+
+
+@situation("a model that writes into its batch, of which `observe` is given an untouched copy")
+def _() -> Training:
+    model = Net(lambda net, x: net.b(torch.tanh(net.a(x.sub_(0.5).mul_(2)))))
+    training = Training(model)
+    training.loss = lambda x, y: cross_entropy(model(x.clone()), y)
+    return training
+
+
+@situation("a model that writes into its batch, which `observe` is given as well")
+def _() -> Training:
+    return Training(Net(lambda net, x: net.b(torch.tanh(net.a(x.sub_(0.5).mul_(2))))))
+
+
+@situation("a batch that requires a gradient itself")
+def _() -> Training:
+    return Training(tower(), x=lambda: torch.randn(6, 4, requires_grad=True))
+
+
+@situation("another batch", "refused: observe was given another batch than the model's last training pass")
+def _() -> Training:
+    return Training(tower(), observed=lambda x: x + 1)
+
+
+@situation("sparse matrices")
+def _() -> Training:
+    model = Net(lambda net, x, graph: graph @ net.b(torch.relu(graph @ net.a(x))))
+    return Training(model, x=lambda: (torch.randn(6, 4), (torch.eye(6) / 2).to_sparse()))
+
+
+@situation("packed sequences between modules")
+def _() -> Training:
+    def forward(net: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        out, _ = net.rnn(pack_padded_sequence(net.a(x), lengths, batch_first=True, enforce_sorted=False))
+        return net.b(pad_packed_sequence(out, batch_first=True)[0].mean(1))
+
+    model = Net(forward, rnn=nn.LSTM(4, 4, batch_first=True))
+    return Training(model, x=lambda: (torch.randn(6, 3, 4), torch.tensor([3, 1, 2, 3, 2, 1])))
+
+
+@situation("nested tensors")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        rows = torch.nested.nested_tensor(list(x.split([1, 2, 3])), layout=torch.jagged)
+        return net.b(torch.tanh(net.a(rows))).values()
+
+    return Training(Net(forward))
+
+
+@situation("complex weights")
+def _() -> Training:
+    model = Net(lambda net, x: net.b(torch.tanh(net.a(x))).abs()).to(torch.cfloat)
+    return Training(model, x=lambda: torch.randn(6, 4, dtype=torch.cfloat))
+
+
+# --- what runs inside a pass ------------------------------------------------------------------------------------------
+
+
+@situation("derivatives taken in the forward pass (a force)", "a, b")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(net.b(torch.tanh(net.a(x))).square().sum(), x, create_graph=True)[0]
+
+    return Training(Net(forward), F.mse_loss, y=lambda: torch.randn(6, 4))
+
+
+@situation("torch.func in the forward pass", "a, b")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        weights = dict(net.a.named_parameters())
+        return net.b(torch.func.vmap(lambda row: torch.func.functional_call(net.a, weights, (row,)))(x))
+
+    return Training(Net(forward))
+
+
+@situation("a frozen part in inference mode")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            h = net.body(x)
+        return net.b(torch.tanh(net.a(h.clone())))
+
+    return Training(Net(forward, body=nn.Linear(4, 4).requires_grad_(False)))
+
+
+@situation("an output changed behind autograd's back, through .data", "b")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        h = net.a(x)
+        h.data.mul_(1.5)
+        return net.b(torch.tanh(h))
+
+    return Training(Net(forward))
+
+
+@situation("activation checkpointing, reentrant", "a, c")
+def _() -> Training:
+    return Training(Net(lambda net, x: net.b(checkpoint(net.c, net.a(x), use_reentrant=True)), c=nn.Linear(4, 4)))
+
+
+@situation("activation checkpointing, not reentrant, with dropout")
+def _() -> Training:
+    part = nn.Sequential(nn.Linear(4, 4), nn.Dropout())
+    return Training(Net(lambda net, x: net.b(checkpoint(net.c, net.a(x), use_reentrant=False)), c=part))
+
+
+class Reversible(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Any) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(x)
+        with torch.no_grad():
+            return x + function(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            torch.autograd.backward(x + ctx.function(x), gradient)
+        return x.grad, None
+
+
+@situation("a reversible block that writes .grad in its own backward pass", "c")
+def _() -> Training:
+    return Training(Net(lambda net, x: net.b(Reversible.apply(net.a(x), net.c)), c=nn.Linear(4, 4)))
+
+
+@situation("a model that calls itself")
+def _() -> Training:
+    def forward(net: Any, x: Tensor, depth: int = 1) -> Tensor:
+        return net(torch.tanh(net.a(x)), depth - 1) if depth else net.b(x)
+
+    return Training(Net(forward))
+
+
+@situation("sizes and types of later weights asked for early")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        assert net.b.weight.size(1) == net.b.weight.numel() // 3
+        h = net.a(x.type_as(net.b.weight).to(net.b.weight)) + torch.zeros_like(net.b.weight).sum()
+        return net.b(torch.tanh(h))
+
+    return Training(Net(forward))
+
+
+@situation("weight norm on the model itself")
+def _() -> Training:
+    return Training(parametrizations.weight_norm(nn.Linear(4, 3)))
+
+
+@situation("an optimizer that steps in a hook during the backward pass")
+def _() -> Training:
+    model = tower()
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    model[2].weight.register_post_accumulate_grad_hook(lambda p: optimizer.step())
+    return Training(model)
+
+
+@situation("mixed precision, warming up from a rate of zero, the loss under autocast too")
+def _() -> Training:
+    training = Training(deep(), lr=lambda step: 0.0 if step < 2 else 5.0)
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return cross_entropy(training.model(x), y)
+
+    training.loss = loss
+    return training
+
+
+@situation("mixed precision, the loss outside of it")
+def _() -> Training:
+    def score(out: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(out.float() @ torch.rand(3, 3), y)
+
+    training = Training(deep(), score)
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = training.model(x)
+        return score(out, y)
+
+    training.loss = loss
+    return training
+
+
+# --- changes of the model between steps -------------------------------------------------------------------------------
+
+
+@situation("layers frozen and unfrozen")
+def _() -> Training:
+    model = tower()
+    return Training(model, begin=lambda step: model[0].requires_grad_(step % 2 == 0))
+
+
+@situation("a replaced head")
+def _() -> Training:
+    model = tower()
+    return Training(model, begin=lambda step: setattr(model, "2", nn.Linear(4, 3)) if step == 2 else None)
+
+
+@situation("load_state_dict(assign=True) in mid-training")
+def _() -> Training:
+    model = tower()
+
+    def begin(step: int) -> None:
+        if step == 2:
+            model.load_state_dict({key: value.clone() for key, value in model.state_dict().items()}, assign=True)
+
+    return Training(model, begin=begin)
+
+
+@situation("pruning in mid-training")
+def _() -> Training:
+    model = tower()
+    return Training(model, begin=lambda s: prune.random_unstructured(model[2], "weight", 0.5) if s == 2 else None)
+
+
+@situation("hooks put on in mid-training")
+def _() -> Training:
+    model, seen = tower(), []
+
+    def begin(step: int) -> None:
+        if step == 2:
+            model[0].register_forward_hook(lambda module, args, out: seen.append(out.detach()))
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(out * (1 + (seen.pop().mean() if seen else 0)), y)
+
+    return Training(model, loss, begin=begin)
+
+
+@situation("a layer that joins later")
+def _() -> Training:
+    model = Net(lambda net, x: net.b(net.c(net.a(x)) if net.joined else net.a(x)), c=nn.Linear(4, 4), joined=False)
+    return Training(model, begin=lambda step: setattr(model, "joined", step > 1))
+
+
+@situation("modes changed between the training pass and `observe`")
+def _() -> Training:
+    model = tower(nn.Dropout())
+    return Training(model, begin=lambda step: model.train(), then=lambda step: model.eval())
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------------
+
+
+@situation("gradients scaled", "refused: all gradients are 8 times those of the loss")
+def _() -> Training:
+    return Training(tower(), backward=lambda loss: (8 * loss).backward())
+
+
+@situation("gradients clipped", "refused: all gradients are 0.")
+def _() -> Training:
+    model = tower()
+    return Training(model, then=lambda step: nn.utils.clip_grad_norm_(model.parameters(), 0.01))
+
+
+@situation("gradients accumulated", "refused: .grad held another pass's gradients when the training pass began")
+def _() -> Training:
+    return Training(tower(), clear=False)
+
+
+@situation("optimizer.step() before `observe`, from the first step on")
+def _() -> Training:
+    training = Training(tower())
+    training.then = lambda step: training.optimizer.step()
+    return training
+
+
+@situation("optimizer.step() before `observe`, later", "refused: parameters were changed after the training pass")
+def _() -> Training:
+    training = Training(tower())
+    training.then = lambda step: training.optimizer.step() if step > 1 else None
+    return training
+
+
+@situation("no gradient in a part of the model", "refused: '0.weight' had no gradient when observe was entered")
+def _() -> Training:
+    model = tower()
+    return Training(model, then=lambda step: model[0].zero_grad())
+
+
+@situation("another loss than the training's", "refused: the training pass, run again, gives other gradients")
+def _() -> Training:
+    training = Training(tower())
+    training.loss = lambda x, y: cross_entropy(training.model(x).square(), y)
+    return training
+
+
+def table() -> str:
+    """The situations and what becomes of each, as Markdown."""
+    lines = ["| situation | measured |", "| --- | --- |"]
+    for name, (_, expected) in SITUATIONS.items():
+        reason = expected.removeprefix("refused: ")
+        slow = "by the definition: " + ", ".join(f"`{layer}`" for layer in expected.split(", "))
+        what = "fast" if expected == "fast" else slow if reason == expected else f"refused: “{reason} …”"
+        lines.append(f"| {name} | {what} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- situations -->")
+    after = rest.partition("<!-- /situations -->")[2]
+    page = f"{before}<!-- situations -->\n\n{table()}\n\n<!-- /situations -->{after}"
+    PAGE.write_text(page, encoding="utf-8")
