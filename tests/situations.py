@@ -199,6 +199,16 @@ def _() -> Training:
     return Training(Net(forward, **parts))
 
 
+@situation("state that passes begin to change later, at the first of them", "refused: the training pass changed state")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        net.scale = net.scale * 1.5 if net.active else net.scale
+        return net.b(torch.tanh(net.a(x) * net.scale))
+
+    model = Net(forward, scale=1.0, active=False)
+    return Training(model, begin=lambda step: setattr(model, "active", step > 1))
+
+
 # --- random numbers ---------------------------------------------------------------------------------------------------
 
 
@@ -581,7 +591,7 @@ def _() -> Training:
     return Training(tower(), backward=lambda loss: (8 * loss).backward())
 
 
-@situation("gradients clipped", "refused: all gradients are 0.")
+@situation("gradients clipped", "refused: all gradients are")
 def _() -> Training:
     model = tower()
     return Training(model, then=lambda step: nn.utils.clip_grad_norm_(model.parameters(), 0.01))

@@ -92,6 +92,11 @@ def _cause(passes: Passes, gradients: Gradients) -> str:
         return "parameters were changed after the training pass; enter observe before optimizer.step(), and step inside"
     if not passes.is_batch_of_training():
         return "observe was given another batch than the model's last training pass; give it that very batch"
+    if passes.has_new_state and not passes.training_pass.whole:
+        return (
+            "the training pass changed state that no pass had changed before, so that its start is not known; such "
+            "state is held from the next pass on"
+        )
     if (factor := _common_factor(gradients, repeated)) is not None:
         return (
             f"all gradients are {factor:.4g} times those of the loss: they were scaled or clipped, or the loss was "

@@ -251,6 +251,7 @@ class Passes:
     Attributes:
         old: trainable parameter → its value when the training pass began.
         new: trainable parameter → its value now.
+        has_new_state: whether a pass has changed what no pass was known to change (see `look`).
     """
 
     def __init__(
@@ -267,6 +268,7 @@ class Passes:
         self._loss_fn, self._x, self._y = loss_fn, x, y
         self._before = before_update
         self._fresh = watcher.random_ids() if fresh_noise else set()
+        self.has_new_state = False
         self._open = ExitStack()
 
     def __enter__(self) -> "Passes":
@@ -387,7 +389,9 @@ class Passes:
         known, changed = len(self._starts), self._present.changed()
         self._add_starts(place for place in changed if id(place.thing) not in self._idle)
         self._note_batch(changed)
-        return len(self._starts) > known
+        is_new = len(self._starts) > known
+        self.has_new_state |= is_new
+        return is_new
 
     def volatile(self) -> list[Place]:
         """What a pass changes and a replay must keep up with, other than torch's generators and idle statistics."""
