@@ -36,10 +36,12 @@ class Training:
     loss_fn: Callable[[Any, Any], Tensor] = cross_entropy
     x: Callable[[], Any] = lambda: torch.randn(6, 4)
     y: Callable[[], Any] = lambda: torch.randint(0, 3, (6,))
-    begin: Callable[[int], Any] = lambda step: None
-    loss: Callable[[Any, Any], Tensor] | None = None
+    begin: Callable[["Training", int], Any] = lambda self, step: None
+    loss: Callable[["Training", Any, Any], Tensor] = lambda self, x, y: self.loss_fn(
+        reference.forward(self.model, x), y
+    )
     backward: Callable[[Tensor], Any] = Tensor.backward
-    then: Callable[[int], Any] = lambda step: None
+    then: Callable[["Training", int], Any] = lambda self, step: None
     clear: bool = True
     lr: Callable[[int], float] = lambda step: 0.3
     observed: Callable[[Any], Any] = lambda x: x
@@ -49,7 +51,7 @@ class Training:
 
     def passes(self, step: int, prepare: Callable[[], None] = lambda: None) -> tuple[Any, Any]:
         """All of a step before its update."""
-        self.begin(step)
+        self.begin(self, step)
         ids = [id(p) for p in self.model.parameters()]
         if self.optimizer is None or ids != self.ids:
             self.optimizer, self.ids = torch.optim.SGD(self.model.parameters(), momentum=0.9), ids
@@ -58,8 +60,8 @@ class Training:
         if self.clear:
             self.optimizer.zero_grad()
         prepare()
-        self.backward(self.loss(x, y) if self.loss else self.loss_fn(reference.forward(self.model, x), y))
-        self.then(step)
+        self.backward(self.loss(self, x, y))
+        self.then(self, step)
         return x, y
 
 

@@ -206,7 +206,7 @@ def _() -> Training:
         return net.b(torch.tanh(net.a(x) * net.scale))
 
     model = Net(forward, scale=1.0, active=False)
-    return Training(model, begin=lambda step: setattr(model, "active", step > 1))
+    return Training(model, begin=lambda t, step: setattr(model, "active", step > 1))
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------------
@@ -245,12 +245,12 @@ def _() -> Training:
     def loss(out: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(out + torch.randn_like(out) if noise[0] else out, y)
 
-    return Training(deep(), loss, begin=lambda step: noise.__setitem__(0, float(step > 1)))
+    return Training(deep(), loss, begin=lambda t, step: noise.__setitem__(0, float(step > 1)))
 
 
-@situation("an iterator", "refused: two passes from the same state differ, first in the output of module 'b'")
-def _() -> Training:
-    return Training(Net(lambda net, x: net.b(net.a(x) * next(net.numbers)), numbers=count(1)))
+situation("an iterator", "refused: two passes from the same state differ, first in the output of module 'b'")(
+    lambda: Training(Net(lambda net, x: net.b(net.a(x) * next(net.numbers)), numbers=count(1)))
+)
 
 
 @situation("random numbers of the system", "refused: two passes from the same state differ, first in the output of")
@@ -323,7 +323,7 @@ def _() -> Training:
         seen.clear()
         return value
 
-    return Training(model, loss, begin=lambda step: now.__setitem__(0, step))
+    return Training(model, loss, begin=lambda t, step: now.__setitem__(0, step))
 
 
 @situation("a penalty on the weights that sets in later")
@@ -333,7 +333,7 @@ def _() -> Training:
     def loss(out: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(out, y) + weight[0] * sum(p.square().sum() for p in model.parameters())
 
-    return Training(model, loss, begin=lambda step: weight.__setitem__(0, 0.1 * (step > 1)))
+    return Training(model, loss, begin=lambda t, step: weight.__setitem__(0, 0.1 * (step > 1)))
 
 
 # --- the batch --------------------------------------------------------------------------------------------------------
@@ -342,24 +342,20 @@ def _() -> Training:
 @situation("a model that writes into its batch, of which `observe` is given an untouched copy")
 def _() -> Training:
     model = Net(lambda net, x: net.b(torch.tanh(net.a(x.sub_(0.5).mul_(2)))))
-    training = Training(model)
-    training.loss = lambda x, y: cross_entropy(model(x.clone()), y)
-    return training
+    return Training(model, loss=lambda t, x, y: cross_entropy(t.model(x.clone()), y))
 
 
-@situation("a model that writes into its batch, which `observe` is given as well")
-def _() -> Training:
-    return Training(Net(lambda net, x: net.b(torch.tanh(net.a(x.sub_(0.5).mul_(2))))))
+situation("a model that writes into its batch, which `observe` is given as well")(
+    lambda: Training(Net(lambda net, x: net.b(torch.tanh(net.a(x.sub_(0.5).mul_(2))))))
+)
 
+situation("a batch that requires a gradient itself")(
+    lambda: Training(tower(), x=lambda: torch.randn(6, 4, requires_grad=True))
+)
 
-@situation("a batch that requires a gradient itself")
-def _() -> Training:
-    return Training(tower(), x=lambda: torch.randn(6, 4, requires_grad=True))
-
-
-@situation("another batch", "refused: observe was given another batch than the model's last training pass")
-def _() -> Training:
-    return Training(tower(), observed=lambda x: x + 1)
+situation("another batch", "refused: observe was given another batch than the model's last training pass")(
+    lambda: Training(tower(), observed=lambda x: x + 1)
+)
 
 
 @situation("sparse matrices")
@@ -434,9 +430,9 @@ def _() -> Training:
     return Training(Net(forward))
 
 
-@situation("activation checkpointing, reentrant", "a, c")
-def _() -> Training:
-    return Training(Net(lambda net, x: net.b(checkpoint(net.c, net.a(x), use_reentrant=True)), c=nn.Linear(4, 4)))
+situation("activation checkpointing, reentrant", "a, c")(
+    lambda: Training(Net(lambda net, x: net.b(checkpoint(net.c, net.a(x), use_reentrant=True)), c=nn.Linear(4, 4)))
+)
 
 
 @situation("activation checkpointing, not reentrant, with dropout")
@@ -461,9 +457,9 @@ class Reversible(torch.autograd.Function):
         return x.grad, None
 
 
-@situation("a reversible block that writes .grad in its own backward pass", "c")
-def _() -> Training:
-    return Training(Net(lambda net, x: net.b(Reversible.apply(net.a(x), net.c)), c=nn.Linear(4, 4)))
+situation("a reversible block that writes .grad in its own backward pass", "c")(
+    lambda: Training(Net(lambda net, x: net.b(Reversible.apply(net.a(x), net.c)), c=nn.Linear(4, 4)))
+)
 
 
 @situation("a model that calls itself")
@@ -484,9 +480,7 @@ def _() -> Training:
     return Training(Net(forward))
 
 
-@situation("weight norm on the model itself")
-def _() -> Training:
-    return Training(parametrizations.weight_norm(nn.Linear(4, 3)))
+situation("weight norm on the model itself")(lambda: Training(parametrizations.weight_norm(nn.Linear(4, 3))))
 
 
 @situation("an optimizer that steps in a hook during the backward pass")
@@ -497,71 +491,53 @@ def _() -> Training:
     return Training(model)
 
 
-@situation("mixed precision, warming up from a rate of zero, the loss under autocast too")
+def half(t: Training, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return t.model(x)
+
+
+@situation("mixed precision, warming up from a rate of zero")
 def _() -> Training:
-    training = Training(deep(), lr=lambda step: 0.0 if step < 2 else 5.0)
-
-    def loss(x: Tensor, y: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return cross_entropy(training.model(x), y)
-
-    training.loss = loss
-    return training
+    rate = lambda step: 0.0 if step < 2 else 5.0  # noqa: E731
+    return Training(deep(), lr=rate, loss=lambda t, x, y: cross_entropy(half(t, x), y))
 
 
 @situation("mixed precision, the loss outside of it")
 def _() -> Training:
-    def score(out: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(out.float() @ torch.rand(3, 3), y)
-
-    training = Training(deep(), score)
-
-    def loss(x: Tensor, y: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = training.model(x)
-        return score(out, y)
-
-    training.loss = loss
-    return training
+    mix = torch.rand(3, 3)
+    score = lambda out, y: cross_entropy(out.float() @ mix, y)  # noqa: E731
+    return Training(deep(), score, loss=lambda t, x, y: score(half(t, x), y))
 
 
 # --- changes of the model between steps -------------------------------------------------------------------------------
 
 
-@situation("layers frozen and unfrozen")
-def _() -> Training:
-    model = tower()
-    return Training(model, begin=lambda step: model[0].requires_grad_(step % 2 == 0))
+situation("layers frozen and unfrozen")(
+    lambda: Training(tower(), begin=lambda t, step: t.model[0].requires_grad_(step % 2 == 0))
+)
 
-
-@situation("a replaced head")
-def _() -> Training:
-    model = tower()
-    return Training(model, begin=lambda step: setattr(model, "2", nn.Linear(4, 3)) if step == 2 else None)
+situation("a replaced head")(
+    lambda: Training(tower(), begin=lambda t, step: setattr(t.model, "2", nn.Linear(4, 3)) if step == 2 else None)
+)
 
 
 @situation("load_state_dict(assign=True) in mid-training")
 def _() -> Training:
-    model = tower()
-
-    def begin(step: int) -> None:
-        if step == 2:
-            model.load_state_dict({key: value.clone() for key, value in model.state_dict().items()}, assign=True)
-
-    return Training(model, begin=begin)
+    other = tower().state_dict()
+    return Training(tower(), begin=lambda t, step: t.model.load_state_dict(other, assign=True) if step == 2 else None)
 
 
 @situation("pruning in mid-training")
 def _() -> Training:
-    model = tower()
-    return Training(model, begin=lambda s: prune.random_unstructured(model[2], "weight", 0.5) if s == 2 else None)
+    half_of = lambda layer: prune.random_unstructured(layer, "weight", 0.5)  # noqa: E731
+    return Training(tower(), begin=lambda t, step: half_of(t.model[2]) if step == 2 else None)
 
 
 @situation("hooks put on in mid-training")
 def _() -> Training:
     model, seen = tower(), []
 
-    def begin(step: int) -> None:
+    def begin(t: Training, step: int) -> None:
         if step == 2:
             model[0].register_forward_hook(lambda module, args, out: seen.append(out.detach()))
 
@@ -574,59 +550,43 @@ def _() -> Training:
 @situation("a layer that joins later")
 def _() -> Training:
     model = Net(lambda net, x: net.b(net.c(net.a(x)) if net.joined else net.a(x)), c=nn.Linear(4, 4), joined=False)
-    return Training(model, begin=lambda step: setattr(model, "joined", step > 1))
+    return Training(model, begin=lambda t, step: setattr(model, "joined", step > 1))
 
 
-@situation("modes changed between the training pass and `observe`")
-def _() -> Training:
-    model = tower(nn.Dropout())
-    return Training(model, begin=lambda step: model.train(), then=lambda step: model.eval())
-
+situation("modes changed between the training pass and `observe`")(
+    lambda: Training(tower(nn.Dropout()), begin=lambda t, step: t.model.train(), then=lambda t, step: t.model.eval())
+)
 
 # --- the loop ---------------------------------------------------------------------------------------------------------
 
 
-@situation("gradients scaled", "refused: all gradients are 8 times those of the loss")
-def _() -> Training:
-    return Training(tower(), backward=lambda loss: (8 * loss).backward())
+situation("gradients scaled", "refused: all gradients are 8 times those of the loss")(
+    lambda: Training(tower(), backward=lambda loss: (8 * loss).backward())
+)
 
+situation("gradients clipped", "refused: all gradients are")(
+    lambda: Training(tower(), then=lambda t, step: nn.utils.clip_grad_norm_(t.model.parameters(), 0.01))
+)
 
-@situation("gradients clipped", "refused: all gradients are")
-def _() -> Training:
-    model = tower()
-    return Training(model, then=lambda step: nn.utils.clip_grad_norm_(model.parameters(), 0.01))
+situation("gradients accumulated", "refused: .grad held another pass's gradients when the training pass began")(
+    lambda: Training(tower(), clear=False)
+)
 
+situation("optimizer.step() before `observe`, from the first step on")(
+    lambda: Training(tower(), then=lambda t, step: t.optimizer.step())
+)
 
-@situation("gradients accumulated", "refused: .grad held another pass's gradients when the training pass began")
-def _() -> Training:
-    return Training(tower(), clear=False)
+situation("optimizer.step() before `observe`, later", "refused: parameters were changed after the training pass")(
+    lambda: Training(tower(), then=lambda t, step: t.optimizer.step() if step > 1 else None)
+)
 
+situation("no gradient in a part of the model", "refused: '0.weight' had no gradient when observe was entered")(
+    lambda: Training(tower(), then=lambda t, step: t.model[0].zero_grad())
+)
 
-@situation("optimizer.step() before `observe`, from the first step on")
-def _() -> Training:
-    training = Training(tower())
-    training.then = lambda step: training.optimizer.step()
-    return training
-
-
-@situation("optimizer.step() before `observe`, later", "refused: parameters were changed after the training pass")
-def _() -> Training:
-    training = Training(tower())
-    training.then = lambda step: training.optimizer.step() if step > 1 else None
-    return training
-
-
-@situation("no gradient in a part of the model", "refused: '0.weight' had no gradient when observe was entered")
-def _() -> Training:
-    model = tower()
-    return Training(model, then=lambda step: model[0].zero_grad())
-
-
-@situation("another loss than the training's", "refused: the training pass, run again, gives other gradients")
-def _() -> Training:
-    training = Training(tower())
-    training.loss = lambda x, y: cross_entropy(training.model(x).square(), y)
-    return training
+situation("another loss than the training's", "refused: the training pass, run again, gives other gradients")(
+    lambda: Training(tower(), loss=lambda t, x, y: cross_entropy(t.model(x).square(), y))
+)
 
 
 def table() -> str:

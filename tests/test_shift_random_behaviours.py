@@ -180,7 +180,7 @@ def behave(plans: list[Plan], kind: str, nested: int, freeze: int) -> None:
             tape.clear()
             return value
 
-        def begin(step: int) -> None:
+        def begin(training: Training, step: int) -> None:
             for block, plan in zip(blocks, plans, strict=True):
                 block.active = step >= plan.since
             blocks[0].layer.requires_grad_(step != freeze or freeze == 0)
