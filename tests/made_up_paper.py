@@ -21,6 +21,8 @@ LANDSCAPE = Table(
         ("loss", "float", "", True),
         ("gradient_norm", "float", "", True),
         ("gradient_distance", "float", "", True),
+        ("gradient_distance_sum", "float", "", True),
+        ("weight_distance_sum", "float", "", True),
         ("effective_beta", "float", "", True),
     ),
     key=("step", "direction", "factor"),
@@ -192,6 +194,8 @@ def _point(step: int, direction: str, factor: float, loss: float, distance: floa
         "loss": loss,
         "gradient_norm": 1.0,
         "gradient_distance": distance,
+        "gradient_distance_sum": 4 * distance,
+        "weight_distance_sum": 3 * distance,
         "effective_beta": beta,
     }
 

@@ -95,9 +95,9 @@ def test_each_takes_under_twenty_lines() -> None:
 
 
 def test_bad_plugins(tmp_path: Path) -> None:
-    missing = python("scripts/train.py", "experiment=quick", "plugin=no.such", f"runs={tmp_path}")
+    missing = python("scripts/train.py", "experiment=vgg", "plugin=no.such", f"runs={tmp_path}")
     assert missing.returncode == 2
     assert missing.stderr == ("error: plugin 'no.such' cannot be imported: ModuleNotFoundError: No module named 'no'\n")
-    without = python("scripts/train.py", "experiment=quick", "norm=own", "norm.name=rms", f"runs={tmp_path}")
+    without = python("scripts/train.py", "data=digits", "model=mlp", "norm=own", "norm.name=rms", f"runs={tmp_path}")
     assert without.returncode == 2
     assert without.stderr.startswith("error: unknown norm 'rms'; ")
