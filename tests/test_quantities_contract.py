@@ -16,7 +16,7 @@ from torch.nn import functional
 from ics import nets
 from ics.quantities import QUANTITIES, Quantity, Row, Step
 from ics.runs.losses import cross_entropy, squared_error
-from ics.shift.passes import Hook
+from ics.shift.watcher import Hook
 
 STEPS = 4
 MEASURE = Path(__file__).parents[1] / "conf" / "measure"

@@ -12,7 +12,7 @@ from ics.benchmark.subjects import Subject
 from ics.benchmark.timing import medians, peak_memory
 from ics.benchmark.ways import Bench
 from ics.nets.batch_norm_by_hand import BatchNormByHand
-from ics.shift.passes import PassWatcher
+from ics.shift.watcher import PassWatcher
 from ics.tables import Table, columns
 
 TABLE = Table(

@@ -6,7 +6,8 @@ import torch
 
 from ics.benchmark.subjects import Subject
 from ics.shift import ShiftProbe, definition, replay
-from ics.shift.passes import Passes, PassWatcher
+from ics.shift.passes import Passes
+from ics.shift.watcher import PassWatcher
 
 LR = 1e-7  # small enough that no number overflows, however often a step is repeated
 

@@ -12,7 +12,7 @@ from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import ALL_UNITS, PERCENTILES, describe, moments, rounded
 from ics.quantities.places import Keys, LayerPasses
 from ics.shift import Layer
-from ics.shift.passes import TrainingPass
+from ics.shift.watcher import TrainingPass
 from ics.tables import Table, columns
 
 Moments = dict[Layer, Tensor]  # a layer's means and variances per unit: (2, units), float64

@@ -18,7 +18,7 @@ from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import moments, rounded, thinned
 from ics.quantities.places import Keys, LayerPasses
 from ics.shift import Layer
-from ics.shift.passes import TrainingPass
+from ics.shift.watcher import TrainingPass
 from ics.tables import Table, columns
 
 

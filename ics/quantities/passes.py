@@ -5,7 +5,8 @@ from typing import Any
 from torch import nn
 
 from ics.quantities.base import LossFunction
-from ics.shift.passes import Passes, PassWatcher, TrainingPass
+from ics.shift.passes import Passes
+from ics.shift.watcher import PassWatcher, TrainingPass
 
 
 class TrainingPasses:

@@ -28,7 +28,8 @@ from ics.quantities.base import LossFunction
 from ics.quantities.passes import TrainingPasses
 from ics.shift import Layer, ProbeError
 from ics.shift.layers import ParameterUse, find_layers, select_layers
-from ics.shift.passes import Passes, TrainingPass
+from ics.shift.passes import Passes
+from ics.shift.watcher import TrainingPass
 
 At = Literal["input", "layer", "pre_activation"]
 Keys = tuple[Annotated[int, Field(ge=1)] | str, ...]  # a person's choice of layers: 1-based indices or names

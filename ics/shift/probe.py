@@ -25,8 +25,9 @@ from ics.shift.diagnosis import Gradients, agree, check_repeats
 from ics.shift.errors import ProbeError
 from ics.shift.layers import Layer, Params, find_layers, flat_gradient, merged, select_layers
 from ics.shift.metrics import METRICS, compare
-from ics.shift.passes import LossFunction, Passes, PassWatcher
+from ics.shift.passes import LossFunction, Passes
 from ics.shift.replay import Plan
+from ics.shift.watcher import PassWatcher
 
 Noise = Literal["same", "fresh"]
 Verify = Literal["first", "always", "never"]

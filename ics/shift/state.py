@@ -250,7 +250,8 @@ def _place(thing: Any) -> Place | None:
     if isinstance(thing, numpy.random.Generator):
         bits = thing.bit_generator
         return StatePlace(thing, partial(getattr, bits, "state"), partial(setattr, bits, "state"), _same_arrays)
-    return None
+    slots = _slots(thing)
+    return NamesPlace(thing, slots, partial(getattr, thing), partial(setattr, thing)) if slots else None
 
 
 def _inside(thing: Any) -> Iterable[Any]:
@@ -274,7 +275,16 @@ def _inside(thing: Any) -> Iterable[Any]:
         return *(value for name, value in vars(thing).items() if _is_state(name, value)), *map(
             vars(thing).get, ("forward", "__call__")
         )
-    return getattr(thing, "__dict__", None), type(thing)
+    return getattr(thing, "__dict__", None), type(thing), *(getattr(thing, name) for name in _slots(thing))
+
+
+def _slots(thing: Any) -> list[str]:
+    """The attributes of an object that are not in its dictionary."""
+    if isinstance(thing, nn.Module):
+        return []
+    declared = [getattr(kind, "__slots__", ()) for kind in type(thing).__mro__]
+    names = [name for slots in declared for name in ((slots,) if isinstance(slots, str) else slots)]
+    return [name for name in names if not name.startswith("__") and hasattr(thing, name)]
 
 
 def _is_foreign(thing: Any) -> bool:

@@ -1,0 +1,227 @@
+"""How training passes begin: noted by hooks on the model, at the cost of a few microseconds each."""
+
+import contextlib
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils._pytree import tree_leaves
+
+from ics.shift.errors import ProbeError
+from ics.shift.state import Hold, ItemsPlace, Place, TensorPlace, foreign_random_places, places, random_places
+
+_NORMS = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")  # not what others derive from them
+
+
+class Hook:
+    """A hook that is a no-op in the model's copies and files, so that these load without this package."""
+
+    def __init__(self, owner: "PassWatcher", call: Callable[..., None]) -> None:
+        self.owner, self._call = owner, call
+
+    def __call__(self, *args: Any) -> None:
+        self._call(*args)
+
+    def __reduce__(self) -> Any:
+        return getattr, (contextlib.nullcontext(), "__exit__")  # takes anything and returns None
+
+
+@dataclass(frozen=True)
+class TrainingPass:
+    """How a forward pass with gradients began.
+
+    Attributes:
+        hold: the state it began from: all of it until a first measurement has shown what a pass changes, then that.
+        whole: whether it is all of it.
+        autocast: types of device for which it was on, with its data type.
+        inputs: the tensors among the model's arguments.
+        versions: of the parameters.
+        gradient: the largest entry of the first parameter's `.grad` at that moment; None where there was none.
+    """
+
+    hold: Hold
+    whole: bool
+    autocast: list[tuple[str, torch.dtype]]
+    inputs: list[weakref.ref[Tensor]]
+    versions: list[int]
+    gradient: Tensor | None
+
+    def tensors(self) -> list[Tensor | None]:
+        """The inputs; None for one that is gone."""
+        return [reference() for reference in self.inputs]
+
+
+class PassWatcher:
+    """Notes how a model's forward passes with gradients begin.
+
+    A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `Passes` or `pause` are
+    not noted: they are no training passes. From the first measurement on only that is held which a pass was seen to
+    change, at the cost of a few microseconds. The running statistics of torch's batch and instance norms are left out:
+    in training their result does not depend on them (`hold_statistics` is set where that turns out otherwise).
+
+    Attributes:
+        last: the last pass noted; None before the first.
+        changing: what passes change themselves, as far as that is known.
+        loss_autocast: whether the loss, too, is computed under the model's autocast.
+        hold_statistics: see above.
+        holds_batch: whether passes change their batch.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.last: TrainingPass | None = None
+        self.loss_autocast = True
+        self.hold_statistics = False
+        devices = list(dict.fromkeys(t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]))
+        self._device_types = list(dict.fromkeys(device.type for device in devices))
+        self.random = random_places(devices)
+        self._foreign_random = foreign_random_places()
+        self._roots: list[Any] = [model]
+        self.changing: list[Place] = []
+        self._reached: list[Place] = []
+        self._containers: list[tuple[Place, Any]] = [(ItemsPlace([model]), ([], []))]  # not the same: to be searched
+        self._is_learning = True
+        self._parameters: list[nn.Parameter] = []
+        self._known: dict[int, Any] = {}  # what they do not change, by id
+        self.holds_batch = False
+        self._open_at: int | None = None  # depth of the stack at which a noted pass is under way
+        self._users = self._pauses = 0
+        self._hooks = [
+            model.register_forward_pre_hook(Hook(self, self._begin), prepend=True, with_kwargs=True),
+            model.register_forward_hook(Hook(self, self._end), always_call=True),
+        ]
+
+    @classmethod
+    def of(cls, model: nn.Module, loss_fn: Any = None) -> "PassWatcher":
+        """The model's watcher, which is put on it for the first who asks; everyone who asked closes it.
+
+        Args:
+            model: called as `model(x)`.
+            loss_fn: whatever it can reach is held as well.
+        """
+        hooks = (hook for hook in model._forward_pre_hooks.values() if isinstance(hook, Hook))
+        watcher = next((hook.owner for hook in hooks), None) or cls(model)
+        if not any(root is loss_fn for root in watcher._roots):
+            watcher._roots.append(loss_fn)
+            watcher._containers = [(ItemsPlace([loss_fn]), ([], []))]  # search anew
+            watcher.forget()
+        watcher._users += 1
+        return watcher
+
+    def close(self) -> None:
+        """Take back one `of`; the last one removes the hooks."""
+        self._users -= 1
+        if self._users == 0:
+            for hook in self._hooks:
+                hook.remove()
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pass that runs now is a measurement's."""
+        return self._pauses > 0
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Inside, passes are not noted."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+
+    def hold(self, batch: Any = ()) -> Hold:
+        """All state there is, now: what model, losses and batch can reach, and the generators of random numbers."""
+        # What can be reached changes only with what containers hold, which is cheaper to compare than to search.
+        if not all(place.same(value) for place, value in self._containers):
+            self._reached = places(self._roots)
+            containers = [place for place in self._reached if not isinstance(place, TensorPlace)]
+            self._containers = [(place, place.take()) for place in containers]
+        return Hold([*self.random, *self._foreign_random, *self._reached, *places([batch])])
+
+    def learn(self) -> TrainingPass:
+        """The last training pass; what it has changed is known from here on. Before the update, which changes more.
+
+        Raises:
+            ProbeError: there was none.
+        """
+        if self.last is None:
+            raise ProbeError("no forward pass with gradients has been seen; call model(x) before you measure")
+        if self.last.whole and self._is_learning:
+            given = {id(tensor) for tensor in self.last.tensors()}
+            values = self.last.hold.values.items()
+            self._known = {key: place.thing for key, (place, _) in values if key not in given}
+            self.changing, self.holds_batch, self._is_learning = [], False, False
+            self.grow(self.last.hold.changed())
+        return self.last
+
+    def grow(self, changed: Iterable[Place]) -> bool:
+        """Hold these places, too, when a pass begins; whether any of them is new."""
+        known = {id(place.thing) for place in [*self.changing, *self.random]} | self.idle()
+        given = {id(tensor) for tensor in self.last.tensors()} if self.last else set()
+        new = [place for place in changed if id(place.thing) not in known]
+        self.holds_batch |= any(id(place.thing) in given for place in new)
+        self.changing += [place for place in new if id(place.thing) not in given]
+        for place in self.changing:
+            self._known.pop(id(place.thing), None)
+        return bool(new)
+
+    def forget(self) -> None:
+        """Hold everything again when the next pass begins: the model has become another."""
+        self._is_learning = True
+
+    def idle(self) -> set[int]:
+        """The ids of running statistics in training that no result depends on."""
+        if self.hold_statistics:
+            return set()
+        norms = [m for m in self.model.modules() if isinstance(m, _NormBase) and type(m).__module__ in _NORMS]
+        return {id(buffer) for norm in norms if norm.training for buffer in norm.buffers(recurse=False)}
+
+    def random_ids(self) -> set[int]:
+        """The ids of all generators that everybody draws from."""
+        return {id(place.thing) for place in [*self.random, *self._foreign_random]}
+
+    def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+        if self._pauses or not torch.is_grad_enabled():
+            return
+        depth = _stack_depth()
+        if self._open_at is not None and depth > self._open_at:  # the model calls itself
+            return
+        self._open_at = depth
+        inputs = [*args, *kwargs.values()]
+        if self._is_learning:
+            self._parameters = list(model.parameters())
+        gradient = self._parameters[0].grad if self._parameters else None
+        self.last = TrainingPass(
+            self.hold(inputs) if self._is_learning else self._hold_changing(inputs),
+            self._is_learning,
+            [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
+            [weakref.ref(leaf) for leaf in tensors_in(inputs)],
+            [p._version for p in self._parameters],
+            None if gradient is None else gradient.detach().abs().max(),
+        )
+
+    def _hold_changing(self, inputs: list[Any]) -> Hold:
+        roots = [place.thing for place in self.changing] + (inputs if self.holds_batch else [])
+        return Hold([*self.random, *self.changing, *(places(roots, self._known) if roots else ())])
+
+    def _end(self, model: nn.Module, args: Any, output: Any) -> None:
+        if not self._pauses and self._open_at is not None and _stack_depth() <= self._open_at:
+            self._open_at = None
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors of nested containers."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _stack_depth() -> int:
+    frame, depth = sys._getframe(1), 0
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
