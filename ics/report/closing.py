@@ -1,6 +1,7 @@
 """The screen with which the first command ends."""
 
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 
@@ -42,7 +43,7 @@ def closing(runs: Runs, claims: pd.DataFrame, page: Path, figures: Path) -> str:
             "",
             QUESTION,
             "",
-            found.sentence,
+            fill(f"{found.short} {found.sentence}", 100),
             *(line for lines in said for line in lines),
             "The digits only check the machinery; the answer rests on longer runs: results/README.md",
             "",

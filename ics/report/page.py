@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import QUESTION
 from ics.analysis.load import Runs
 from ics.errors import UserError
@@ -42,6 +43,8 @@ def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | Non
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=templates.StrictUndefined
     )
     environment.globals["asset"] = _asset
+    told = (words.statement, words.statistic, words.claimed, words.found, words.papers_curves, words.mark)
+    environment.filters |= {filter_.__name__: filter_ for filter_ in (*told, verdicts.quote)}
     figures, missing = draw_images(select("all"), runs)
     explorer = explorer_data(runs)
     detailed = verdicts.judged(claims, headline=False)
