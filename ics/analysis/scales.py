@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from ics.analysis.layers import PAPERS_DEPTH
 from ics.analysis.load import Runs
 from ics.errors import UserError
 
@@ -20,18 +19,11 @@ _FREE_OPTIONS = {"every", "layers", "units", "bins", "directions", "seed", "samp
 
 # Setting `model.name` -> the settings in which runs of the paper's own size, on its own data, agree.
 PAPERS_OWN: dict[str, dict[str, float | str]] = {
-    "vgg": {
-        "data_label": "cifar10",
-        "model.depth": PAPERS_DEPTH["vgg"],
-        "model.width": 1,
-        "batch_size": 128,
-        "steps": 15_000,
-    },
+    "vgg": {"data_label": "cifar10", "model.depth": 16, "model.width": 1, "batch_size": 128, "steps": 15_000},
     "deep_linear": {
-        "data_label": "gaussian",
         "data.target": "normal",
         "data.samples": 1000,
-        "model.depth": PAPERS_DEPTH["deep_linear"],
+        "model.depth": 25,
         "model.width": 10,
         "steps": 10_000,
     },

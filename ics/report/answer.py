@@ -23,25 +23,8 @@ CHECKS = ("digits",)
 """Data whose runs check the machinery and are no evidence."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One comparison of networks with and without batch normalisation.
-
-    Attributes:
-        outcome: of `OUTCOMES`, or undecided.
-        mark: of the verdict on the claim.
-        effect: with batch normalisation against without.
-        interval: of the effect.
-        papers: the paper's own effect.
-        n: pairs of runs.
-    """
-
-    outcome: str
-    mark: str
-    effect: str
-    interval: str
-    papers: str
-    n: int
+Row = dict[Any, Any]
+"""Of the claims table."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +35,15 @@ class Answer:
         short: yes, no or mostly not.
         sentence: in how many comparisons, in which networks, and where it is otherwise.
         measures: columns of the table.
-        settings: rows of the table: scale, learning rate, and a cell (or None) per measure.
+        settings: rows of the table: scale, learning rate, and the claim's row (or None) for each measure.
         beside: what else the runs say, rows of the claims table.
     """
 
     short: str
     sentence: str
     measures: list[str]
-    settings: list[tuple[str, str, list[Cell | None]]]
-    beside: list[dict[Any, Any]]
+    settings: list[tuple[str, str, list[Row | None]]]
+    beside: list[Row]
 
 
 def answer(claims: pd.DataFrame) -> Answer:
@@ -79,6 +62,11 @@ def evidence(claims: pd.DataFrame) -> pd.DataFrame:
     """The headline claims that runs decide, but for runs that only check the machinery."""
     judged: pd.DataFrame = claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~claims["data"].isin(CHECKS)]
     return judged
+
+
+def outcome(row: Row) -> str:
+    """What a row of the claim says of the shift."""
+    return OUTCOMES.get(row["holds"], "undecided")
 
 
 def _short(mine: pd.DataFrame) -> str:
@@ -111,27 +99,16 @@ def _sentence(mine: pd.DataFrame) -> str:
 def _networks(rows: pd.DataFrame) -> str:
     """Which networks, at which learning rates."""
     rates = rows.groupby("network", sort=False)["lr"].unique()
-    return ", ".join(f"{name} (learning rate {' and '.join(map(words.rate, lr))})" for name, lr in rates.items())
+    return " and ".join(f"{name} (learning rate {' and '.join(map(words.rate, lr))})" for name, lr in rates.items())
 
 
-def _told(row: dict[Any, Any]) -> str:
+def _told(row: Row) -> str:
     return (
         f"{row['network']} (learning rate {words.rate(row['lr'])}), by {MEASURES[row['quantity']]}: {words.found(row)}"
     )
 
 
-def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, str, list[Cell | None]]]:
+def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, str, list[Row | None]]]:
     for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
-        cells = {row["quantity"]: _cell(row) for row in rows.to_dict("records")}
-        yield str(title), words.rate(float(str(lr))), [cells.get(name) for name in MEASURES]
-
-
-def _cell(row: dict[Any, Any]) -> Cell:
-    return Cell(
-        OUTCOMES.get(row["holds"], "undecided"),
-        words.mark(row),
-        words.effect(row),
-        words.interval(row),
-        words.papers_effect(row),
-        int(row["n"]),
-    )
+        found = {row["quantity"]: row for row in rows.to_dict("records")}
+        yield str(title), words.rate(float(str(lr))), [found.get(name) for name in MEASURES]

@@ -10,7 +10,7 @@ from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.markdown import number, table
 from ics.errors import UserError
 from ics.figures.catalogue import FIGURES, select
-from ics.report.answer import Cell, answer, evidence
+from ics.report.answer import Row, answer, evidence, outcome
 from ics.report.origin import Origin
 from ics.tables import Table
 
@@ -154,7 +154,7 @@ def _verdicts(rows: pd.DataFrame) -> str:
     return table(["claim", "runs", "seeds", "true if", "effect", "verdict", "the paper's curves"], lines)
 
 
-def _cell(cell: Cell | None) -> str:
-    if cell is None:
+def _cell(row: Row | None) -> str:
+    if row is None:
         return "–"
-    return f"{cell.effect} {cell.interval}, n = {cell.n}; paper {cell.papers}: **{cell.outcome}**"
+    return f"{words.found(row)}, n = {row['n']}; paper {words.papers_effect(row)}: **{outcome(row)}**"
