@@ -45,18 +45,19 @@ def main(arguments: list[str] | None) -> None:
 
 def pages(runs: Any, claims: Any) -> dict[Path, str]:
     """The Markdown pages as they should be."""
-    from ics.figures.benchmark import short_table
     from ics.report import summary
     from ics.report.origin import origins
 
     parts = {
         ROOT / "README.md": {
-            "shift": summary.shift_table(claims),
-            "beside": summary.beside_table(claims),
-            "contradicted": summary.contradicted_table(claims),
-            "speed": short_table(ROOT / "results" / "benchmark" / "cpu.csv"),
+            "answer": summary.answer_line(claims),
+            "first": summary.first_table(claims),
         },
         ROOT / "results/README.md": {
+            "answer": summary.answer_line(claims),
+            "shift": summary.shift_table(claims),
+            "beside": summary.beside_table(claims),
+            "not-borne-out": summary.not_borne_out_table(claims),
             "figures": summary.figures_table(),
             "runs": summary.origins_table(origins(runs)),
         },

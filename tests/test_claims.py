@@ -17,9 +17,10 @@ from ics.analysis import load_runs
 from ics.analysis.claims import report
 from ics.analysis.claims.catalogue import THEORY, all_claims, names
 from ics.analysis.claims.claim import ALL_LAYERS, EARLY, LATE, START, WHOLE, Claim, Statistic
-from ics.analysis.claims.interval import Estimate, Range, estimate, judge, t_quantile
+from ics.analysis.claims.interval import Estimate, Range, estimate, judge, t_quantile, verdict
 from ics.analysis.claims.judge import COLUMNS, Evidence, evaluate
 from ics.analysis.claims.training import SPEED
+from ics.analysis.scales import Scale
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,20 +63,57 @@ def test_intervals_of_few_equal_and_infinite_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("low", "high", "holds"),
     [
-        (0.0, 1.0, "supported"),
-        (0.1, 2.0, "undecided"),
-        (-0.1, 0.5, "undecided"),
-        (1.1, 2.0, "contradicted"),
-        (-2.0, -0.1, "contradicted"),
-        (-2.0, 2.0, "undecided"),
-        (math.nan, math.nan, "undecided"),
+        (0.0, 1.0, True),
+        (0.1, 2.0, None),
+        (-0.1, 0.5, None),
+        (1.1, 2.0, False),
+        (-2.0, -0.1, False),
+        (-2.0, 2.0, None),
+        (math.nan, math.nan, None),
     ],
 )
-def test_verdicts(low: float, high: float, verdict: str) -> None:
-    assert judge(Estimate((low + high) / 2, low, high, 3), Range(0.0, 1.0)) == verdict
-    assert judge(Estimate((low + high) / 2, low, high, 1), Range(0.0, 1.0)) == "undecided"
+def test_what_an_interval_decides(low: float, high: float, holds: bool | None) -> None:
+    assert judge(Estimate((low + high) / 2, low, high, 3), Range(0.0, 1.0)) is holds
+    assert judge(Estimate((low + high) / 2, low, high, 1), Range(0.0, 1.0)) is None
+
+
+def test_only_runs_of_the_papers_own_size_and_data_contradict_it() -> None:
+    assert [verdict(holds, papers_own=True) for holds in (True, False, None)] == [
+        "supported",
+        "contradicted",
+        "undecided",
+    ]
+    assert [verdict(holds, papers_own=False) for holds in (True, False, None)] == [
+        "borne out",
+        "not borne out at this scale",
+        "undecided",
+    ]
+
+
+PAPERS = {
+    "data_label": "cifar10",
+    "steps": 15_000,
+    "batch_size": 128.0,
+    "model.name": "vgg",
+    "model.depth": 16.0,
+    "model.width": 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "own"),
+    [
+        ({}, True),
+        ({"data_label": "cifar10-jpeg"}, False),
+        ({"model.width": 0.25}, False),
+        ({"steps": 5000}, False),
+        ({"model.name": "mlp"}, False),
+    ],
+)
+def test_the_papers_own_size_and_data(other: dict[str, object], own: bool) -> None:
+    assert Scale("s", "t", pd.DataFrame([PAPERS | other])).is_papers_own is own
 
 
 # ---- Statistics ----
@@ -125,23 +163,25 @@ def test_a_paired_verdict_by_hand(tmp_path: Path) -> None:
     (row,) = verdicts(tmp_path, "bn_trains_faster").to_dict("records")
     assert row["effect"] == pytest.approx(12)
     assert row["low"] == pytest.approx(12 - 4.30265 * 2 / math.sqrt(3), rel=1e-5)
-    assert (row["n"], row["verdict"], row["unit"]) == (3, "supported", "percentage points")
+    assert (row["n"], row["verdict"], row["unit"]) == (3, "borne out", "percentage points")
+    assert (row["holds"], row["papers_own"], row["network"], row["data"]) == (1, 0, "VGG-11", "digits")
+    assert (row["quantity"], row["phase"]) == ("train_accuracy_percent", "all steps")
     assert row["value"] == pytest.approx(72)
     assert row["value_against"] == pytest.approx(60)
     assert row["interval"] == "Student's t, paired by seed"
     assert row["papers_curves"] == "agree"
-    assert row["rule"].startswith("supported if the whole 95% t-interval over the seeds is at least 0")
+    assert row["rule"].startswith("holds if the whole 95% t-interval over the seeds is at least 0")
     accuracies(tmp_path, "noisy_batch", [0.59, 0.71, 0.60])
     noisy = verdicts(tmp_path, "noisy_nearly_matches_bn", "noisy_beats_standard").set_index("claim")
     assert noisy["effect"].tolist() == pytest.approx([-26 / 3, 10 / 3])
     assert noisy["verdict"].tolist() == ["undecided", "undecided"]
 
 
-def test_the_other_way_round_is_contradicted(tmp_path: Path) -> None:
+def test_the_other_way_round_is_not_borne_out(tmp_path: Path) -> None:
     accuracies(tmp_path, "none", [0.60, 0.72, 0.84])
     accuracies(tmp_path, "batch", [0.50, 0.60, 0.70])
     table = verdicts(tmp_path, "bn_trains_faster", "bn_generalises_better")
-    assert table["verdict"].tolist() == ["contradicted", "contradicted"]
+    assert table["verdict"].tolist() == ["not borne out at this scale"] * 2
 
 
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
@@ -168,11 +208,11 @@ def test_diverged_runs_count_as_guessing(tmp_path: Path) -> None:
     accuracies(tmp_path, "batch", [0.80, 0.82, 0.84], lr=0.5)
     table = verdicts(tmp_path, "standard_fails_at_high_rate", "bn_trains_at_high_rate").set_index("claim")
     fails = table.loc["standard_fails_at_high_rate"]
-    assert (fails["effect"], fails["verdict"], fails["note"]) == (10.0, "supported", "3 of 3 runs of standard diverged")
-    assert table.loc["bn_trains_at_high_rate", "verdict"] == "supported"
+    assert (fails["effect"], fails["verdict"], fails["note"]) == (10.0, "borne out", "3 of 3 runs of standard diverged")
+    assert table.loc["bn_trains_at_high_rate", "verdict"] == "borne out"
     accuracies(tmp_path, "noise_only", [0.10, 0.11, 0.12])
     (row,) = verdicts(tmp_path, "noise_prevents_training").to_dict("records")
-    assert row["verdict"] == "supported"
+    assert row["verdict"] == "borne out"
     assert row["papers_curves"] == "not shown"
 
 
@@ -186,7 +226,7 @@ def test_a_diverged_deep_linear_network_has_an_infinite_loss(tmp_path: Path) -> 
             write_run(tmp_path, f"d/{norm}/seed{seed}", settings, rows, state="diverged" if lost else "done")
     claims = [c for c in all_claims() if c.name == "bn_trains_faster" and c.model == "deep_linear"]
     (row,) = evaluate(claims, Evidence(load_runs(tmp_path))).to_dict("records")
-    assert (row["effect"], row["n"], row["verdict"]) == (-math.inf, 2, "supported")
+    assert (row["effect"], row["n"], row["verdict"]) == (-math.inf, 2, "borne out")
 
 
 def test_a_network_that_does_not_train_is_said_to(tmp_path: Path) -> None:
@@ -222,7 +262,7 @@ def test_layers_that_stand_for_the_papers_are_named(tmp_path: Path) -> None:
     table = evaluate(claims, Evidence(load_runs(tmp_path)))
     spike, all_layers, aligned, _ = table.to_dict("records")
     assert spike["effect"] == pytest.approx(1.0)
-    assert spike["verdict"] == "supported"
+    assert spike["verdict"] == "borne out"
     assert spike["note"] == "our layers #3 for the paper's #5, #7 for the paper's #10"
     assert all_layers["effect"] == pytest.approx(1.0)  # the first layer, 0 in both, is left out
     assert aligned["effect"] == pytest.approx(0.1)
@@ -253,8 +293,10 @@ def test_copies_of_the_paper_give_the_papers_effects(tmp_path: Path) -> None:
     wanted = {"bn_trains_faster", "bn_does_not_reduce_ics", "bn_smaller_loss_variation", "noisy_less_stable"}
     claims = [c for c in all_claims() if c.name in wanted and c.model == "vgg" and c.lr == 0.1]
     table = evaluate(claims, Evidence(load_runs(tmp_path)))
-    shown = table[(table["papers_curves"] != "not shown") & (table["effect_is"].str.contains("random") == 0)]
+    shown = table[(table["papers_curves"] != "not shown") & (~table["quantity"].str.contains("random"))]
     assert len(shown) > 20
+    assert table["papers_own"].eq(1).all()
+    assert set(table["verdict"]) <= {"supported", "contradicted", "undecided"}
     assert shown["effect"].tolist() == pytest.approx(shown["papers_effect"].tolist(), abs=0.02)
 
 
@@ -267,7 +309,7 @@ def test_every_claim_has_what_it_needs() -> None:
         assert claim.experiment.split()[0] in experiments
         assert claim.place
         assert claim.effect
-        assert "supported if the whole" in claim.rule
+        assert "holds if the whole" in claim.rule
     keys = [(c.name, c.lr, c.model, c.statistic, c.arm, c.against) for c in all_claims()]
     assert len(set(keys)) == len(keys)
 
@@ -288,9 +330,7 @@ def test_the_issues_claims_are_there() -> None:
 
 def test_a_claim_in_words() -> None:
     claim = Claim("n", "t", "p", "vgg", 0.1, SPEED, "batch", "standard", Range(-5.0, 5.0), "fig1 scale=cpu")
-    assert claim.effect == (
-        "mean over the steps of the training accuracy (%); all steps; batch minus standard, paired by seed"
-    )
+    assert claim.effect == ("mean over the steps of the training accuracy (%); batch minus standard, paired by seed")
     assert "is from −5 to 5 (percentage points)" in claim.rule
     assert claim.command == "python scripts/train.py -m experiment=fig1 scale=cpu"
     assert WHOLE in (claim.statistic.phase,)

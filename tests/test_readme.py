@@ -1,4 +1,4 @@
-"""What the README shows works: its code runs, its training commands compose, its paths exist."""
+"""What the pages show works: the README's code runs, training commands compose, paths exist."""
 
 import re
 import textwrap
@@ -14,7 +14,12 @@ from ics.runs import parse
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = [textwrap.dedent(block) for block in re.findall(r"(?:^(?: {4}.*)?\n)+", README, re.MULTILINE) if block.strip()]
-COMMANDS = re.findall(r"^ {4}python scripts/train\.py (.*?)(?:  +#.*)?$", README, re.MULTILINE)
+PAGES = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [
+    command
+    for page in PAGES
+    for command in re.findall(r"^ {4}python scripts/train\.py (.*?)(?:  +#.*)?$", page.read_text(), re.MULTILINE)
+]
 
 
 def test_the_probe_in_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +48,7 @@ def test_there_are_commands() -> None:
 
 
 def test_examples_are_those_in_the_files() -> None:
-    (norm,) = [block for block in BLOCKS if "class RootMeanSquare" in block]
+    (norm,) = [block for block in BLOCKS if "@NORMS.register" in block]
     assert norm.strip() in (ROOT / "examples" / "own_norm.py").read_text()
     commands = [command for command in COMMANDS if "plugin=" in command]
     assert len(commands) == 4
@@ -52,8 +57,18 @@ def test_examples_are_those_in_the_files() -> None:
         assert f"\npython scripts/train.py {command}\n" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
 
 
-def test_paths_exist() -> None:
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README) + re.findall(
-        r"^ {4}((?:ics|conf|scripts)/\S*)", README, re.M
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_exist(page: Path) -> None:
+    for path in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text()):
+        assert (page.parent / path).exists(), path
+
+
+def test_the_house_stands() -> None:
+    for path in re.findall(
+        r"^ {4}((?:ics|conf|scripts|docs|results|examples|hydra_plugins)/\S*)", README, re.MULTILINE
     ):
         assert (ROOT / path).exists(), path
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150

@@ -13,7 +13,7 @@ from ics.analysis.claims.table import claims_table
 from ics.analysis.load import load_runs
 from ics.errors import UserError
 from ics.quantities import QUANTITIES
-from ics.report.summary import beside_table, contradicted_table, insert, shift_table
+from ics.report.summary import answer_line, beside_table, first_table, insert, not_borne_out_table, shift_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,16 +49,18 @@ def claim(**changes: object) -> dict[str, object]:
         "claim": "bn_does_not_reduce_ics",
         "text": "BatchNorm does not reduce it",
         "headline": 1,
-        "scale": "somewhere",
+        "data": "somewhere",
+        "network": "VGG",
         "scale_title": "VGG somewhere",
         "lr": 0.1,
-        "effect_is": "median over the steps of the log10 of ‖G − G′‖₂; batch minus standard",
+        "quantity": "ics_l2",
         "unit": "log10 ratio",
         "effect": 0.30103,
         "low": 0.0,
         "high": 1.0,
         "n": 3,
-        "verdict": "supported",
+        "holds": 1,
+        "verdict": "borne out",
         "papers_curves": "agree",
         "papers_effect": -1.0,
     }
@@ -68,25 +70,43 @@ def claim(**changes: object) -> dict[str, object]:
 def test_the_table_of_the_shift() -> None:
     rows = [
         claim(),
-        claim(effect_is="… of ‖G − G′‖₂ / ‖G‖₂", verdict="contradicted", papers_curves="not shown", effect=-1.0),
-        claim(scale="digits_x", n=9),  # a check of the machinery, no evidence
+        claim(quantity="ics_relative_l2", holds=0, papers_effect=float("nan"), effect=-1.0),
+        claim(data="digits", n=9),  # a check of the machinery, no evidence
         claim(headline=0, n=8),
     ]
-    text = shift_table(pd.DataFrame(rows))
-    assert text.startswith("**In 1 of the 2 comparisons that these runs decide.**")
-    cells = "| VGG somewhere | 0.1 | 3 | ×2.00 [×1.00 to ×10.0] (paper ×0.100): **not reduced** | – | ×0.100"
-    assert cells in text
-    assert text.count("VGG somewhere") == 1
-    assert "**reduced** |" in text
+    cells = [
+        "VGG somewhere",
+        "0.1",
+        "×2.00 [×1.00 to ×10.0], n = 3; paper ×0.100: **not reduced**",
+        "–",
+        "×0.100 [×1.00 to ×10.0], n = 3; paper –: **reduced**",
+    ]
+    assert shift_table(pd.DataFrame(rows)).splitlines()[2:] == [f"| {' | '.join(cells)} |"]
+    assert answer_line(pd.DataFrame(rows)).startswith("**As often as not.** In 1 of the 2 comparisons")
+
+
+def test_the_first_table_has_a_row_for_each_network_and_rate() -> None:
+    rows = [
+        claim(claim="noisy_nearly_matches_bn", text="noisy", quantity="train_accuracy_percent"),
+        claim(),
+        claim(scale_title="VGG elsewhere", effect=9.0),
+        claim(quantity="ics_cosine"),
+        claim(lr=0.01),
+    ]
+    lines = first_table(pd.DataFrame(rows)).splitlines()[2:]
+    ours = "×2.00 [×1.00 to ×10.0], n = 3 | **borne out** | ×0.100 |"
+    told = "BatchNorm does not reduce it"
+    assert lines == [f"| {told} | VGG, 0.1 | {ours}", f"| {told} | VGG, 0.01 | {ours}", f"| noisy | VGG, 0.1 | {ours}"]
 
 
 def test_the_table_of_other_claims() -> None:
     bounds = {"claimed_low": 0.0, "claimed_high": float("nan")}
     other = claim(claim="bn_trains_faster", text="faster", unit="percentage points", **bounds)
-    rows = pd.DataFrame([claim(), other, {**other, "claim": "other", "verdict": "contradicted"}])
-    line = "| faster (learning rate 0.1) | VGG somewhere | 3 | ≥ 0 | 0.301 points [0 to 1.00] | **{}** | agree: −1.00 |"
-    assert beside_table(rows).splitlines()[2:] == [line.format("supported")]
-    assert contradicted_table(rows).splitlines()[2:] == [line.format("contradicted")]
+    rows = pd.DataFrame([claim(), other, {**other, "claim": "other", "holds": 0, "verdict": "not borne out"}])
+    cells = "| faster (learning rate 0.1) | VGG somewhere | 3 | ≥ 0 | 0.301 points [0 to 1.00]"
+    line = cells + " | **{}** | agree: −1.00 points |"
+    assert beside_table(rows).splitlines()[2:] == [line.format("borne out")]
+    assert not_borne_out_table(rows).splitlines()[2:] == [line.format("not borne out")]
 
 
 def test_the_pages_say_what_the_committed_tables_say() -> None:

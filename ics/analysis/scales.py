@@ -17,19 +17,44 @@ _FREE = {"optimizer.lr", "data.root", "data.download"}
 _FREE_OPTIONS = {"every", "layers", "units", "bins", "directions", "seed", "samples", "iterations", "tolerance"}
 
 
+# Setting `model.name` -> the settings in which runs of the paper's own size, on its own data, agree.
+PAPERS_OWN: dict[str, dict[str, float | str]] = {
+    "vgg": {"data_label": "cifar10", "model.depth": 16, "model.width": 1, "batch_size": 128, "steps": 15_000},
+    "deep_linear": {
+        "data.target": "normal",
+        "data.samples": 1000,
+        "model.depth": 25,
+        "model.width": 10,
+        "steps": 10_000,
+    },
+}
+
+
 @dataclass(frozen=True)
 class Scale:
     """Runs of one scale.
 
     Attributes:
         slug: for file names.
-        title: for people.
+        title: for people; it begins with the network.
         runs: their rows of `Runs.settings`, one per norm, learning rate, seed and whatever else is compared.
     """
 
     slug: str
     title: str
     runs: pd.DataFrame
+
+    @property
+    def network(self) -> str:
+        """The kind of network, for people."""
+        return _network(self.runs.iloc[0])
+
+    @property
+    def is_papers_own(self) -> bool:
+        """Whether the runs have the paper's own size and data."""
+        run = self.runs.iloc[0]
+        own = PAPERS_OWN.get(str(run["model.name"]), {})
+        return bool(own) and all(run.get(name) == value for name, value in own.items())
 
 
 def split_by_scale(
@@ -101,20 +126,26 @@ def _is_fixed(name: str, measures: Collection[str]) -> bool:
     return name in _SAME or (name.startswith(_SAME_GROUPS) and name not in _FREE)
 
 
+def _network(run: pd.Series) -> str:
+    depth = _text(run.get("model.depth"))
+    kinds = {"vgg": f"VGG-{depth}", "deep_linear": f"{depth}-layer deep linear network"}
+    return kinds.get(str(run["model.name"]), str(run["model.name"]))
+
+
 def _names(run: pd.Series) -> tuple[str, str]:
     """Short and long name of a run's scale."""
-    data = _text(run["data_label"])
+    data, network = _text(run["data_label"]), _network(run)
     steps = f"{run['steps']:,} steps" if "steps" in run else "any number of steps"
     depth, width = _text(run.get("model.depth")), _text(run.get("model.width"))
     match str(run["model.name"]):
         case "vgg":
-            return f"{data}_vgg{depth}_w{width}", f"VGG-{depth}, width ×{width}, on {data}, {steps}"
+            return f"{data}_vgg{depth}_w{width}", f"{network}, width ×{width}, on {data}, {steps}"
         case "deep_linear":
             target = _text(run.get("data.target"))
             law = {"normal": "N(0, 1)", "uniform": "U(0, 1)"}.get(target, target)
             return (
                 f"{data}-{target}_{depth}x{width}",
-                f"{depth}-layer deep linear network, width {width}, target A ~ {law}, {steps}",
+                f"{network}, width {width}, target A ~ {law}, {steps}",
             )
         case other:
             return f"{data}_{other}", f"{other} on {data}, {steps}"

@@ -113,8 +113,7 @@ def _is_shown(claim: Claim) -> bool:
 
 def _rows(claim: Claim, evidence: Evidence) -> pd.DataFrame:
     rows = evaluate([claim], evidence)
-    own = {"model": claim.model, "quantity": claim.statistic.quantity, "phase": claim.statistic.phase.name}
-    return rows[rows["n"] > 0].assign(**own)
+    return rows[rows["n"] > 0]
 
 
 def _networks(rows: pd.DataFrame) -> list[tuple[str, float]]:
@@ -168,7 +167,8 @@ def _names(axes: Axes, rows: pd.DataFrame) -> None:
     box = axes.get_position()
     for line, (title, lr) in enumerate(_networks(rows)):
         seeds = rows.loc[(rows["scale_title"] == title) & (rows["lr"] == lr), "n"].max()
-        network, rest = title.split(", ", 1)
+        network = rows.loc[rows["scale_title"] == title, "network"].iloc[0]
+        rest = title.removeprefix(f"{network}, ")
         words = f"{network}\n{rest}\nlearning rate {style.number(lr)}, {seeds} seed{'s' if seeds > 1 else ''}"
         axes.text((0.012 - box.x0) / box.width, line, words, transform=place, va="center", fontsize=7, linespacing=1.25)
 

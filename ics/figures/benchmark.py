@@ -55,21 +55,6 @@ def to_markdown(path: Path) -> str:
     return text
 
 
-def short_table(path: Path) -> str:
-    """The probe beside the definition, network by network, for those who only want to know that."""
-    rows = pd.read_csv(path)
-    lines = []
-    for (name, batch, layers), group in rows[rows["group"] == "networks"].groupby(
-        ["network", "batch", "layers"], sort=False
-    ):
-        of = group.set_index("way")["ratio"]
-        share = of["definition"] / of["probe"]
-        cells = [of["probe"], group["limit"].iloc[0], of["definition"]]
-        lines.append([str(name), str(batch), str(layers), *map(number, cells), f"{number(share, 2)}×"])
-    header = ["network", "batch", "layers", "the probe", "counted limit of replay", "the definition", "faster"]
-    return table(header, lines)
-
-
 def _pairs(rows: pd.DataFrame) -> list[tuple[str, float]]:
     return list(zip(rows["network"].astype(str), rows["ratio"].astype(float), strict=True))
 

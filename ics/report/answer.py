@@ -1,6 +1,5 @@
 """The answer to the project's question, from the verdicts."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,36 +10,21 @@ from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.measured import QUANTITIES
 
-# The claim says that the shift is not reduced.
-OUTCOMES = {"supported": "not reduced", "contradicted": "reduced", "undecided": "undecided"}
+# The claim says that the shift is not reduced: by what is in its column `holds`.
+OUTCOMES = {1: "not reduced", 0: "reduced"}
 
-# The measures of the claim; the name of the first is part of the last one's.
-MEASURES = [QUANTITIES[name].label for name in ("ics_l2", "ics_cosine", "ics_relative_l2")]
+MEASURES = {name: QUANTITIES[name].label for name in ("ics_l2", "ics_cosine", "ics_relative_l2")}
+"""Of the shift: quantity -> label."""
 
 # Other claims that a reader will ask about at once.
 BESIDE = ("bn_trains_faster", "bn_generalises_better", "noisy_nearly_matches_bn", "bn_spike_at_init")
 
-CHECKS = "digits_"
-"""How scales begin that check the machinery and are no evidence."""
+CHECKS = ("digits",)
+"""Data whose runs check the machinery and are no evidence."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One comparison of networks with and without batch normalisation.
-
-    Attributes:
-        outcome: of `OUTCOMES`.
-        verdict: on the claim.
-        effect: with batch normalisation against without.
-        interval: of the effect.
-        n: pairs of runs.
-    """
-
-    outcome: str
-    verdict: str
-    effect: str
-    interval: str
-    n: int
+Row = dict[Any, Any]
+"""Of the claims table."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +32,18 @@ class Answer:
     """The answer and what it rests on.
 
     Attributes:
-        short: a word or two.
-        sentence: how many comparisons say what.
+        short: yes, no or mostly not.
+        sentence: in how many comparisons, in which networks, and where it is otherwise.
         measures: columns of the table.
-        settings: rows of the table: scale, learning rate, and a cell (or None) per measure.
-        beside: what else the runs say: statement, scale, verdict, effect.
+        settings: rows of the table: scale, learning rate, and the claim's row (or None) for each measure.
+        beside: what else the runs say, rows of the claims table.
     """
 
     short: str
     sentence: str
     measures: list[str]
-    settings: list[tuple[str, str, list[Cell | None]]]
-    beside: list[dict[str, str]]
+    settings: list[tuple[str, str, list[Row | None]]]
+    beside: list[Row]
 
 
 def answer(claims: pd.DataFrame) -> Answer:
@@ -70,64 +54,61 @@ def answer(claims: pd.DataFrame) -> Answer:
     """
     judged = evidence(claims)
     mine = judged[judged["claim"] == CLAIM]
-    counts = Counter(mine["verdict"])
-    return Answer(
-        _short(counts),
-        _sentence(counts),
-        MEASURES,
-        list(_settings(mine)),
-        [_beside(row) for row in judged[judged["claim"].isin(BESIDE)].to_dict("records")],
-    )
+    beside = judged[judged["claim"].isin(BESIDE)].to_dict("records")
+    return Answer(_short(mine), _sentence(mine), list(MEASURES.values()), list(_settings(mine)), beside)
 
 
 def evidence(claims: pd.DataFrame) -> pd.DataFrame:
-    """The headline claims that runs decide, at the scales that are evidence."""
-    checks = claims["scale"].fillna("").astype(str).str.startswith(CHECKS)
-    judged: pd.DataFrame = claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~checks]
+    """The headline claims that runs decide, but for runs that only check the machinery."""
+    judged: pd.DataFrame = claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~claims["data"].isin(CHECKS)]
     return judged
 
 
-def _short(counts: Counter[str]) -> str:
-    if not counts["supported"] and not counts["contradicted"]:
+def outcome(row: Row) -> str:
+    """What a row of the claim says of the shift."""
+    return OUTCOMES.get(row["holds"], "undecided")
+
+
+def _short(mine: pd.DataFrame) -> str:
+    same, less = (mine["holds"] == 1).sum(), (mine["holds"] == 0).sum()
+    if not same + less:
         return "These runs do not decide it."
-    if counts["supported"] and counts["contradicted"]:
-        decided = counts["supported"] + counts["contradicted"]
-        return f"In {counts['contradicted']} of the {decided} comparisons that these runs decide."
-    word = "No" if counts["supported"] else "Yes"
-    return f"{word}, wherever these runs decide it." if counts["undecided"] else f"{word}."
+    if same and less:
+        return "Mostly not." if same > less else "Mostly." if less > same else "As often as not."
+    word = "No" if same else "Yes"
+    return f"{word}, wherever these runs decide it." if mine["holds"].isna().any() else f"{word}."
 
 
-def _sentence(counts: Counter[str]) -> str:
-    total = counts.total()
-    if not total:
+def _sentence(mine: pd.DataFrame) -> str:
+    if mine.empty:
         return "There are no runs of both kinds of network yet."
-    found = ", ".join(f"{word} in {counts[verdict]}" for verdict, word in OUTCOMES.items() if counts[verdict])
+    same, less = mine[mine["holds"] == 1], mine[mine["holds"] == 0]
+    decided, undecided = len(same) + len(less), len(mine) - len(same) - len(less)
+    if not decided:
+        return f"Undecided: {undecided}."
+    sides = [(same, "no smaller"), (less, "smaller")]
+    (most, usually), (few, elsewhere) = sides if len(same) >= len(less) else sides[::-1]
+    whole = f"all {decided} comparisons" if decided > 1 else "the one comparison"
+    share = f"{len(most)} of the {decided} comparisons" if len(few) else whole
+    text = f"In {share} that these runs decide, the shift is {usually} with batch normalisation: {_networks(most)}."
+    if len(few):
+        text += f" It is {elsewhere} in {len(few)}: {'; '.join(map(_told, few.to_dict('records')))}."
+    return text + (f" Undecided: {undecided}." if undecided else "")
+
+
+def _networks(rows: pd.DataFrame) -> str:
+    """Which networks, at which learning rates."""
+    rates = rows.groupby("network", sort=False)["lr"].unique()
+    return " and ".join(f"{name} (learning rate {' and '.join(map(words.rate, lr))})" for name, lr in rates.items())
+
+
+def _told(row: Row) -> str:
     return (
-        "Networks with and without batch normalisation were compared in "
-        f"{total} way{'s' if total > 1 else ''} (networks × learning rates × measures). The shift is {found}."
+        f"{row['network']} (learning rate {words.rate(row['lr'])}), by {MEASURES[row['quantity']]}: {words.found(row)}"
     )
 
 
-def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, str, list[Cell | None]]]:
+def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, str, list[Row | None]]]:
     for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
-        cells = {measure_of(str(row["effect_is"])): _cell(row) for row in rows.to_dict("records")}
-        yield str(title), words.rate(float(str(lr))), [cells.get(name) for name in MEASURES]
-
-
-def measure_of(effect_is: str) -> str:
-    """The measure that an effect is about."""
-    return next(name for name in reversed(MEASURES) if name in effect_is)
-
-
-def _cell(row: dict[Any, Any]) -> Cell:
-    verdict = str(row["verdict"])
-    return Cell(OUTCOMES[verdict], verdict, words.effect(row), words.interval(row), int(row["n"]))
-
-
-def _beside(row: dict[Any, Any]) -> dict[str, str]:
-    return {
-        "statement": words.statement(row),
-        "scale": str(row["scale_title"]),
-        "verdict": str(row["verdict"]),
-        "effect": f"{words.effect(row)} {words.interval(row)}".strip(),
-    }
+        found = {row["quantity"]: row for row in rows.to_dict("records")}
+        yield str(title), words.rate(float(str(lr))), [found.get(name) for name in MEASURES]

@@ -1,12 +1,14 @@
 """The screen with which the first command ends."""
 
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 
+from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import QUESTION
 from ics.analysis.load import Runs
-from ics.report.answer import answer
+from ics.report.answer import answer, outcome
 from ics.report.origin import origins
 
 NEXT = {
@@ -29,10 +31,10 @@ def closing(runs: Runs, claims: pd.DataFrame, page: Path, figures: Path) -> str:
     said = [
         [
             f"  {title}, rate {rate}:",
-            *(f"    {cell.outcome}: {what} {cell.effect} {cell.interval}" for what, cell in told),
+            *(f"    {outcome(row)}: {what} {words.found(row)}" for what, row in told),
         ]
-        for title, rate, cells in found.settings
-        if (told := [(what, cell) for what, cell in zip(found.measures, cells, strict=True) if cell])
+        for title, rate, rows in found.settings
+        if (told := [(what, row) for what, row in zip(found.measures, rows, strict=True) if row])
     ]
     hours = sum(origin.hours for origin in origins(runs))
     drawn = len(list(figures.glob("*.png")))
@@ -42,7 +44,7 @@ def closing(runs: Runs, claims: pd.DataFrame, page: Path, figures: Path) -> str:
             "",
             QUESTION,
             "",
-            found.sentence,
+            fill(f"{found.short} {found.sentence}", 100),
             *(line for lines in said for line in lines),
             "The digits only check the machinery; the answer rests on longer runs: results/README.md",
             "",

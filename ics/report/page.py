@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import QUESTION
 from ics.analysis.load import Runs
 from ics.errors import UserError
 from ics.figures.catalogue import MissingRuns, select
 from ics.report import origin, verdicts
-from ics.report.answer import answer
+from ics.report.answer import answer, outcome
 from ics.report.distances import summed_up
 from ics.report.explorer import explorer_data
 from ics.report.images import draw_images
@@ -42,6 +43,11 @@ def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | Non
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=templates.StrictUndefined
     )
     environment.globals["asset"] = _asset
+    names = ("statement", "statistic", "claimed", "found", "papers_curves", "papers_effect", "mark")
+    environment.filters |= {name: getattr(words, name) for name in names} | {
+        "quote": verdicts.quote,
+        "outcome": outcome,
+    }
     figures, missing = draw_images(select("all"), runs)
     explorer = explorer_data(runs)
     detailed = verdicts.judged(claims, headline=False)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -11,11 +10,17 @@ from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.markdown import number, table
 from ics.errors import UserError
 from ics.figures.catalogue import FIGURES, select
-from ics.report.answer import BESIDE, MEASURES, OUTCOMES, answer, evidence, measure_of
+from ics.report.answer import Row, answer, evidence, outcome
 from ics.report.origin import Origin
 from ics.tables import Table
 
 MAIN = ("training", "evaluation", "shift")
+# What the README shows first: claim -> by which quantity.
+FIRST = {
+    CLAIM: "ics_l2",
+    "bn_trains_faster": "train_accuracy_percent",
+    "noisy_nearly_matches_bn": "train_accuracy_percent",
+}
 
 
 def insert(text: str, parts: Mapping[str, str]) -> str:
@@ -38,40 +43,53 @@ def insert(text: str, parts: Mapping[str, str]) -> str:
     return text
 
 
-def shift_table(claims: pd.DataFrame) -> str:
-    """The answer, and what batch normalisation does to the shift, network by network, beside the paper's own curves.
+def answer_line(claims: pd.DataFrame) -> str:
+    """The answer.
 
     Args:
         claims: from `claims_table`.
     """
     found = answer(claims)
-    rows = evidence(claims)
-    rows = rows[rows["claim"] == CLAIM]
-    lines = []
-    for (scale, lr), group in rows.groupby(["scale_title", "lr"], sort=False):
-        cells = [_cell(group, measure) for measure in MEASURES]
-        lines.append([str(scale), words.rate(float(str(lr))), str(int(group["n"].max())), *cells])
-    header = [
-        "network",
-        "rate",
-        "seeds",
-        "‖G − G′‖₂: BN / standard",
-        "cos∠(G, G′): BN − standard",
-        "‖G − G′‖₂ / ‖G‖₂: BN / standard",
+    return f"**{found.short}** {found.sentence}"
+
+
+def first_table(claims: pd.DataFrame) -> str:
+    """What the runs say of the claims that matter most, one row for each network and learning rate."""
+    judged = evidence(claims)
+    rows = pd.concat(
+        [judged[(judged["claim"] == name) & (judged["quantity"] == quantity)] for name, quantity in FIRST.items()]
+    )
+    # Of the deep linear network's two targets the one that the paper states comes first.
+    rows = rows.drop_duplicates(["claim", "network", "lr"])
+    lines = [
+        [
+            str(row["text"]),
+            f"{row['network']}, {words.rate(row['lr'])}",
+            f"{words.found(row)}, n = {row['n']}",
+            f"**{row['verdict']}**",
+            words.papers_effect(row),
+        ]
+        for row in rows.to_dict("records")
     ]
-    return f"**{found.short}** {found.sentence}\n\n{table(header, lines)}"
+    return table(["the paper says", "network, learning rate", "ours", "verdict", "the paper's curves"], lines)
+
+
+def shift_table(claims: pd.DataFrame) -> str:
+    """What batch normalisation does to the shift, network by network, beside the paper's own curves."""
+    found = answer(claims)
+    lines = [[title, rate, *map(_cell, cells)] for title, rate, cells in found.settings]
+    return table(["network", "learning rate", *found.measures], lines)
 
 
 def beside_table(claims: pd.DataFrame) -> str:
     """What else the runs say of the paper's claims, the most asked ones."""
-    rows = evidence(claims)
-    return _verdicts(rows[rows["claim"].isin(BESIDE)])
+    return _verdicts(pd.DataFrame(answer(claims).beside))
 
 
-def contradicted_table(claims: pd.DataFrame) -> str:
-    """What the runs do not bear out."""
+def not_borne_out_table(claims: pd.DataFrame) -> str:
+    """What the runs do not bear out, but for the answer's own claim."""
     rows = evidence(claims)
-    return _verdicts(rows[(rows["verdict"] == "contradicted") & (rows["claim"] != CLAIM)])
+    return _verdicts(rows[(rows["holds"] == 0) & (rows["claim"] != CLAIM)])
 
 
 def figures_table() -> str:
@@ -127,7 +145,7 @@ def _verdicts(rows: pd.DataFrame) -> str:
             str(row["scale_title"]),
             str(int(row["n"])),
             words.claimed(row),
-            f"{words.effect(row)} {words.interval(row)}".strip(),
+            words.found(row),
             f"**{row['verdict']}**",
             words.papers_curves(row),
         ]
@@ -136,11 +154,7 @@ def _verdicts(rows: pd.DataFrame) -> str:
     return table(["claim", "runs", "seeds", "true if", "effect", "verdict", "the paper's curves"], lines)
 
 
-def _cell(rows: pd.DataFrame, measure: str) -> str:
-    of = [row for row in rows.to_dict("records") if measure == measure_of(str(row["effect_is"]))]
-    return "; ".join(map(_told, of)) or "–"
-
-
-def _told(row: dict[Any, Any]) -> str:
-    paper = "" if row["papers_curves"] == "not shown" else f" (paper {words.papers_curves(row).split(': ')[1]})"
-    return f"{words.effect(row)} {words.interval(row)}{paper}: **{OUTCOMES[str(row['verdict'])]}**".replace("  ", " ")
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    return f"{words.found(row)}, n = {row['n']}; paper {words.papers_effect(row)}: **{outcome(row)}**"

@@ -87,12 +87,12 @@ class Statistic:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """In words, but for the phase."""
         label = QUANTITIES[self.quantity].label
         edge = {"value": "", "low": "lowest ", "high": "largest ", "width": "width of the range of the "}[self.edge]
         over = "last" if self.reduce == "last" else f"{self.reduce} over the steps of the"
         where = "" if self.layers is None else f"; {self.where}"
-        return f"{over} {_SCALES[self.scale].format(edge + label)}{where}; {self.phase.name}"
+        return f"{over} {_SCALES[self.scale].format(edge + label)}{where}"
 
     @property
     def where(self) -> str:
@@ -142,7 +142,7 @@ class Claim:
 
     @property
     def effect(self) -> str:
-        """What the effect is, in words."""
+        """What the effect is, in words, but for the phase."""
         single = f"{self.statistic.text}; {self.arm}"
         return single if self.against is None else f"{single} minus {self.against}, paired by seed"
 
@@ -157,8 +157,8 @@ class Claim:
     def rule(self) -> str:
         """By which the verdict is reached."""
         return (
-            f"supported if the whole {CONFIDENCE:.0%} t-interval over the seeds is {self.holds} ({self.unit}), "
-            "contradicted if none of it is; otherwise, and with fewer than two seeds, undecided"
+            f"holds if the whole {CONFIDENCE:.0%} t-interval over the seeds is {self.holds} ({self.unit}), "
+            "does not hold if none of it is; otherwise, and with fewer than two seeds, undecided"
         )
 
     @property

@@ -25,9 +25,9 @@ COSINE = Statistic("ics_cosine", "median", layers=ALL_LAYERS)
 CORRELATION = replace(COSINE, scale="abs")
 
 _METRICS = (
-    (L2, NOT_REDUCED, "its internal covariate shift, ‖G − G′‖₂, is similar or larger"),
-    (COSINE, NOT_ALIGNED, "its gradients are no better aligned, cos∠(G, G′)"),
-    (RELATIVE, NOT_REDUCED, "its shift is similar or larger relative to the gradient, ‖G − G′‖₂ / ‖G‖₂"),
+    (L2, NOT_REDUCED, "‖G − G′‖₂ is similar or larger"),
+    (COSINE, NOT_ALIGNED, "cos∠(G, G′) is no higher"),
+    (RELATIVE, NOT_REDUCED, "‖G − G′‖₂ / ‖G‖₂ is similar or larger"),
 )
 
 # Setting `model.name` -> the paper's layers, its rates, what makes the runs.
@@ -45,7 +45,7 @@ def claims() -> Iterator[Claim]:
             for metric, holds, text in _METRICS:
                 whole = Claim(
                     CLAIM,
-                    f"BatchNorm does not reduce it: {text}",
+                    f"BatchNorm does not reduce the shift: {text}",
                     _PLACE[model],
                     model,
                     rate,

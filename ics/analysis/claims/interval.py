@@ -9,7 +9,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 
-Verdict = Literal["supported", "contradicted", "undecided"]
+Verdict = Literal["supported", "contradicted", "borne out", "not borne out at this scale", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,22 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def judge(found: Estimate, claimed: Range) -> Verdict:
-    """Supported if the whole interval is within the claimed range, contradicted if all of it is outside."""
+def judge(found: Estimate, claimed: Range) -> bool | None:
+    """True if the whole interval is within the claimed range, False if all of it is outside, else None."""
     if not (found.n > 1 and found.low <= found.high):
-        return "undecided"
+        return None
     if found.low >= claimed.low and found.high <= claimed.high:
-        return "supported"
-    return "contradicted" if found.low > claimed.high or found.high < claimed.low else "undecided"
+        return True
+    return False if found.low > claimed.high or found.high < claimed.low else None
+
+
+def verdict(holds: bool | None, papers_own: bool) -> Verdict:
+    """In words: only runs of the paper's own size, on its own data, can contradict it."""
+    if holds is None:
+        return "undecided"
+    if papers_own:
+        return "supported" if holds else "contradicted"
+    return "borne out" if holds else "not borne out at this scale"
 
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:

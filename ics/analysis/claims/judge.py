@@ -10,25 +10,29 @@ import numpy as np
 import pandas as pd
 
 from ics.analysis.claims.claim import Claim, Statistic
-from ics.analysis.claims.interval import CONFIDENCE, estimate, judge
+from ics.analysis.claims.interval import CONFIDENCE, estimate, judge, verdict
 from ics.analysis.claims.training import FINAL, TRAINS
 from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured
 from ics.analysis.paper import MODELS, all_paper_points
-from ics.analysis.scales import Scale, scales_with
-
-PAPERS_STEPS = {"vgg": 15_000, "deep_linear": 10_000}
+from ics.analysis.scales import PAPERS_OWN, Scale, scales_with
 
 COLUMNS = {
     "claim": "name of the claim that the row is part of",
     "headline": "1: the row stands for its claim; 0: a detail",
     "text": "the statement",
     "place": "where it stands in the paper",
+    "model": "setting model.name of the runs",
     "scale": "short name of the runs' scale; different scales are never mixed",
     "scale_title": "the same in words",
+    "network": "the kind of network, in words",
+    "data": "label of their data",
+    "papers_own": "1: the runs have the paper's own size and data; 0: they have not",
     "lr": "learning rate",
-    "effect_is": "the statistic, and what is compared",
+    "quantity": "what was measured",
+    "phase": "of the training",
+    "effect_is": "the statistic over that phase, and what is compared",
     "value": "mean over the seeds of the statistic of the runs the claim is about",
     "value_against": "the same of the runs they are compared with",
     "claimed_low": "the claim is true of effects from here; empty: no lower end",
@@ -39,7 +43,9 @@ COLUMNS = {
     "unit": "of the effect",
     "interval": "how the interval was made",
     "n": "seeds; pairs of runs with the same seed where two are compared",
-    "verdict": "supported, contradicted, undecided",
+    "holds": "1: the whole interval lies where the claim is true; 0: none of it does; empty: undecided",
+    "verdict": "the same in words: supported, contradicted (with the paper's own size and data), borne out, not "
+    "borne out at this scale (with others), undecided",
     "rule": "by which; written before any result on CIFAR-10",
     "papers_effect": "the same statistic on the paper's own curves, one run",
     "papers_curves": "agree or disagree with the claim by the same rule; not shown: the paper shows no such curve",
@@ -108,7 +114,10 @@ def _rows(claim: Claim, evidence: Evidence) -> Iterator[dict[str, Any]]:
         "headline": int(claim.headline),
         "text": claim.text,
         "place": claim.place,
+        "model": claim.model,
         "lr": claim.lr,
+        "quantity": claim.statistic.quantity,
+        "phase": claim.statistic.phase.name,
         "effect_is": claim.effect,
         "claimed_low": _end(claim.holds.low),
         "claimed_high": _end(claim.holds.high),
@@ -135,9 +144,14 @@ def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, 
     table = table.dropna()
     effects = table["value"] - table["against"] if "against" in table else table["value"]
     found = estimate(effects.tolist())
+    holds = judge(found, claim.holds)
+    scale = measured.scale
     return {
-        "scale": measured.scale.slug,
-        "scale_title": measured.scale.title,
+        "scale": scale.slug,
+        "scale_title": scale.title,
+        "network": scale.network,
+        "data": str(scale.runs["data_label"].iloc[0]),
+        "papers_own": int(scale.is_papers_own),
         "value": table["value"].mean(),
         "value_against": table["against"].mean() if "against" in table else math.nan,
         "effect": found.effect,
@@ -145,7 +159,8 @@ def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, 
         "high": found.high,
         "interval": PAIRED if claim.against else SINGLE,
         "n": found.n,
-        "verdict": judge(found, claim.holds),
+        "holds": math.nan if holds is None else int(holds),
+        "verdict": verdict(holds, scale.is_papers_own),
         "note": "; ".join(_notes(claim, measured, evidence, found.n)),
     }
 
@@ -200,7 +215,9 @@ def _of_paper(claim: Claim, points: dict[tuple[str, str], pd.DataFrame]) -> floa
         for arm in claim.arms:
             own = figure[figure["arm"] == arm]
             whole = layers is None or set(own["layer"]) == set(layers)
-            values.append(claim.statistic.of(own, PAPERS_STEPS[claim.model]) if len(own) and whole else math.nan)
+            values.append(
+                claim.statistic.of(own, int(PAPERS_OWN[claim.model]["steps"])) if len(own) and whole else math.nan
+            )
         if not any(map(math.isnan, values)):
             return values[0] - values[1] if len(values) == 2 else values[0]
     return math.nan

@@ -12,10 +12,11 @@ HEAD = f"""# The paper's claims
 
 Every row is one claim at one scale of runs. The effect is a mean over seeds with its {CONFIDENCE:.0%} confidence
 interval (Student's t; where two kinds of network are compared, over the differences of runs with the same seed).
-*Supported*: the whole interval lies where the claim is true; *contradicted*: none of it does; *undecided*: neither, or
-fewer than two seeds. Ratios are written ×. Of many rows at {CONFIDENCE:.0%} a few will be wrong by chance. Runs that
-diverged count as guessing, or as an infinite loss. The paper's curves: the same statistic of its own digitised
-curves, one run, and whether it lies where the claim is true.
+*Supported*: the whole interval lies where the claim is true; *contradicted*: none of it does. These words are kept for
+runs of the paper's own size, on its own data. At a smaller scale, or on other data, they are *borne out* and *not borne
+out at this scale*. *Undecided*: neither, or fewer than two seeds. Ratios are written ×. Of many rows at
+{CONFIDENCE:.0%} a few will be wrong by chance. Runs that diverged count as guessing, or as an infinite loss. The
+paper's curves: the same statistic of its own digitised curves, one run, and whether it lies where the claim is true.
 
 """
 
@@ -54,7 +55,7 @@ def to_markdown(claims: pd.DataFrame) -> str:
         parts += [_MISSING, *(f"- {words.statement(row)}: {row['note']}\n" for row in missing.to_dict("records"))]
     if (~headline & with_runs).any():
         parts += [_DETAILS, _verdicts(claims[~headline & with_runs], statistic=True)]
-    first = claims.drop_duplicates(["claim", "effect_is", "rule"])
+    first = claims.drop_duplicates(["claim", "effect_is", "phase", "rule"])
     return "".join([*parts, _RULES, *(_rule(row) for row in first[first["headline"] == 1].to_dict("records"))])
 
 
@@ -67,10 +68,10 @@ def _verdicts(rows: pd.DataFrame, statistic: bool = False) -> str:
 def _cells(row: dict[Any, Any], statistic: bool) -> list[str]:
     return [
         words.statement(row),
-        str(row["effect_is"] if statistic else row["place"]),
+        words.statistic(row) if statistic else str(row["place"]),
         str(row["scale"]),
         words.claimed(row),
-        f"{words.effect(row)} {words.interval(row)}".strip(),
+        words.found(row),
         str(row["n"]),
         f"**{row['verdict']}**",
         words.papers_curves(row),
@@ -79,4 +80,4 @@ def _cells(row: dict[Any, Any], statistic: bool) -> list[str]:
 
 
 def _rule(row: dict[Any, Any]) -> str:
-    return f"- `{row['claim']}`: {row['effect_is']}; {row['rule']}.\n"
+    return f"- `{row['claim']}`: {words.statistic(row)}; {row['rule']}.\n"
