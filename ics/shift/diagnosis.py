@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from ics.shift.errors import ProbeError
 from ics.shift.passes import Passes
 from ics.shift.state import same_bits
+from ics.shift.watcher import tensors_in
 
 UNREPEATED = 1e-3
 """Relative distance of two tensors beyond what rounding can explain."""
@@ -121,7 +121,7 @@ def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Ten
         for name, module in passes.watcher.model.named_modules():
 
             def note(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
-                outputs.append((name, [t.detach().clone() for t in tree_leaves(output) if isinstance(t, Tensor)]))
+                outputs.append((name, [tensor.detach().clone() for tensor in tensors_in(output)]))
 
             stack.callback(module.register_forward_hook(note).remove)
         return _repeat(passes), outputs

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from ics.shift import definition, replay
 from ics.shift.diagnosis import Gradients, agree, check_repeats
@@ -27,7 +26,7 @@ from ics.shift.layers import Layer, Params, find_layers, flat_gradient, merged, 
 from ics.shift.metrics import METRICS, compare
 from ics.shift.passes import LossFunction, Passes
 from ics.shift.replay import Plan
-from ics.shift.watcher import PassWatcher
+from ics.shift.watcher import PassWatcher, tensors_in
 
 Noise = Literal["same", "fresh"]
 Verify = Literal["first", "always", "never"]
@@ -260,9 +259,8 @@ class ShiftProbe:
         """Fetch all values from the device at once."""
         pairs = {}
         for layer, other in shifted.items():
-            gradient, zero = _g(layer, gradients), torch.cat([torch.zeros_like(p).flatten() for p in layer.parameters])
-            zero = zero.view_as(layer.parameters[0]) if len(layer.parameters) == 1 else zero
-            pairs[layer] = (zero if gradient is None else gradient, zero if other is None else other)
+            gradient = _g(layer, gradients)
+            pairs[layer] = (_or_zeros(layer, gradient), _or_zeros(layer, other))
         metrics = [compare(*pair) for pair in pairs.values()]
         table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()
         observation.rows = [
@@ -302,13 +300,12 @@ class Structure:
         """That of a model and a kind of batch: modules, modes, hooks, parameters, and which of these have gradients."""
         modules, parameters = list(model.modules()), list(model.parameters())
         hooks = [hook for m in modules for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-        leaves = [leaf for leaf in tree_leaves(x) if isinstance(leaf, Tensor)]
         return cls(
             (
                 *((id(m), m.training) for m in modules),
                 *map(id, hooks),
                 *((id(p), p.requires_grad, p.shape, p.dtype, p in gradients) for p in parameters),
-                *((leaf.ndim, leaf.dtype, leaf.layout) for leaf in leaves),
+                *((leaf.ndim, leaf.dtype, leaf.layout) for leaf in tensors_in(x)),
             ),
             [modules, hooks, parameters],
         )
@@ -317,6 +314,14 @@ class Structure:
 def _g(layer: Layer, gradients: Gradients) -> Tensor | None:
     """G_i as it was when `observe` was entered; None where the layer took no part in the loss."""
     return flat_gradient(layer, [gradients.get(p) for p in layer.parameters])
+
+
+def _or_zeros(layer: Layer, gradient: Tensor | None) -> Tensor:
+    """A gradient; zeros of its shape where there is none."""
+    if gradient is None:
+        gradient = flat_gradient(layer, [torch.zeros_like(p) for p in layer.parameters])
+        assert gradient is not None
+    return gradient
 
 
 def _one_of(option: str, value: object, known: Sequence[str]) -> None:

@@ -27,11 +27,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from ics.shift.layers import Layer, ParameterUse, flat_gradient, storage_of
 from ics.shift.passes import Passes
 from ics.shift.state import Hold, Place
+from ics.shift.watcher import tensors_in
 
 NEVER = float("inf")
 Forward = Callable[..., Any]
@@ -209,10 +210,10 @@ class Survey(ParameterUse):  # type: ignore[no-untyped-call]
         """Run a call and note all about it."""
         call = Call(module, enter=self._tick())
         self._calls.append(call)
-        inputs = [(tensor, _version(tensor)) for tensor in _tensors((args, kwargs))]
+        inputs = [(tensor, _version(tensor)) for tensor in tensors_in((args, kwargs))]
         output = forward(*args, **kwargs)
         call.exit, call.end = self._tick(), len(self._calls)
-        outputs = _tensors(output)
+        outputs = tensors_in(output)
         if (
             not _is_plain(output)
             or any(_version(tensor) != version for tensor, version in inputs)
@@ -264,7 +265,7 @@ class Recording:
         self._state = self._state.renewed()
         self._memories[index] = Memory.of(call, output, self._state)
         if call.policy == "keep":
-            self._kept += [(tensor, _version(tensor)) for tensor in _tensors(output)]
+            self._kept += [(tensor, _version(tensor)) for tensor in tensors_in(output)]
         return output
 
     def finish(self) -> None:
@@ -330,12 +331,6 @@ def _expect(plan: Plan, index: int, module: nn.Module) -> Call:
     if index >= len(plan.calls) or plan.calls[index].module is not module:
         raise PlanMismatch
     return plan.calls[index]
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    if isinstance(tree, Tensor):
-        return [tree]
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _map(function: Callable[[Any], Any], tree: Any) -> Any:

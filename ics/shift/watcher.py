@@ -160,8 +160,8 @@ class PassWatcher:
             self.grow(self.last.hold.changed())
         return self.last
 
-    def grow(self, changed: Iterable[Place]) -> bool:
-        """Hold these places, too, when a pass begins; whether any of them is new."""
+    def grow(self, changed: Iterable[Place]) -> None:
+        """Hold these places, too, when a pass begins."""
         known = {id(place.thing) for place in [*self.changing, *self.random]} | self.idle()
         given = {id(tensor) for tensor in self.last.tensors()} if self.last else set()
         new = [place for place in changed if id(place.thing) not in known]
@@ -169,7 +169,6 @@ class PassWatcher:
         self.changing += [place for place in new if id(place.thing) not in given]
         for place in self.changing:
             self._known.pop(id(place.thing), None)
-        return bool(new)
 
     def forget(self) -> None:
         """Hold everything again when the next pass begins: the model has become another."""
@@ -217,6 +216,8 @@ class PassWatcher:
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """The tensors of nested containers."""
+    if isinstance(tree, Tensor):
+        return [tree]
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
