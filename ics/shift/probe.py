@@ -25,15 +25,12 @@ from ics.shift.errors import ProbeError
 from ics.shift.layers import Layer, Params, find_layers, flat_gradient, merged, select_layers
 from ics.shift.metrics import METRICS, compare
 from ics.shift.passes import LossFunction, Passes
-from ics.shift.replay import Plan
+from ics.shift.replay import Recording
 from ics.shift.watcher import PassWatcher, tensors_in
 
 Noise = Literal["same", "fresh"]
 Verify = Literal["first", "always", "never"]
 Shifted = dict[Layer, Tensor | None]
-
-SURVEYS = 3
-"""A model whose control flow changes at random is surveyed anew this many times before the definition takes over."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +127,20 @@ class ShiftProbe:
         self._params: Params = params
         self._verify = verify
         self._watcher: PassWatcher | None = PassWatcher.of(model, loss_fn)
-        self._order: list[nn.Parameter] = []
         self._structure: Structure | None = None
-        self._ways: dict[Hashable, Way] = {}
-        self._way: Way | None = None
+        self._order: list[nn.Parameter] = []
+        self._layers: list[Layer] = []
+        self._copied: set[nn.Module] = set()
+        self._slow: dict[
+            Hashable, frozenset[str]
+        ] = {}  # way through the model → layers that replay cannot measure on it
 
     @property
     def layers(self) -> list[Layer]:
         """The measured layers, each with `.index` and `.name`, as of the last measurement."""
-        if self._way is None:
+        if not self._layers:
             raise ProbeError("the layers are known after the first measurement; use probe.observe(x, y) first")
-        return self._way.layers
+        return self._layers
 
     def close(self) -> None:
         """Remove every hook from the model."""
@@ -195,59 +195,53 @@ class ShiftProbe:
         if structure != self._structure:
             if self._structure is not None:
                 passes.watcher.forget()
-            self._structure, self._way = structure, None
-            self._ways.clear()
-        for _ in range(SURVEYS):
-            way = self._way = self._way or self._survey(passes)
-            if self._verify == "always" or (self._verify == "first" and way.slow is None):
-                break
-            if (shifted := self._by_replay(passes, way)) is not None:
-                if self._is_sound(passes, shifted, gradients):
-                    return shifted
-                break
-            self._way = None  # the model took another way than the last time
-        self._way = way
-        return self._prove(passes, way, gradients)
+            self._structure = structure
+            self._slow.clear()
+        recording = self._record(passes)
+        slow = self._slow.get(recording.way)
+        if self._verify == "never" or (self._verify == "first" and slow is not None):
+            shifted = self._by_replay(passes, recording, slow or frozenset())
+            if shifted is not None and self._is_sound(passes, shifted, gradients):
+                return shifted
+        return self._prove(passes, gradients)
 
-    def _survey(self, passes: Passes) -> "Way":
-        plan = replay.survey(passes)
-        self._order = merged(self._order, plan.order, self.model)
-        layers = select_layers(find_layers(self.model, self._order, self._params), self._wanted)
-        key = (tuple((id(call.module), call.policy) for call in plan.calls), tuple(map(id, plan.order)))
-        known = self._ways.get(key)
-        self._ways[key] = Way(plan, layers, known.slow if known else None)
-        return self._ways[key]
+    def _record(self, passes: Passes) -> Recording:
+        recording = replay.record(passes, self._copied)
+        self._order = merged(self._order, recording.order, self.model)
+        self._layers = select_layers(find_layers(self.model, self._order, self._params), self._wanted)
+        return recording
 
-    def _by_replay(self, passes: Passes, way: "Way") -> Shifted | None:
-        """Layers that are proven by replay, the others by the definition; None if the model took another way."""
-        slow = [layer for layer in way.layers if layer.name in (way.slow or ())]
-        fast = [layer for layer in way.layers if layer not in slow]
+    def _by_replay(self, passes: Passes, recording: Recording, slow: Collection[str]) -> Shifted | None:
+        """Layers that are proven by replay, the slow ones by the definition; None if the model went another way."""
         try:
-            found = dict(replay.shifted_gradients(passes, way.plan, fast)) if fast else {}
+            fast = [layer for layer in self._layers if layer.name not in slow]
+            found = dict(replay.shifted_gradients(passes, recording, fast))
         except ProbeError:
             raise
         except Exception:  # whatever a skip has broken, the definition does without it
             return None
-        found |= dict(definition.shifted_gradients(passes.start, passes.loss, slow))
-        return {layer: found[layer] for layer in way.layers}
+        rest = [layer for layer in self._layers if layer.name in slow]
+        found |= dict(definition.shifted_gradients(passes.start, passes.loss, rest))
+        return {layer: found[layer] for layer in self._layers}
 
-    def _prove(self, passes: Passes, way: "Way", gradients: Gradients) -> Shifted:
+    def _prove(self, passes: Passes, gradients: Gradients) -> Shifted:
         """Every layer by the definition; and which of them replay gives the same bits for."""
         exact = check_repeats(passes, gradients)
-        shifted = dict(definition.shifted_gradients(passes.start, passes.loss, way.layers))
+        recording = self._record(passes)
+        shifted = dict(definition.shifted_gradients(passes.start, passes.loss, self._layers))
         replayed: Shifted = {}
         with suppress(Exception):
-            replayed.update(replay.shifted_gradients(passes, way.plan, way.layers))
+            replayed.update(replay.shifted_gradients(passes, recording, self._layers))
         proven = {layer.name for layer, g in replayed.items() if agree(g, shifted[layer], exact)}
-        slow = frozenset(layer.name for layer in way.layers) - proven
-        if slow and slow != way.slow:
+        slow = frozenset(layer.name for layer in self._layers) - proven
+        if slow and slow != self._slow.get(recording.way):
             names = ", ".join(sorted(slow))
             warnings.warn(
                 f"measured by the definition, at a full pass each, since a shorter way has other bits: {names}",
                 stacklevel=5,
             )
         if passes.has_moved:  # an update of nothing proves nothing
-            way.slow = slow
+            self._slow[recording.way] = slow
         return shifted
 
     def _is_sound(self, passes: Passes, shifted: Shifted, gradients: Gradients) -> bool:
@@ -268,21 +262,6 @@ class ShiftProbe:
             for layer, values in zip(pairs, table, strict=True)
         ]
         observation.gradients = {layer.name: pair for layer, pair in pairs.items()} if keep else {}
-
-
-@dataclass
-class Way:
-    """A way through the model: its plan, the measured layers on it, and which of them replay cannot measure.
-
-    Attributes:
-        plan: from a survey.
-        layers: in order of execution.
-        slow: names of those that only the definition measures; None before that is known.
-    """
-
-    plan: Plan
-    layers: list[Layer]
-    slow: frozenset[str] | None
 
 
 @dataclass(frozen=True)

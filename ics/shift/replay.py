@@ -15,19 +15,18 @@ What a skip must not disturb, and how it is kept:
   tensors of its own: never skipped, it is repeated on the same values;
 - random numbers, buffers, attributes, lists: after a skipped call they are put to where the call had left them.
 
-A *survey* pass finds these facts out; they form the `Plan`. Every later pass checks that it still holds. Whether all of
-it is the definition's to the bit is not argued here but compared, by the probe.
+Whether all of it is the definition's to the bit is not argued here but compared, by the probe.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from ics.shift.layers import Layer, ParameterUse, flat_gradient, storage_of
 from ics.shift.passes import Passes
@@ -35,43 +34,46 @@ from ics.shift.state import Hold, Place
 from ics.shift.watcher import tensors_in
 
 NEVER = float("inf")
+ATTEMPTS = 3
 Forward = Callable[..., Any]
-Handler = Callable[[nn.Module, Forward, Any, Any], Any]
 
 
-def survey(passes: Passes) -> "Plan":
-    """One watched forward pass with the updated weights: the way through the modules, and what to mind on it."""
-    model = passes.watcher.model
-    passes.start(moved=set(passes.new))
-    watched = Survey(model, passes.watcher.random)
-    with Interceptor(model).route(watched.handle), watched:
-        passes.forward()
-    passes.look()
-    return watched.plan()
+class OtherWay(Exception):
+    """A pass made other calls than the recorded one, or one whose output is not remembered."""
 
 
-def shifted_gradients(passes: Passes, plan: "Plan", layers: Sequence[Layer]) -> Iterator[tuple[Layer, Tensor | None]]:
-    """G' of every layer, deepest first; None where the loss does not depend on the layer.
+def record(passes: Passes, copied: set[nn.Module]) -> "Recording":
+    """A forward pass with the updated weights that remembers every call.
 
     Args:
         passes: the training pass, to be run again.
-        plan: from a survey.
-        layers: those whose G' is wanted.
+        copied: modules whose outputs later code changes in place; those that turn out to be such are added.
+    """
+    for _ in range(ATTEMPTS):  # the first one may find state to hold, and outputs to copy
+        passes.start(moved=set(passes.new))
+        recording = Recording(passes.watcher.model, [*passes.watcher.random, *passes.volatile()], copied)
+        with recording.interceptor.route(recording.handle), recording:
+            passes.forward()
+        has_new_state = passes.look()
+        if recording.finish() and not has_new_state:
+            recording.is_sound = True
+            break
+    return recording
+
+
+def shifted_gradients(
+    passes: Passes, recording: "Recording", layers: Sequence[Layer]
+) -> Iterator[tuple[Layer, Tensor | None]]:
+    """G' of every layer, deepest first; None where the loss does not depend on the layer.
 
     Raises:
-        PlanMismatch: the model took another way than the plan's.
+        OtherWay: the model went another way than the recorded one, or the recording is not sound.
     """
-    interceptor = Interceptor(passes.watcher.model)
-    passes.start(moved=set(passes.new))
-    recording = Recording(plan, passes.watcher.random, passes.volatile())
-    with interceptor.route(recording.handle):
-        passes.forward()
-    recording.finish()
-    if passes.look():
-        raise PlanMismatch
+    if not recording.is_sound:
+        raise OtherWay
 
     def place(parameter: nn.Parameter) -> float:
-        return plan.first_use.get(parameter, NEVER)
+        return recording.first_use.get(parameter, NEVER)
 
     # Deepest first, since what lies beyond a layer can be forgotten.
     for layer in sorted(layers, key=lambda layer: min(map(place, layer.parameters)), reverse=True):
@@ -79,70 +81,10 @@ def shifted_gradients(passes: Passes, plan: "Plan", layers: Sequence[Layer]) -> 
         start = min((place(p) for p in passes.new if p not in moved), default=NEVER)
         recording.forget_from(start)
         passes.start(moved)
-        with interceptor.route(Replay(recording, start).handle):
+        with recording.interceptor.route(Replay(recording, start).handle):
             loss = passes.loss()
         parts = torch.autograd.grad(loss, layer.parameters, allow_unused=True) if loss.requires_grad else [None]
         yield layer, flat_gradient(layer, parts)
-
-
-class PlanMismatch(Exception):
-    """A pass did not go the way the plan says: the model's control flow has changed."""
-
-
-@dataclass
-class Call:
-    """One run of a submodule's `forward` in the surveyed pass.
-
-    Attributes:
-        module: the submodule.
-        enter, exit: times.
-        end: index of the first call after this one and all calls nested in it.
-        policy: "keep" the output; "copy" it, since later code changes it in place; "repeat" the call.
-    """
-
-    module: nn.Module
-    enter: int
-    exit: int = -1
-    end: int = -1
-    policy: Literal["keep", "copy", "repeat"] = "keep"
-
-
-@dataclass
-class Plan:
-    """What a survey found out about the forward pass.
-
-    Attributes:
-        calls: in order of entry.
-        first_use: time at which each parameter is first used; those not in here are never used.
-        random: the generators of random numbers, if the pass draws any.
-    """
-
-    calls: list[Call]
-    first_use: dict[nn.Parameter, int]
-    random: list[Place]
-
-    @property
-    def order(self) -> list[nn.Parameter]:
-        """The parameters in the order of their first use."""
-        return sorted(self.first_use, key=self.first_use.__getitem__)
-
-
-@dataclass
-class Memory:
-    """What the recording remembers of one call: its output, and the state in which it left everything."""
-
-    output: Any
-    state: Hold
-
-    @classmethod
-    def of(cls, call: Call, output: Any, state: Hold) -> "Memory":
-        """Remember a call that just returned `output`."""
-        kept = None if call.policy == "repeat" else _map(_clone if call.policy == "copy" else _hold, output)
-        return cls(kept, state)
-
-    def recall(self, copy: bool) -> Any:
-        """The output as the call would have returned it; a tensor that needs a gradient starts a graph of its own."""
-        return _map(_recall_copy if copy else _recall, self.output)
 
 
 class Interceptor:
@@ -153,7 +95,7 @@ class Interceptor:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._handler: Handler | None = None
+        self._handler: Callable[[nn.Module, Forward, Any, Any], Any] | None = None
         # One stand-in for all passes: as an attribute of its module it may be part of the state that a skip restores.
         self._forwards = [
             (module, module.__dict__.get("forward"), self._stand_in(module))
@@ -162,7 +104,7 @@ class Interceptor:
         ]
 
     @contextmanager
-    def route(self, handler: Handler) -> Iterator[None]:
+    def route(self, handler: Callable[[nn.Module, Forward, Any, Any], Any]) -> Iterator[None]:
         """While open, `handler(module, forward, args, kwargs)` stands in for each `module.forward(*args, **kwargs)`."""
         self._handler = handler
         try:
@@ -186,112 +128,104 @@ class Interceptor:
         return routed
 
 
-class Survey(ParameterUse):  # type: ignore[no-untyped-call]
-    """A watched pass that makes the plan. Use as a context manager around the pass, with `handle` routed.
+@dataclass
+class Call:
+    """One run of a submodule's `forward` in the recorded pass.
+
+    Attributes:
+        module: the submodule.
+        enter, exit: times.
+        end: index of the first call after this one and all calls nested in it.
+        skipped: whether a replay may return what is remembered instead.
+        output: what it returned, each tensor without its graph.
+        inputs: the storages of its arguments.
+        state: in which it left everything.
+    """
+
+    module: nn.Module
+    enter: int
+    exit: int = -1
+    end: int = -1
+    skipped: bool = False
+    output: Any = None
+    inputs: set[int] = field(default_factory=set)
+    state: Hold | None = None
+
+
+class Recording(ParameterUse):  # type: ignore[no-untyped-call]
+    """A pass of which every call and every first use of a parameter is noted, and every call's output remembered.
 
     Args:
         model: the root.
-        random: the generators of random numbers.
+        state: what a pass may change and a skip must keep up with.
+        copied: the modules whose outputs are remembered as copies.
+
+    Attributes:
+        is_sound: whether all that is remembered is as the calls left it.
     """
 
-    def __init__(self, model: nn.Module, random: Sequence[Place]) -> None:
+    def __init__(self, model: nn.Module, state: Iterable[Place], copied: set[nn.Module]) -> None:
         super().__init__(model.parameters())
-        self._random = Hold(random)
+        self.interceptor = Interceptor(model)
+        self.calls: list[Call] = []
+        self.first_use: dict[nn.Parameter, int] = {}
+        self.copied = copied
+        self.is_sound = False
         self._clock = 0
-        self._calls: list[Call] = []
-        self._first_use: dict[nn.Parameter, int] = {}
-        self._outputs: list[tuple[Call, Tensor, int | None, set[int]]] = []
-        self._state = {storage_of(tensor) for tensor in [*model.parameters(), *model.buffers()]}
+        self._start = self._state = Hold(state)
+        self._own = {storage_of(tensor) for tensor in [*model.parameters(), *model.buffers()]}
+
+    @property
+    def way(self) -> Hashable:
+        """What two passes have in common that go the same way through the model."""
+        return tuple((id(call.module), call.skipped) for call in self.calls), tuple(map(id, self.order))
 
     def on_first_use(self, parameter: nn.Parameter) -> None:
-        self._first_use[parameter] = self._tick()
+        self.first_use[parameter] = self._tick()
 
     def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
-        """Run a call and note all about it."""
+        """Run a call and remember all about it."""
         call = Call(module, enter=self._tick())
-        self._calls.append(call)
+        self.calls.append(call)
         inputs = [(tensor, _version(tensor)) for tensor in tensors_in((args, kwargs))]
         output = forward(*args, **kwargs)
-        call.exit, call.end = self._tick(), len(self._calls)
-        outputs = tensors_in(output)
-        if (
-            not _is_plain(output)
-            or any(_version(tensor) != version for tensor, version in inputs)
-            or any(storage_of(tensor) in self._state for tensor in outputs)
-        ):
-            call.policy = "repeat"
-        storages = {storage_of(tensor) for tensor, _ in inputs}
-        self._outputs += [(call, tensor, _version(tensor), storages) for tensor in outputs]
+        call.exit, call.end = self._tick(), len(self.calls)
+        call.skipped = (
+            _is_plain(output)
+            and all(_version(tensor) == version for tensor, version in inputs)
+            and not any(storage_of(tensor) in self._own for tensor in tensors_in(output))
+        )
+        if call.skipped:
+            call.output = _map(_Kept.copied if module in self.copied else _Kept.of, output)
+            call.inputs = {storage_of(tensor) for tensor, _ in inputs}
+        call.state = self._state = self._state.renewed()
         return output
 
-    def plan(self) -> Plan:
-        """The plan, once the pass is over."""
-        for call, tensor, version, inputs in self._outputs:
-            if _version(tensor) != version and call.policy == "keep":
-                call.policy = "repeat" if storage_of(tensor) in inputs else "copy"
-        self._outputs.clear()
-        return Plan(self._calls, self._first_use, self._random.changed())
+    def finish(self) -> bool:
+        """Once the pass is over, whether each output that is remembered is what its call returned."""
+        known = len(self.copied)
+        for call in self.calls:
+            if any(kept.tensor._version != kept.version for kept in _kept_in(call.output)):
+                if any(storage_of(kept.tensor) in call.inputs for kept in _kept_in(call.output)):
+                    call.skipped, call.output = False, None
+                else:
+                    self.copied.add(call.module)
+        return len(self.copied) == known
+
+    @property
+    def has_state(self) -> bool:
+        """Whether any call changed state."""
+        return self._state is not self._start
+
+    def forget_from(self, start: float) -> None:
+        """Free what no replay from `start` or earlier can need."""
+        for call in self.calls:
+            if call.exit > start:
+                call.output = call.state = None
 
     def _tick(self) -> int:
         self._clock += 1
         return self._clock
-
-
-class Recording:
-    """A pass that remembers every call's output, following the plan.
-
-    Args:
-        plan: from a survey.
-        random: the generators of random numbers.
-        volatile: other state that a pass may change.
-    """
-
-    def __init__(self, plan: Plan, random: Sequence[Place], volatile: Sequence[Place]) -> None:
-        self.plan = plan
-        self._state = Hold([*plan.random, *volatile])
-        self._before = Hold([] if plan.random else random)
-        self._memories: list[Memory | None] = [None] * len(plan.calls)
-        self._kept: list[tuple[Tensor, int | None]] = []
-        self._cursor = 0
-
-    def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
-        """Run a call and remember it."""
-        index = self._cursor
-        call = _expect(self.plan, index, module)
-        self._cursor += 1
-        output = forward(*args, **kwargs)
-        if self._cursor != call.end:
-            raise PlanMismatch
-        self._state = self._state.renewed()
-        self._memories[index] = Memory.of(call, output, self._state)
-        if call.policy == "keep":
-            self._kept += [(tensor, _version(tensor)) for tensor in tensors_in(output)]
-        return output
-
-    def finish(self) -> None:
-        """Check, once the pass is over, that it went by the plan.
-
-        Raises:
-            PlanMismatch: other calls were made, a kept output was changed in place, or random numbers were drawn where
-                the surveyed pass drew none.
-        """
-        changed = any(_version(tensor) != version for tensor, version in self._kept)
-        if self._cursor != len(self.plan.calls) or changed or self._before.changed():
-            raise PlanMismatch
-        self._kept.clear()
-
-    def forget_from(self, start: float) -> None:
-        """Free what no replay from `start` or earlier can need."""
-        for index in range(len(self._memories) - 1, -1, -1):
-            if self.plan.calls[index].exit > start:
-                self._memories[index] = None
-
-    def memory(self, index: int) -> Memory:
-        """What is remembered of a call."""
-        memory = self._memories[index]
-        if memory is None:
-            raise PlanMismatch
-        return memory
 
 
 class Replay:
@@ -303,39 +237,65 @@ class Replay:
     """
 
     def __init__(self, recording: Recording, start: float) -> None:
-        self._recording = recording
-        self._plan = recording.plan
+        self._recording, self._calls = recording, recording.calls
         self._start = start
         self._cursor = 0
         self._live = False
 
     def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
         """Skip the call or run it."""
-        if self._live:
+        # There are no more calls: recomputation in the backward pass (activation checkpointing).
+        if self._live or self._cursor == len(self._calls):
             return forward(*args, **kwargs)
-        index = self._cursor
-        if index == len(self._plan.calls):  # recomputation in the backward pass (activation checkpointing)
-            return forward(*args, **kwargs)
-        call = _expect(self._plan, index, module)
-        if call.exit > self._start or call.policy == "repeat":
+        call = self._calls[self._cursor]
+        if call.module is not module:
+            raise OtherWay
+        if call.exit > self._start or not call.skipped:
             self._cursor += 1
             self._live = call.enter > self._start
             return forward(*args, **kwargs)
         self._cursor = call.end
-        memory = self._recording.memory(index)
-        memory.state.restore()
-        return memory.recall(copy=call.policy == "copy")
+        if call.state is None:
+            raise OtherWay
+        if self._recording.has_state:
+            call.state.restore()
+        return _map(_Kept.recalled, call.output)
 
 
-def _expect(plan: Plan, index: int, module: nn.Module) -> Call:
-    if index >= len(plan.calls) or plan.calls[index].module is not module:
-        raise PlanMismatch
-    return plan.calls[index]
+@dataclass
+class _Kept:
+    """A remembered tensor, and whether it needs a gradient: some functions choose their algorithm by that (matmul)."""
+
+    tensor: Tensor
+    requires_grad: bool
+    version: int
+    is_copy: bool = False
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Kept":
+        return cls(tensor.detach(), tensor.requires_grad, tensor._version)
+
+    @classmethod
+    def copied(cls, tensor: Tensor) -> "_Kept":
+        copy = tensor.detach().clone()
+        return cls(copy, tensor.requires_grad, copy._version, is_copy=True)
+
+    def recalled(self) -> Tensor:
+        """The tensor as its call would have returned it; if it needs a gradient, it starts a graph of its own."""
+        leaf = self.tensor.detach().requires_grad_(self.requires_grad)
+        # The copy is made inside the graph: later code may change it in place, which a leaf would refuse.
+        return leaf.clone() if self.is_copy else leaf
 
 
 def _map(function: Callable[[Any], Any], tree: Any) -> Any:
-    """`tree_map`, at no cost for the commonest tree: a single tensor."""
-    return function(tree) if isinstance(tree, Tensor | _Held) else tree_map(function, tree)
+    """`tree_map` over tensors, at no cost for the commonest tree: a single tensor."""
+    if isinstance(tree, Tensor | _Kept):
+        return function(tree)
+    return tree_map(lambda leaf: function(leaf) if isinstance(leaf, Tensor | _Kept) else leaf, tree)
+
+
+def _kept_in(tree: Any) -> list[_Kept]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, _Kept)]
 
 
 def _version(tensor: Tensor) -> int | None:
@@ -351,28 +311,3 @@ def _is_plain(output: Any) -> bool:
     if type(output) in (dict, OrderedDict):
         return all(map(_is_plain, output.values()))
     return isinstance(output, int | float | complex | str | bool | torch.dtype | torch.device | None)
-
-
-# An output is remembered as (tensor without its graph, whether it needs a gradient). Some functions choose their
-# algorithm by that need (torch.matmul does), so a recalled tensor must show it too.
-@dataclass
-class _Held:
-    tensor: Tensor
-    requires_grad: bool
-
-
-def _hold(leaf: Any) -> Any:
-    return _Held(leaf.detach(), leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
-
-
-def _clone(leaf: Any) -> Any:
-    return _Held(leaf.detach().clone(), leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
-
-
-def _recall(leaf: Any) -> Any:
-    return leaf.tensor.detach().requires_grad_(leaf.requires_grad) if isinstance(leaf, _Held) else leaf
-
-
-def _recall_copy(leaf: Any) -> Any:
-    # The copy is made inside the graph: code that goes on to change it in place may do so, which a leaf would refuse.
-    return leaf.tensor.detach().requires_grad_(leaf.requires_grad).clone() if isinstance(leaf, _Held) else leaf

@@ -2,7 +2,7 @@
 
 A *place* is one thing that holds state: a tensor's values, a container's items, a generator's position. `places` finds
 those that a model, its loss and its batch can reach: parameters, buffers, attributes, hooks, closures, the globals that
-their functions name. A `Hold` remembers what stands in them. Nothing is written that has not changed, objects keep
+their functions name. A `Hold` remembers what stands in them. Nothing is written where nothing has changed, objects keep
 their identity, tensors their storage and their version.
 """
 
@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy
 import torch
@@ -27,34 +27,47 @@ _FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", __package__.split(".")[0
 _CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, Tensor, nn.Parameter, nn.Buffer}
 _OPEN = MethodType | CellType | partial | torch.Generator | random.Random | numpy.ndarray | numpy.random.Generator  # type: ignore[type-arg]
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
-_OF_THE_LOOP = torch.optim.Optimizer | data.Dataset | data.DataLoader | data.Sampler  # type: ignore[type-arg]
+_CLOSED = (BuiltinFunctionType, torch.optim.Optimizer, data.Dataset, data.DataLoader, data.Sampler)
 
 
-class Place(Protocol):
-    """One thing that holds state."""
+class Place:
+    """One thing that holds state.
 
-    thing: Any
+    Args:
+        thing: the thing.
+        take: gives what it holds, as a value that later changes leave alone.
+        give: makes it hold such a value again.
+        equal: whether two such values are the same.
+    """
 
-    def take(self) -> Any:
-        """What it holds now, as a value that later changes leave alone."""
-        ...
+    def __init__(
+        self,
+        thing: Any,
+        take: Callable[[], Any],
+        give: Callable[[Any], object],
+        equal: Callable[[Any, Any], bool] = operator.eq,
+    ) -> None:
+        self.thing, self.take, self._give, self._equal = thing, take, give, equal
 
     def same(self, value: Any) -> bool:
         """Whether it holds that value now."""
-        ...
+        return self._equal(self.take(), value)
 
     def put(self, value: Any) -> bool:
         """Make it hold the value again; whether it held another."""
-        ...
+        changed = not self.same(value)
+        if changed:
+            self._give(value)
+        return changed
 
 
-class TensorPlace:
+class TensorPlace(Place):
     """A tensor's values, storage, shape and version."""
 
     def __init__(self, thing: Tensor) -> None:
-        self.thing = thing
+        super().__init__(thing, self._look, self._write)
 
-    def take(self) -> tuple[Tensor, Tensor, Any]:
+    def _look(self) -> tuple[Tensor, Tensor, Any]:
         alias = self.thing.data  # the same storage, whatever becomes of the tensor; without graph or version
         version = None if alias.is_inference() else torch.autograd._unsafe_preserve_version_counter(self.thing)  # type: ignore[attr-defined]
         return alias, alias.clone(), version
@@ -63,87 +76,18 @@ class TensorPlace:
         return _is_bound_alike(self.thing, value[0]) and same_bits(self.thing.data, value[1])
 
     def put(self, value: tuple[Tensor, Tensor, Any]) -> bool:
-        alias, content, version = value
-        changed = not self.same(value)
-        if changed:
-            if not _is_bound_alike(self.thing, alias):
-                self.thing.data = alias
-            if alias.layout == torch.strided and alias.untyped_storage().nbytes() == 0 < content.numel():
-                alias.untyped_storage().resize_(content.untyped_storage().nbytes())
-            alias.copy_(content)
-        if version is not None:
-            version.__exit__()
+        changed = super().put(value)
+        if value[2] is not None:
+            value[2].__exit__()
         return changed
 
-
-class ItemsPlace:
-    """The items of a list, a dictionary, a set or a deque; also an object's attributes, which are a dictionary."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-
-    def take(self) -> tuple[list[Any], list[Any]]:
-        thing = self.thing
-        return (list(thing), list(thing.values())) if isinstance(thing, dict) else ([], list(thing))
-
-    def same(self, value: tuple[list[Any], list[Any]]) -> bool:
-        keys, items = self.take()
-        if len(items) != len(value[1]) or keys != value[0]:
-            return False
-        return all(map(operator.is_, items, value[1])) or all(map(_is_same, items, value[1]))
-
-    def put(self, value: tuple[list[Any], list[Any]]) -> bool:
-        if self.same(value):
-            return False
-        keys, items = value
-        self.thing.clear()
-        if isinstance(self.thing, dict):
-            self.thing.update(zip(keys, items, strict=True))
-        else:
-            getattr(self.thing, "update" if isinstance(self.thing, set) else "extend")(items)
-        return True
-
-
-class NamesPlace:
-    """Some names of a namespace: the globals of a function, the contents of its closure, the attributes of a class."""
-
-    def __init__(self, thing: Any, names: Sequence[str], get: Callable[[str], Any], set_: Callable[[str, Any], Any]):
-        self.thing, self._names, self._get, self._set = thing, names, get, set_
-
-    def take(self) -> list[Any]:
-        return [self._get(name) for name in self._names]
-
-    def same(self, value: list[Any]) -> bool:
-        return all(_is_same(self._get(name), old) for name, old in zip(self._names, value, strict=True))
-
-    def put(self, value: list[Any]) -> bool:
-        changed = not self.same(value)
-        for name, old in zip(self._names, value, strict=True):
-            if not _is_same(self._get(name), old):
-                self._set(name, old)
-        return changed
-
-
-class StatePlace:
-    """What has one function to give its whole state and one to take it: generators of random numbers, NumPy arrays."""
-
-    def __init__(
-        self,
-        thing: Any,
-        take: Callable[[], Any],
-        put: Callable[[Any], Any],
-        equal: Callable[[Any, Any], bool] = operator.eq,
-    ) -> None:
-        self.thing, self.take, self._put, self._equal = thing, take, put, equal
-
-    def same(self, value: Any) -> bool:
-        return self._equal(self.take(), value)
-
-    def put(self, value: Any) -> bool:
-        changed = not self.same(value)
-        if changed:
-            self._put(value)
-        return changed
+    def _write(self, value: tuple[Tensor, Tensor, Any]) -> None:
+        alias, content, _ = value
+        if not _is_bound_alike(self.thing, alias):
+            self.thing.data = alias
+        if alias.layout == torch.strided and alias.untyped_storage().nbytes() == 0 < content.numel():
+            alias.untyped_storage().resize_(content.untyped_storage().nbytes())
+        alias.copy_(content)
 
 
 class Hold:
@@ -157,10 +101,11 @@ class Hold:
         self.values: dict[int, tuple[Place, Any]] = {id(place.thing): (place, place.take()) for place in places}
 
     def renewed(self) -> "Hold":
-        """What stands in the same places now; what has not changed is shared."""
-        now = Hold([])
-        for key, (place, value) in self.values.items():
-            now.values[key] = (place, value if place.same(value) else place.take())
+        """What stands in the same places now; what has not changed is shared, and if nothing has it is this one."""
+        if not (changed := self.changed()):
+            return self
+        now = Hold(changed)
+        now.values = self.values | now.values
         return now
 
     def __contains__(self, thing: object) -> bool:
@@ -182,20 +127,20 @@ class Hold:
 
 def random_places(devices: Iterable[torch.device]) -> list[Place]:
     """The default generators of the CPU and of the given devices."""
-    found: list[Place] = [StatePlace(torch.default_generator, torch.get_rng_state, torch.set_rng_state, torch.equal)]
+    found = [Place(torch.default_generator, torch.get_rng_state, torch.set_rng_state, torch.equal)]
     for device in devices:
         if device.type not in ("cpu", "meta"):
             module = torch.get_device_module(device)
-            take, put = partial(module.get_rng_state, device), partial(module.set_rng_state, device=device)
-            found.append(StatePlace((module, device), take, put, torch.equal))
+            take, give = partial(module.get_rng_state, device), partial(module.set_rng_state, device=device)
+            found.append(Place((module, device), take, give, torch.equal))
     return found
 
 
 def foreign_random_places() -> list[Place]:
     """The generators of Python and NumPy from which everybody draws."""
     return [
-        StatePlace(random, random.getstate, random.setstate),
-        StatePlace(numpy.random, numpy.random.get_state, numpy.random.set_state, _same_arrays),
+        Place(random, random.getstate, random.setstate),
+        Place(numpy.random, numpy.random.get_state, numpy.random.set_state, _same_arrays),
     ]
 
 
@@ -217,65 +162,84 @@ def places(roots: Iterable[Any], known: Mapping[int, Any] | None = None) -> list
         if isinstance(thing, _PLAIN) or id(thing) in seen or (known is not None and id(thing) in known):
             continue
         seen[id(thing)] = thing  # kept alive, so that its id stays its own
-        if type(thing) not in _CONTAINERS and _is_foreign(thing):
-            continue
-        if (place := _place(thing)) is not None:
-            found.append(place)
-        queue.extend(_inside(thing))
+        if type(thing) in _CONTAINERS or not _is_foreign(thing):
+            place, inside = _opened(thing)
+            found += [place] if place else []
+            queue.extend(inside)
     return found
 
 
-def _place(thing: Any) -> Place | None:
-    """Where a thing holds state of its own; None if it has none, or it cannot be put back."""
-    if isinstance(thing, dict | list | set | deque):
-        return ItemsPlace(thing)
-    if isinstance(thing, Tensor):
-        return TensorPlace(thing) if type(thing) in (Tensor, nn.Parameter, nn.Buffer) else None
-    if isinstance(thing, FunctionType):
-        names, space = _globals_of(thing.__code__, thing.__globals__), thing.__globals__
-        return NamesPlace(thing, names, space.__getitem__, space.__setitem__) if names else None
-    if isinstance(thing, type):
-        names = [name for name, value in vars(thing).items() if _is_state(name, value)]
-        return NamesPlace(thing, names, vars(thing).__getitem__, partial(setattr, thing)) if names else None
-    if isinstance(thing, CellType):
-        return NamesPlace(thing, ["cell_contents"], partial(getattr, thing), partial(setattr, thing))
-    if isinstance(thing, torch.Generator):
-        return StatePlace(thing, thing.get_state, thing.set_state, torch.equal)
-    if isinstance(thing, random.Random) and not isinstance(thing, random.SystemRandom):
-        return StatePlace(thing, thing.getstate, thing.setstate)
-    if isinstance(thing, numpy.ndarray):
-        return StatePlace(thing, thing.copy, partial(numpy.copyto, thing), _same_arrays)
-    if isinstance(thing, numpy.random.RandomState):
-        return StatePlace(thing, thing.get_state, thing.set_state, _same_arrays)
-    if isinstance(thing, numpy.random.Generator):
-        bits = thing.bit_generator
-        return StatePlace(thing, partial(getattr, bits, "state"), partial(setattr, bits, "state"), _same_arrays)
+def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
+    """Where a thing holds state of its own that can be put back, and what can be reached from it in one step."""
+    own = partial(Place, thing)
+    match thing:
+        case dict():
+            return own(lambda: (tuple(thing), tuple(thing.values())), partial(_refill, thing), _is_same), thing.values()
+        case list() | set() | deque():
+            return own(lambda: ((), tuple(thing)), partial(_refill, thing), _is_same), thing
+        case Tensor():
+            return TensorPlace(thing) if type(thing) in _CONTAINERS else None, ()
+        case torch.Generator():
+            return own(thing.get_state, thing.set_state, torch.equal), ()
+        case random.Random():
+            return None if isinstance(thing, random.SystemRandom) else own(thing.getstate, thing.setstate), ()
+        case numpy.ndarray():
+            return own(thing.copy, partial(numpy.copyto, thing), _same_arrays), ()
+        case numpy.random.RandomState():
+            return own(thing.get_state, thing.set_state, _same_arrays), ()
+        case numpy.random.Generator():
+            bits = thing.bit_generator
+            return own(partial(getattr, bits, "state"), partial(setattr, bits, "state"), _same_arrays), ()
+        case tuple() | frozenset():
+            return None, thing
+        case MethodType():
+            return None, (thing.__self__, thing.__func__)
+        case partial():
+            return None, (thing.func, thing.args, thing.keywords)
+        case CellType():
+            return _named(thing, ["cell_contents"]), (thing.cell_contents,)
+        case FunctionType():
+            space, code = thing.__globals__, thing.__code__
+            filled = [cell for cell in thing.__closure__ or () if cell != CellType()]
+            called = [space[name] for name in _globals_of(code, space, functions=True)]
+            place = _named(thing, _globals_of(code, space), space.__getitem__, space.__setitem__)
+            return place, (thing.__defaults__, thing.__kwdefaults__, *filled, *called)
+        case type():
+            inside = vars(thing)
+            names = [name for name, value in inside.items() if _is_state(name, value)]
+            return _named(thing, names), [inside[name] for name in names] + [*map(inside.get, ("forward", "__call__"))]
+    if isinstance(thing, _CLOSED):
+        return None, ()
     slots = _slots(thing)
-    return NamesPlace(thing, slots, partial(getattr, thing), partial(setattr, thing)) if slots else None
+    return _named(thing, slots), (
+        getattr(thing, "__dict__", None),
+        type(thing),
+        *(getattr(thing, name) for name in slots),
+    )
 
 
-def _inside(thing: Any) -> Iterable[Any]:
-    """What can be reached from a thing in one step."""
+def _named(
+    thing: Any,
+    names: Sequence[str],
+    get: Callable[[str], Any] | None = None,
+    put: Callable[[str, Any], object] | None = None,
+) -> Place | None:
+    """Some names of a namespace: the globals of a function, the contents of a cell, attributes of a class or object."""
+    get, put = get or partial(getattr, thing), put or partial(setattr, thing)
+    return (
+        Place(thing, lambda: tuple(map(get, names)), lambda values: [*map(put, names, values)], _is_same)
+        if names
+        else None
+    )
+
+
+def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
+    keys, items = value
+    thing.clear()
     if isinstance(thing, dict):
-        return thing.values()
-    if isinstance(thing, list | tuple | set | frozenset | deque):
-        return thing
-    if isinstance(thing, Tensor | BuiltinFunctionType | _OF_THE_LOOP):
-        return ()
-    if isinstance(thing, MethodType):
-        return thing.__self__, thing.__func__
-    if isinstance(thing, partial):
-        return thing.func, thing.args, thing.keywords
-    if isinstance(thing, CellType):
-        return (thing.cell_contents,)
-    if isinstance(thing, FunctionType):
-        called = [thing.__globals__[name] for name in _globals_of(thing.__code__, thing.__globals__, functions=True)]
-        return thing.__defaults__, thing.__kwdefaults__, *filter(_is_filled, thing.__closure__ or ()), *called
-    if isinstance(thing, type):
-        return *(value for name, value in vars(thing).items() if _is_state(name, value)), *map(
-            vars(thing).get, ("forward", "__call__")
-        )
-    return getattr(thing, "__dict__", None), type(thing), *(getattr(thing, name) for name in _slots(thing))
+        thing.update(zip(keys, items, strict=True))
+    else:
+        getattr(thing, "update" if isinstance(thing, set) else "extend")(items)
 
 
 def _slots(thing: Any) -> list[str]:
@@ -310,21 +274,14 @@ def _is_state(name: str, value: Any) -> bool:
     return not name.startswith("__") and not callable(value) and not hasattr(type(value), "__get__")
 
 
-def _is_filled(cell: Any) -> bool:
-    try:
-        return bool(cell.cell_contents is not NotImplemented)
-    except ValueError:  # a closure over a name that has no value yet
-        return False
-
-
 def _is_same(a: Any, b: Any) -> bool:
-    """Identity; equality of what cannot change; and of pairs, part by part."""
+    """Identity; equality of what cannot change; and of tuples, part by part."""
     if a is b:
         return True
     if type(a) is not type(b):
         return False
     if type(a) is tuple:
-        return len(a) == len(b) and all(map(_is_same, a, b))
+        return len(a) == len(b) and (all(map(operator.is_, a, b)) or all(map(_is_same, a, b)))
     return isinstance(a, int | float | complex | str | bytes) and bool(a == b)
 
 
@@ -339,14 +296,9 @@ def _same_arrays(a: Any, b: Any) -> bool:
 
 def _is_bound_alike(tensor: Tensor, alias: Tensor) -> bool:
     """Whether a tensor still looks at the same numbers of the same storage."""
-    if alias.layout != torch.strided or tensor.layout != torch.strided:
+    if alias.layout != torch.strided or tensor.layout != torch.strided or alias.is_meta:
         return tensor.layout == alias.layout and tensor.shape == alias.shape
-    return bool(
-        tensor.untyped_storage()._cdata == alias.untyped_storage()._cdata
-        and tensor.storage_offset() == alias.storage_offset()
-        and tensor.shape == alias.shape
-        and tensor.stride() == alias.stride()
-    )
+    return bool(tensor.is_set_to(alias))
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -354,9 +306,6 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     try:
-        if torch.equal(a, b):
-            return True
-        alike: Tensor = torch.eq(a, b) | (torch.ne(a, a) & torch.ne(b, b))
-        return alike.all().item() is True
+        return torch.equal(a, b) or bool(torch.isclose(a, b, rtol=0, atol=0, equal_nan=True).all())
     except (RuntimeError, NotImplementedError):  # a type that cannot be compared counts as changed
         return False

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_leaves
 
 from ics.shift.errors import ProbeError
-from ics.shift.state import Hold, ItemsPlace, Place, TensorPlace, foreign_random_places, places, random_places
+from ics.shift.state import Hold, Place, TensorPlace, foreign_random_places, places, random_places
 
 _NORMS = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")  # not what others derive from them
 
@@ -85,7 +85,7 @@ class PassWatcher:
         self._roots: list[Any] = [model]
         self.changing: list[Place] = []
         self._reached: list[Place] = []
-        self._containers: list[tuple[Place, Any]] = [(ItemsPlace([model]), ([], []))]  # not the same: to be searched
+        self._containers: Hold | None = None  # of what was reached; None: to be searched anew
         self._is_learning = True
         self._parameters: list[nn.Parameter] = []
         self._known: dict[int, Any] = {}  # what they do not change, by id
@@ -109,7 +109,7 @@ class PassWatcher:
         watcher = next((hook.owner for hook in hooks), None) or cls(model)
         if not any(root is loss_fn for root in watcher._roots):
             watcher._roots.append(loss_fn)
-            watcher._containers = [(ItemsPlace([loss_fn]), ([], []))]  # search anew
+            watcher._containers = None
             watcher.forget()
         watcher._users += 1
         return watcher
@@ -138,10 +138,9 @@ class PassWatcher:
     def hold(self, batch: Any = ()) -> Hold:
         """All state there is, now: what model, losses and batch can reach, and the generators of random numbers."""
         # What can be reached changes only with what containers hold, which is cheaper to compare than to search.
-        if not all(place.same(value) for place, value in self._containers):
+        if self._containers is None or self._containers.changed():
             self._reached = places(self._roots)
-            containers = [place for place in self._reached if not isinstance(place, TensorPlace)]
-            self._containers = [(place, place.take()) for place in containers]
+            self._containers = Hold(place for place in self._reached if not isinstance(place, TensorPlace))
         return Hold([*self.random, *self._foreign_random, *self._reached, *places([batch])])
 
     def learn(self) -> TrainingPass:
