@@ -28,9 +28,7 @@ class Bench:
         self.gradients()
         self.probe()
         self._layers = self.with_probe.layers
-        self.gradients()
-        with self._updated() as passes:
-            self._plan = replay.survey(passes)
+        self._habits: set[object] = set()
         self.ways: dict[str, Callable[[], object]] = {
             "definition": self.definition,
             "pruned": self.pruned,
@@ -75,7 +73,8 @@ class Bench:
     def replay(self) -> None:
         """Forward passes that skip what lies before the layer."""
         with self._updated() as passes:
-            dict(replay.shifted_gradients(passes, self._plan, self._layers))
+            recording = replay.record(passes, self._habits)
+            dict(replay.shifted_gradients(passes, recording, self._layers))
 
     def _updated(self) -> Passes:
         """The training pass, to be run again after the update."""

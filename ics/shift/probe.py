@@ -130,7 +130,7 @@ class ShiftProbe:
         self._structure: Structure | None = None
         self._order: list[nn.Parameter] = []
         self._layers: list[Layer] = []
-        self._copied: set[nn.Module] = set()
+        self._habits: set[Any] = set()
         self._slow: dict[
             Hashable, frozenset[str]
         ] = {}  # way through the model → layers that replay cannot measure on it
@@ -206,7 +206,7 @@ class ShiftProbe:
         return self._prove(passes, gradients)
 
     def _record(self, passes: Passes) -> Recording:
-        recording = replay.record(passes, self._copied)
+        recording = replay.record(passes, self._habits)
         self._order = merged(self._order, recording.order, self.model)
         self._layers = select_layers(find_layers(self.model, self._order, self._params), self._wanted)
         return recording

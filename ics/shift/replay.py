@@ -19,7 +19,7 @@ Whether all of it is the definition's to the bit is not argued here but compared
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,16 +42,17 @@ class OtherWay(Exception):
     """A pass made other calls than the recorded one, or one whose output is not remembered."""
 
 
-def record(passes: Passes, copied: set[nn.Module]) -> "Recording":
+def record(passes: Passes, habits: set[Any]) -> "Recording":
     """A forward pass with the updated weights that remembers every call.
 
     Args:
         passes: the training pass, to be run again.
-        copied: modules whose outputs later code changes in place; those that turn out to be such are added.
+        habits: what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
+            generators of random numbers that are drawn from.
     """
     for _ in range(ATTEMPTS):  # the first one may find state to hold, and outputs to copy
         passes.start(moved=set(passes.new))
-        recording = Recording(passes.watcher.model, [*passes.watcher.random, *passes.volatile()], copied)
+        recording = Recording(passes.watcher.model, passes.watcher.random, passes.volatile(), habits)
         with recording.interceptor.route(recording.handle), recording:
             passes.forward()
         has_new_state = passes.look()
@@ -157,22 +158,24 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
 
     Args:
         model: the root.
-        state: what a pass may change and a skip must keep up with.
-        copied: the modules whose outputs are remembered as copies.
+        random: the generators of random numbers.
+        volatile: what else a pass may change and a skip must keep up with.
+        habits: modules whose outputs are remembered as copies, and generators that are kept up with.
 
     Attributes:
         is_sound: whether all that is remembered is as the calls left it.
     """
 
-    def __init__(self, model: nn.Module, state: Iterable[Place], copied: set[nn.Module]) -> None:
+    def __init__(self, model: nn.Module, random: Sequence[Place], volatile: Sequence[Place], habits: set[Any]) -> None:
         super().__init__(model.parameters())
         self.interceptor = Interceptor(model)
         self.calls: list[Call] = []
         self.first_use: dict[nn.Parameter, int] = {}
-        self.copied = copied
         self.is_sound = False
         self._clock = 0
-        self._start = self._state = Hold(state)
+        self._habits = habits
+        self._start = self._state = Hold([*habits.intersection(random), *volatile])
+        self._undrawn = Hold(place for place in random if place not in habits)
         self._own = {storage_of(tensor) for tensor in [*model.parameters(), *model.buffers()]}
 
     @property
@@ -196,21 +199,22 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
             and not any(storage_of(tensor) in self._own for tensor in tensors_in(output))
         )
         if call.skipped:
-            call.output = _map(_Kept.copied if module in self.copied else _Kept.of, output)
+            call.output = _map(_Kept.copied if module in self._habits else _Kept.of, output)
             call.inputs = {storage_of(tensor) for tensor, _ in inputs}
         call.state = self._state = self._state.renewed()
         return output
 
     def finish(self) -> bool:
         """Once the pass is over, whether each output that is remembered is what its call returned."""
-        known = len(self.copied)
+        known = len(self._habits)
+        self._habits.update(self._undrawn.changed())
         for call in self.calls:
             if any(kept.tensor._version != kept.version for kept in _kept_in(call.output)):
                 if any(storage_of(kept.tensor) in call.inputs for kept in _kept_in(call.output)):
                     call.skipped, call.output = False, None
                 else:
-                    self.copied.add(call.module)
-        return len(self.copied) == known
+                    self._habits.add(call.module)
+        return len(self._habits) == known
 
     @property
     def has_state(self) -> bool:
