@@ -78,8 +78,8 @@ class PassWatcher:
         self.last: TrainingPass | None = None
         self.loss_autocast = True
         self.hold_statistics = False
-        devices = list(dict.fromkeys(t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]))
-        self._device_types = list(dict.fromkeys(device.type for device in devices))
+        devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
+        self._device_types = {device.type for device in devices}
         self.random = random_places(devices)
         self._foreign_random = foreign_random_places()
         self._roots: list[Any] = [model]
@@ -152,22 +152,23 @@ class PassWatcher:
         if self.last is None:
             raise ProbeError("no forward pass with gradients has been seen; call model(x) before you measure")
         if self.last.whole and self._is_learning:
-            given = {id(tensor) for tensor in self.last.tensors()}
-            values = self.last.hold.values.items()
-            self._known = {key: place.thing for key, (place, _) in values if key not in given}
-            self.changing, self.holds_batch, self._is_learning = [], False, False
+            self._is_learning, self.holds_batch, self.changing = False, False, []
+            given = set(map(id, self.last.tensors()))
+            self._known = {key: place.thing for key, (place, _) in self.last.hold.values.items() if key not in given}
             self.grow(self.last.hold.changed())
         return self.last
 
     def grow(self, changed: Iterable[Place]) -> None:
         """Hold these places, too, when a pass begins."""
-        known = {id(place.thing) for place in [*self.changing, *self.random]} | self.idle()
-        given = {id(tensor) for tensor in self.last.tensors()} if self.last else set()
-        new = [place for place in changed if id(place.thing) not in known]
-        self.holds_batch |= any(id(place.thing) in given for place in new)
-        self.changing += [place for place in new if id(place.thing) not in given]
-        for place in self.changing:
-            self._known.pop(id(place.thing), None)
+        given = set(map(id, self.last.tensors())) if self.last else set()
+        held = {id(place.thing) for place in [*self.changing, *self.random]} | self.idle()
+        for place in changed:
+            key = id(place.thing)
+            if key in given:
+                self.holds_batch = True
+            elif key not in held:
+                self.changing.append(place)
+                self._known.pop(key, None)
 
     def forget(self) -> None:
         """Hold everything again when the next pass begins: the model has become another."""
