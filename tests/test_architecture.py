@@ -18,7 +18,6 @@ MAY_IMPORT = {
     "data": {"registry", "errors"},
     "quantities": {"shift", "registry", "errors", "tables", "nets"},
     "runs": {"data", "nets", "quantities", "shift", "registry", "errors", "files", "folder", "tables"},
-    "benchmark": {"runs", "nets", "shift", "tables"},
     "analysis": {"errors", "files", "folder", "tables"},
     "figures": {"analysis", "errors", "files", "tables"},
     "report": {"analysis", "figures", "errors", "files", "folder", "tables"},

@@ -8,17 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from ics.benchmark import loops, subjects, table
-from ics.benchmark.limit import counted_limit
-from ics.benchmark.timing import medians
-from ics.benchmark.ways import Bench
-from ics.figures.benchmark import draw, to_markdown
-from ics.runs.config import RunConfig
-from ics.runs.train import Training
+from benchmarks import networks, table
+from benchmarks.figure import draw, to_markdown
+from benchmarks.limit import counted_limit
+from benchmarks.timing import medians
+from benchmarks.ways import Bench
 from ics.shift.layers import Layer
 
 CPU = torch.device("cpu")
-TINY = subjects.Subject("tiny", {"name": "deep_linear", "depth": 3, "width": 10}, "none", (10,), 8)
+TINY = networks.Subject("tiny", {"name": "deep_linear", "depth": 3, "width": 10}, "none", (10,), 8)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 9])
@@ -53,22 +51,26 @@ def test_every_way_runs_and_leaves_the_step_alone() -> None:
 
 def test_medians_leave_the_first_round_out(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0, 100, 0, 1, 0, 3, 0, 2])
-    monkeypatch.setattr("ics.benchmark.timing.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("benchmarks.timing.time.perf_counter", lambda: float(next(clock)))
     assert medians({"only": (lambda: None, lambda: None)}, 3, CPU) == {"only": 2.0}
 
 
 def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subjects, "NETWORKS", (TINY,))
-    monkeypatch.setattr(subjects, "BATCHES", (TINY, TINY.of(batch=16)))
-    monkeypatch.setattr(subjects, "DEPTHS", (subjects.replace(TINY, name="deep linear"),))
-    monkeypatch.setattr(subjects, "WIDTHS", (subjects.replace(TINY, name="deep linear"),))
+    chain = networks.replace(TINY, name="deep linear")
+    groups = {
+        "networks": table._ways([TINY], memory=True),
+        "batch": table._ways([TINY, TINY.of(batch=16)]),
+        "depth": table._ways([chain]),
+        "width": table._ways([chain]),
+    }
+    monkeypatch.setattr(table, "GROUPS", groups)
     monkeypatch.setattr(table, "peak_memory", lambda subject, way, device: 2**20 * len(way))
     path = tmp_path / "cpu.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(table.TABLE.header)
         found: list[dict[str, Any]] = []
-        for group in ("networks", "batch", "depth", "width"):
+        for group in groups:
             for row in table.rows(group, 1, CPU):
                 found.append({"case": len(found), **row})
                 writer.writerow(table.TABLE.format(found[-1]))
@@ -82,28 +84,3 @@ def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_committed_table_is_that_of_the_committed_numbers() -> None:
     path = Path(__file__).parents[1] / "results" / "benchmark" / "cpu.csv"
     assert path.with_suffix(".md").read_text(encoding="utf-8") == to_markdown(path)
-
-
-def test_loops_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = {name: {**loop, "steps": 1} for name, loop in loops.LOOPS.items()}
-    tiny["VGG-16-BN ×0.25"] |= {"model": {"name": "mlp"}, "batch_size": 8}
-    monkeypatch.setattr(loops, "LOOPS", tiny)
-    found = [row for group in ("training loop", "processes") for row in table.rows(group, 1, CPU)]
-    assert [row["way"] for row in found] == ["training loop"] * 2 + ["two processes"] * 2
-    assert all(row["ratio"] > 0 for row in found)
-
-
-def test_the_bare_loop_makes_the_same_updates() -> None:
-    config = loops.settings("deep linear", CPU).model_copy(update={"steps": 5})
-    ends = []
-
-    def kept(config: RunConfig) -> Training:
-        ends.append(Training(config))
-        return ends[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops, "Training", kept)
-        loops.run_seconds(config)
-        loops.bare_seconds(config)
-    ours, bare = (list(training.model.parameters()) for training in ends)
-    assert all(torch.equal(p, q) for p, q in zip(ours, bare, strict=True))

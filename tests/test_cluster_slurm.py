@@ -23,7 +23,7 @@ SLURM = ["hydra/launcher=slurm", "hydra.launcher.mem=1GB"]
 @pytest.fixture(scope="module", autouse=True)
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cluster that the tests' commands talk to."""
-    script, folder = ROOT / "scripts" / "slurm_local.sh", tmp_path_factory.mktemp("slurm")
+    script, folder = ROOT / "tests" / "slurm_local.sh", tmp_path_factory.mktemp("slurm")
     up = subprocess.run([script, "up", folder], capture_output=True, text=True, check=False)
     assert up.returncode == 0, up.stderr
     with pytest.MonkeyPatch.context() as patch:

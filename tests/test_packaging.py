@@ -16,7 +16,7 @@ from made_up_runs import write_run
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OWN = {"ics", "hydra_plugins", "examples", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+OWN = {"ics", "hydra_plugins", "benchmarks", "examples", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
 
 # Never imported: seaborn is for the reader's own figures; Hydra finds the launchers by name, the others are programs.
 NOT_IMPORTED = {
@@ -30,6 +30,7 @@ EXTRAS = {
     "scripts": ["report"],
     "hydra_plugins": ["sweep"],
     "examples": [],
+    "benchmarks": [],
     "tests": ["report", "dev"],
 }
 

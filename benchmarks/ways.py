@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from ics.benchmark.subjects import Subject
+from benchmarks.networks import Subject
 from ics.shift import ShiftProbe, definition, replay
 from ics.shift.passes import Passes
 from ics.shift.watcher import PassWatcher

@@ -1,7 +1,7 @@
 """What measuring costs, in plain training steps of the same network, as a table (CSV and Markdown) and a figure.
 
-python scripts/benchmark.py                        # everything: minutes
-python scripts/benchmark.py networks --rounds 3    # a part of it, only on the screen
+python -m benchmarks                        # everything: minutes
+python -m benchmarks networks --rounds 3    # a part of it, only on the screen
 
 Everything that is compared is timed in turn, in one process. Only ratios of medians are told: absolute times mean
 little on a shared machine.
@@ -21,7 +21,7 @@ PLACE = ("network", "width", "batch", "layers", "threads")
 @program
 def main(arguments: list[str] | None) -> None:
     """Times, prints every row as it comes, and writes the files."""
-    from ics.benchmark.table import GROUPS, rows
+    from benchmarks.table import GROUPS, rows
     from ics.errors import UserError
     from ics.runs.device import choose_device, prepare
     from ics.runs.provenance import provenance
@@ -53,8 +53,8 @@ def _told(row: dict[str, object]) -> str:
 
 
 def _write(found: list[dict[str, object]], stem: Path, origin: dict[str, object]) -> None:
-    from ics.benchmark.table import TABLE
-    from ics.figures.benchmark import draw, to_markdown
+    from benchmarks.figure import draw, to_markdown
+    from benchmarks.table import TABLE
     from ics.files import write_json, write_text
 
     table, words, page = (stem.with_suffix(f".{ending}") for ending in ("csv", "json", "md"))
@@ -67,4 +67,4 @@ def _write(found: list[dict[str, object]], stem: Path, origin: dict[str, object]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(None))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ics.benchmark.subjects import Subject
-from ics.benchmark.ways import Bench
+from benchmarks.networks import Subject
+from benchmarks.ways import Bench
 
 Step = Callable[[], object]
 

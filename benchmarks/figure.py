@@ -46,12 +46,6 @@ def to_markdown(path: Path) -> str:
     due = rows[rows["group"] == "not due"]
     text += "\nA step at which nothing is due, beside one without a probe: "
     text += "; ".join(f"{name} {100 * (ratio - 1):+.2f} %" for name, ratio in _pairs(due)) + ".\n"
-    for name, ratio in _pairs(rows[rows["group"] == "batch norm"]):
-        text += f"\nBatch normalisation by hand, {name}: {number(ratio)} times `nn.BatchNorm2d`'s time.\n"
-    for name, ratio in _pairs(rows[rows["group"] == "training loop"]):
-        text += f"\nTraining without measuring, {name}: {100 * (ratio - 1):+.1f} % beside a bare PyTorch loop.\n"
-    for name, ratio in _pairs(rows[rows["group"] == "processes"]):
-        text += f"\nTwo processes, one thread each, {name}: {number(ratio)} times the runs of one process.\n"
     return text
 
 

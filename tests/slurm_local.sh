@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A real Slurm of one node, started by hand: no systemd, no database. For tests, and for trying a sweep out.
 #
-#   eval "$(scripts/slurm_local.sh up DIR)"    # start it below DIR, and point this shell at it
-#   scripts/slurm_local.sh down DIR            # stop it
+#   eval "$(tests/slurm_local.sh up DIR)"    # start it below DIR, and point this shell at it
+#   tests/slurm_local.sh down DIR            # stop it
 #
 # Partitions: `normal`, and `urgent`, whose jobs preempt and requeue those of `normal`.
 # Needs: apt-get install --no-install-recommends slurm-wlm munge

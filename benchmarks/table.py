@@ -1,0 +1,112 @@
+"""The benchmark's table: what is timed, and what a row says."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+from benchmarks import networks
+from benchmarks.limit import counted_limit
+from benchmarks.networks import Subject
+from benchmarks.timing import medians, peak_memory
+from benchmarks.ways import Bench
+from ics.shift.watcher import PassWatcher
+from ics.tables import Table, columns
+
+TABLE = Table(
+    "benchmark",
+    columns(
+        ("case", "int", "number of the row"),
+        ("group", "str", "what is compared, of `GROUPS`"),
+        ("network", "str", "what is trained"),
+        ("way", "str", "definition, pruned, replay, probe (what a user has: replay, with metrics)"),
+        ("layers", "int", "number of measured layers, k"),
+        ("batch", "int", "samples"),
+        ("depth", "int", "layers of the network; 0 where it has no such setting"),
+        ("width", "int", "features of the deep linear network; 0 for others"),
+        ("device", "str", "cpu or cuda"),
+        ("threads", "int", "CPU threads"),
+        ("ratio", "float", "median time in plain training steps of the same network"),
+        ("limit", "float", "the least it can be, from counted operations", True),
+        ("extra_mib", "float", "peak memory beyond a plain step's, MiB, of one measurement", True),
+    ),
+    key=("case",),
+)
+Row = dict[str, Any]
+Group = Callable[[int, torch.device], Iterator[Row]]
+NAN = float("nan")
+
+
+def rows(group: str, rounds: int, device: torch.device) -> Iterator[Row]:
+    """The rows of one group, without their numbers.
+
+    Args:
+        group: of `GROUPS`.
+        rounds: how often everything is timed.
+        device: where.
+    """
+    for row in GROUPS[group](rounds, device):
+        threads = {"threads": torch.get_num_threads(), "device": device.type}
+        yield {"limit": NAN, "extra_mib": NAN, "depth": 0, "width": 0, "group": group, **threads, **row}
+
+
+def _ways(subjects: Iterable[Subject], memory: bool = False) -> Group:
+    """All ways on each network."""
+
+    def timed(rounds: int, device: torch.device) -> Iterator[Row]:
+        for subject in subjects:
+            yield from _compare(subject, rounds, device, memory)
+
+    return timed
+
+
+def _not_due(rounds: int, device: torch.device) -> Iterator[Row]:
+    """What a probe costs on steps it does not measure: its one remaining hook, put on and taken off in turn."""
+    for subject, repeats in ((networks.VGG16, 3 * rounds), (networks.DEEP_LINEAR, 100 * rounds)):
+        bench = Bench(subject, device)
+        bench.close()
+        watchers: list[PassWatcher] = []
+
+        def watch(bench: Bench = bench, watchers: list[PassWatcher] = watchers) -> None:
+            watchers.append(PassWatcher.of(bench.model, bench.loss_fn))
+
+        def unwatch(watchers: list[PassWatcher] = watchers) -> None:
+            watchers.pop().close()
+
+        found = medians({"with": (watch, bench.plain), "without": (unwatch, bench.plain)}, repeats, device)
+        yield {**_of(subject, bench), "way": "probe", "ratio": found["with"] / found["without"]}
+
+
+GROUPS: dict[str, Group] = {
+    "networks": _ways(networks.NETWORKS, memory=True),
+    "batch": _ways(networks.BATCHES),
+    "depth": _ways(networks.DEPTHS),
+    "width": _ways(networks.WIDTHS),
+    "not due": _not_due,
+}
+
+
+def _compare(subject: Subject, rounds: int, device: torch.device, memory: bool) -> Iterator[Row]:
+    """All ways on one network."""
+    torch.manual_seed(0)
+    bench = Bench(subject, device)
+    bench.warm_up()
+    cases = {"plain": (_nothing, bench.plain), **{way: (bench.gradients, run) for way, run in bench.ways.items()}}
+    found = medians(cases, rounds, device)
+    limit = counted_limit(bench.model, bench.with_probe.layers, bench.x)
+    plain = peak_memory(subject, "plain", device) if memory else 0
+    for way in bench.ways:
+        extra = (peak_memory(subject, way, device) - plain) / 2**20 if memory else NAN
+        ratio = found[way] / found["plain"]
+        yield {**_of(subject, bench), "way": way, "ratio": ratio, "limit": limit, "extra_mib": extra}
+    bench.close()
+
+
+def _of(subject: Subject, bench: Bench) -> Row:
+    linear = subject.model["name"] == "deep_linear"
+    size = {"depth": int(subject.model.get("depth", 0)), "width": subject.sample[0] if linear else 0}
+    return {"network": subject.name, "batch": subject.batch, **size, "layers": len(bench.with_probe.layers)}
+
+
+def _nothing() -> None:
+    pass
