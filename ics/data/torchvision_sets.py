@@ -1,7 +1,8 @@
 """CIFAR-10 and MNIST in the files that torchvision downloads."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,16 +46,14 @@ def cifar10(
     """
     from torchvision.datasets import CIFAR10  # here, because the import takes a second
 
-    def read(train: bool) -> Images:
-        files = CIFAR10(folder, train=train)
+    lists = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
+    sums = {f"{CIFAR10.base_folder}/{name}": md5 for name, md5 in lists}
+
+    def images(files: Any) -> Images:
         return Images(files.data.transpose(0, 3, 1, 2), np.asarray(files.targets))  # stored as (N, H, W, C)
 
-    folder = Path(root).expanduser()
-    sums = dict([*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])])
-    if download:
-        fetch("cifar10", lambda: CIFAR10(folder, download=True))
-    require("cifar10", {folder / CIFAR10.base_folder / name: md5 for name, md5 in sums.items()})
-    return image_dataset("cifar10", read(train=True), read(train=False), 10, scaling, limit, seed, device)
+    train, test = map(images, _read("cifar10", CIFAR10, Path(root), download, sums))
+    return image_dataset("cifar10", train, test, 10, scaling, limit, seed, device)
 
 
 @DATASETS.register("mnist")
@@ -81,40 +80,32 @@ def mnist(
     """
     from torchvision.datasets import MNIST
 
-    def read(train: bool) -> Images:
-        files = MNIST(folder, train=train)
+    sums = {f"MNIST/raw/{name}": md5 for name, md5 in MNIST_MD5.items()}
+
+    def images(files: Any) -> Images:
         return Images(files.data.unsqueeze(1).numpy(), files.targets.numpy())
 
-    folder = Path(root).expanduser()
-    if download:
-        fetch("mnist", lambda: MNIST(folder, download=True))
-    require("mnist", {folder / "MNIST" / "raw" / name: md5 for name, md5 in MNIST_MD5.items()})
-    return image_dataset("mnist", read(train=True), read(train=False), 10, scaling, limit, seed, device)
+    train, test = map(images, _read("mnist", MNIST, Path(root), download, sums))
+    return image_dataset("mnist", train, test, 10, scaling, limit, seed, device)
 
 
-def fetch(name: str, download: Callable[[], object]) -> None:
-    """Run torchvision's download, which does nothing where the files are there.
+def _read(name: str, kind: Any, root: Path, download: bool, md5_sums: Mapping[str, str]) -> tuple[Any, Any]:
+    """The training and the test split by torchvision's class, every file having been checked.
 
     Raises:
-        UserError: it failed.
-    """
-    try:
-        download()
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"the download of {name} failed: {error}; put its files into data.root by hand") from error
-
-
-def require(name: str, md5_sums: dict[Path, str]) -> None:
-    """Check that every file is there and whole.
-
-    Raises:
-        UserError: names each file that is not.
+        UserError: the download failed; files are missing or damaged: names each of them.
     """
     from torchvision.datasets.utils import check_integrity
 
+    folder = root.expanduser()
+    try:
+        if download:  # does nothing where the files are there
+            kind(folder, download=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"the download of {name} failed: {error}; put its files into data.root by hand") from error
     wrong = [
         f"{path} ({'damaged: delete it' if path.exists() else 'missing'})"
-        for path, md5 in md5_sums.items()
+        for path, md5 in ((folder / file, md5) for file, md5 in md5_sums.items())
         if not check_integrity(str(path), md5)
     ]
     if wrong:
@@ -122,3 +113,4 @@ def require(name: str, md5_sums: dict[Path, str]) -> None:
             f"{name} needs these files: {', '.join(wrong)}; "
             "data.download=true fetches them, data.root=FOLDER looks elsewhere"
         )
+    return kind(folder, train=True), kind(folder, train=False)
