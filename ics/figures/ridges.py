@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from ics.analysis.histograms import Pooled, pooled
+from ics.figures.axes import inner_ticks, plain
 
 RIDGES = 11
 """At most so many per panel, evenly spread over the steps there are."""
@@ -26,14 +27,14 @@ def draw_ridges(axes: Axes, rows: pd.DataFrame, colour: str, labelled: bool) -> 
         colour: of the arm.
         labelled: whether the steps are written beside the ridges.
     """
-    steps = chosen_steps(rows["step"].unique())
+    steps = evenly(rows["step"].unique(), RIDGES)
     ridges = [pooled(rows[rows["step"] == step]) for step in steps]
     low, high = common_range(ridges)
     x = np.linspace(low, high, 400)
-    for number, ridge in enumerate(ridges):
+    shades = sns.light_palette(colour, len(ridges) + 3)[3:]
+    for number, (ridge, shade) in enumerate(zip(ridges, shades, strict=True)):
         base = len(ridges) - 1 - number
         y = ridge.at(x)
-        shade = mixed(colour, 0.25 + 0.65 * number / max(1, len(ridges) - 1))
         top = base + OVERLAP * y / max(y.max(), 1e-300)
         axes.fill_between(x, base, top, color=shade, linewidth=0, zorder=2 + 0.01 * number)
         axes.plot(x, top, color="white", linewidth=0.6, zorder=2.005 + 0.01 * number)
@@ -46,13 +47,13 @@ def draw_ridges(axes: Axes, rows: pd.DataFrame, colour: str, labelled: bool) -> 
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_xticks(inner_ticks(low, high))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
-def chosen_steps(steps: Iterable[int]) -> list[int]:
-    """At most `RIDGES` of the steps, evenly spread, the first and the last among them."""
+def evenly(steps: Iterable[int], most: int) -> list[int]:
+    """At most so many of the steps, evenly spread, the first and the last among them."""
     there = sorted(int(step) for step in steps)
-    places = np.unique(np.linspace(0, len(there) - 1, min(RIDGES, len(there))).round().astype(int))
+    places = np.unique(np.linspace(0, len(there) - 1, min(most, len(there))).round().astype(int))
     return [there[place] for place in places]
 
 
@@ -62,19 +63,3 @@ def common_range(ridges: Sequence[Pooled]) -> tuple[float, float]:
     low, high = float(np.quantile(ends[:, 0], 0.3)), float(np.quantile(ends[:, 1], 0.7))
     room = 0.08 * (high - low) or 1.0
     return low - room, high + room
-
-
-def inner_ticks(low: float, high: float) -> list[float]:
-    """Two or three round numbers well inside a range, so that neighbouring panels' labels stay apart."""
-    room = 0.12 * (high - low)
-    for few in (3, 4, 5, 6):
-        ticks = MaxNLocator(few, steps=[1, 2, 5, 10]).tick_values(low, high)
-        inside = [float(tick) for tick in ticks if low + room <= tick <= high - room]
-        if len(inside) > 1:
-            return inside if len(inside) < 4 else [inside[0], inside[-1]]
-    return inside
-
-
-def mixed(colour: str, share: float) -> tuple[float, ...]:
-    """The colour, mixed with white."""
-    return tuple(1 - share * (1 - channel) for channel in to_rgb(colour))
