@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from ics.analysis.claims import covariate_shift
@@ -121,10 +121,12 @@ def _panel(axes: Axes, rows: pd.DataFrame, networks: Sequence[tuple[str, float]]
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"×{value:,g}"))
         axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     left, right = _limits(values[["effect", "papers_effect"]].to_numpy(), ratio)
     axes.set_xlim(left, right)
-    if ratio and right / left < 100:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if ratio:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 100 else (1,), numticks=4))
     claimed = values.iloc[0]
     reduced = (left, claimed["claimed_low"]) if ratio else (claimed["claimed_high"], right)
     axes.axvspan(*reduced, color=SHADE, linewidth=0, zorder=0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 DECADES = 9
@@ -25,8 +25,8 @@ def power_of_ten(value: float) -> str:
 
 
 def plain(value: float) -> str:
-    """A number in few characters: 0.05, 200, 2·10⁴."""
-    return f"{value:g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else power_of_ten(value)
+    """A number as people write it: 0.05, −200."""
+    return Formatter.fix_minus(f"{value:g}")
 
 
 def rate(value: float) -> str:
@@ -75,13 +75,12 @@ def plain_ticks(axis: Axis, values: Sequence[float]) -> None:
 def log_ticks(axes: Axes) -> None:
     """Few and short numbers on a vertical axis whose range is set: powers of ten, or what lies between them."""
     low, high = axes.get_ylim()
-    if high > 100 * low:
-        axes.yaxis.set_major_locator(LogLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
-    else:
-        wide = high > 5 * low
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(3, steps=_ROUND))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    wide = high / low
+    between = (1, 2, 5) if wide < 100 else (1, 3) if wide < 1000 else (1,)
+    steps = MaxNLocator(3, steps=_ROUND) if wide < 5 else LogLocator(subs=between, numticks=5)
+    short = plain if low >= 1e-3 and high < 1e4 and wide < 1000 else power_of_ten
+    axes.yaxis.set_major_locator(steps)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.yaxis.set_minor_locator(NullLocator())
 
 

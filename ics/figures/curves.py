@@ -78,7 +78,7 @@ def draw_ranges(axes: Axes, rows: pd.DataFrame) -> None:
     table = over_seeds(long, "value", ["arm", "edge"])
     for arm, own in table.groupby("arm", sort=False):
         low, high = own[own["edge"] == "low"], own[own["edge"] == "high"]
-        shade = {"color": style.COLOURS[str(arm)], "linewidth": 0}
+        shade: dict[str, Any] = {"color": style.COLOURS[str(arm)], "linewidth": 0}
         axes.fill_between(low["step"], low["low"], high["high"], alpha=0.13, **shade)
         axes.fill_between(low["step"], low["median"], high["median"], alpha=0.3, **shade)
     semantics = {"hue": "arm", "palette": style.COLOURS, "legend": False, "ax": axes}

@@ -12,8 +12,9 @@ from ics.figures import style
 from ics.figures.axes import power_of_ten, step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
-from ics.figures.scale_runs import SEEDS, OfExperiment, ScaleRuns
-from ics.figures.sheet import Handle, Sheet, diverged_handles, handle
+from ics.figures.panels import SEEDS, diverged_handles
+from ics.figures.runs import OfExperiment, ScaleRuns
+from ics.figures.sheet import Handle, Sheet, handle
 
 STD = "model.init.std"
 COLUMNS = 4

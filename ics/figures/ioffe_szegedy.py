@@ -5,8 +5,9 @@ from ics.figures import style
 from ics.figures.axes import step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
-from ics.figures.scale_runs import OfExperiment, ScaleRuns
-from ics.figures.sheet import Sheet, arm_handles
+from ics.figures.panels import arm_handles
+from ics.figures.runs import OfExperiment, ScaleRuns
+from ics.figures.sheet import Sheet
 
 UNIT = 0
 HOW_TO_READ = (
@@ -28,17 +29,16 @@ def _figure(runs: ScaleRuns) -> Sheet:
     layer = activations["layer"].iloc[-1]
     shift = shift[shift["layer"] == layer].assign(turn=lambda rows: 1 - rows["cosine"])
     unit = activations[(activations["layer"] == layer) & (activations["unit"] == UNIT)]
-    arms = runs.arms[:2]
     sheet = Sheet(
         f"Ioffe & Szegedy's Figure 1, and the covariate shift under it. {runs.scale.title}",
-        [arm_handles(runs)[:2]],
+        [arm_handles(runs)],
         f"{HOW_TO_READ} (a), (d) to (f): median over seeds; {BAND}.",
         body=3.2,
     )
     grid = sheet.grid(2, 3, wspace=0.33, hspace=0.32, left=0.075, right=0.985)
     accuracy = sheet.add_subplot(grid[0, 0], title="(a) test accuracy (%)", ylim=(70, 100))
     draw_curves(accuracy, evaluation.assign(accuracy=100 * evaluation["accuracy"]), "accuracy", linewidth=1.2)
-    for i, arm in enumerate(arms):
+    for i, arm in enumerate(runs.arms[:2]):
         axes = sheet.add_subplot(grid[0, 1 + i], sharey=sheet.axes[1] if i else None)
         axes.set_title(f"({'bc'[i]}) a sigmoid's input, {style.ARMS[arm].label}")
         own = unit[unit["arm"] == arm].sort_values(["seed", "step"])
@@ -47,7 +47,7 @@ def _figure(runs: ScaleRuns) -> Sheet:
             axes.plot(first["step"], first[percentile], color=style.COLOURS[arm], linewidth=width)
     for i, (column, label) in enumerate(SHIFT.items()):
         axes = sheet.add_subplot(grid[1, i], yscale="log", title=f"({'def'[i]}) {label}, {layer}")
-        draw_curves(axes, shift[shift["arm"].isin(arms)], column)
+        draw_curves(axes, shift, column)
     for number, axes in enumerate(sheet.axes):
         step_axis(axes, runs.last_step, labelled=True, ticks=3)
         axes.set(xlabel="training step" if number >= 3 else "", ylabel="")

@@ -15,13 +15,13 @@ from matplotlib.ticker import FuncFormatter
 
 from ics.analysis.seeds import over_seeds
 from ics.figures import style
+from ics.figures.activations import evenly
 from ics.figures.axes import fit, plain, step_axis
 from ics.figures.axes import rate as written
-from ics.figures.beside_paper import LP, PAIR, TRAINING, Arms, BesidePaper, PaperRuns, draw, legend, training_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_paper, draw_ranges
-from ics.figures.ridges import evenly
-from ics.figures.scale_runs import SEEDS, at_rate
+from ics.figures.panels import SEEDS, TRAINING, draw, legend, training_axis
+from ics.figures.runs import LP, PAIR, Arms, BesidePaper, PaperRuns, at_rate
 from ics.figures.sheet import Sheet, handle, row_label
 
 SHARPNESS: dict[str, Any] = {
@@ -33,6 +33,9 @@ SHARPNESS: dict[str, Any] = {
 }
 LENGTHS = {"vgg": "½ to 4", "deep_linear": "1/100 to 30"}
 """Setting `model.name` -> the step lengths, in learning rates."""
+
+Fill = Callable[[Sheet, PaperRuns], None]
+"""Draws the panels of a figure."""
 
 LINES = 50
 """At most so many steps are shown in Figure 11, evenly spread."""
@@ -93,9 +96,9 @@ def draw_panel(axes: Axes, panel: Panel, runs: PaperRuns, arms: Sequence[str]) -
             rows[rows["arm"].isin(arms)]
             for rows in (runs.ours(panel.quantity, rate), runs.papers(panel.quantity, rate))
         )
-        draw_ranges(axes, ours)
+        draw_ranges(axes, ours[ours["arm"].isin(arms)])
         for edge in ("low", "high"):
-            draw_paper(axes, papers, edge, runs.last_step)
+            draw_paper(axes, papers[papers["arm"].isin(arms)], edge, runs.last_step)
         return
     draw(axes, runs, panel.quantity, rate, arms=arms)
     axes.axhline(2 / rate, **style.IDEAL)
@@ -104,9 +107,7 @@ def draw_panel(axes: Axes, panel: Panel, runs: PaperRuns, arms: Sequence[str]) -
         axes.plot(own["step"], own["median"] * 2 / rate, color=style.COLOURS[str(arm)], zorder=3, **SHARPNESS)
 
 
-def _sheet(
-    number: str, how_to_read: str, body: float, fill: Callable[[Sheet, PaperRuns], None], runs: PaperRuns
-) -> Sheet:
+def _sheet(number: str, how_to_read: str, body: float, fill: Fill, runs: PaperRuns) -> Sheet:
     """Figure 4, 10, 12 or 13."""
     (rate,) = runs.rates
     others = [handle("2 / learning rate", **style.IDEAL)]
@@ -189,19 +190,28 @@ def gradient_distances(runs: PaperRuns) -> pd.DataFrame:
     return medians
 
 
-def _beside(number: int, model: str, arms: Arms, rate: float, panels: str = "abcd") -> BesidePaper:
-    of_paper = [f"{number}{letter}" for letter in panels]
-    return BesidePaper(f"fig{number}", of_paper, model, ("training", "landscape"), arms, (rate,))
+def _beside(number: int, model: str, arms: Arms, rate: float) -> BesidePaper:
+    panels = [f"{number}{letter}" for letter in "abcd"]
+    return BesidePaper(f"fig{number}", panels, model, ("training", "landscape"), arms, (rate,))
 
 
-def _landscape(number: int, model: str, arms: Arms, rate: float, how: str, body: float, fill: Any) -> tuple[Any, ...]:
-    """What there is to find, and how it is drawn."""
+def _landscape(
+    number: int,
+    experiment: str,
+    model: str,
+    arms: Arms,
+    how: str,
+    body: float,
+    fill: Fill,
+) -> Figure:
+    find = _beside(number, model, arms, 0.1 if model == "vgg" else 1e-6)
     how_to_read = how.format(lengths=LENGTHS[model])
-    return how_to_read, _beside(number, model, arms, rate), partial(_sheet, f"{number}", how_to_read, body, fill)
+    draw_all = partial(_sheet, f"{number}", how_to_read, body, fill)
+    return Figure(f"fig{number}", experiment, how_to_read, find, draw_all, "scale=cpu" if model == "vgg" else "")
 
 
-FIG4 = Figure("fig4", "fig4", *_landscape(4, "vgg", PAIR, 0.1, _PANELS, 2.3, _side_by_side), "scale=cpu")
-FIG10 = Figure("fig10", "fig10", *_landscape(10, "deep_linear", PAIR, 1e-6, _PANELS, 2.3, _side_by_side))
+FIG4 = _landscape(4, "fig4", "vgg", PAIR, _PANELS, 2.3, _side_by_side)
+FIG10 = _landscape(10, "fig10", "deep_linear", PAIR, _PANELS, 2.3, _side_by_side)
 FIG11 = Figure("fig11", "fig4", _DISTANCES, _beside(11, "vgg", PAIR, 0.1), _distances, "scale=cpu")
-FIG12 = Figure("fig12", "fig5_vgg", *_landscape(12, "vgg", LP, 0.1, _COLUMNS, 5.4, _column_for_each), "scale=cpu")
-FIG13 = Figure("fig13", "fig5_dln", *_landscape(13, "deep_linear", LP, 1e-6, _COLUMNS, 5.4, _column_for_each))
+FIG12 = _landscape(12, "fig5_vgg", "vgg", LP, _COLUMNS, 5.4, _column_for_each)
+FIG13 = _landscape(13, "fig5_dln", "deep_linear", LP, _COLUMNS, 5.4, _column_for_each)

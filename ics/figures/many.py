@@ -43,6 +43,8 @@ def draw_many(
         for figure in figures:
             yield _drawn(figure, runs, use)
         return
+    for table in runs:
+        runs[table]  # read now, and not in every process
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(wanted, fork, _inherit, (figures, runs, use)) as pool:
         yield from pool.map(_drawn_number, range(len(figures)))
@@ -51,7 +53,7 @@ def draw_many(
 def _inherit(*of_parent: Any) -> None:
     """Begins a process, which dies at once of Ctrl-C; the parent tells of it."""
     global _inherited
-    _inherited = of_parent  # type: ignore[assignment]
+    _inherited = of_parent
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

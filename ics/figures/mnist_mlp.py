@@ -3,8 +3,9 @@
 from ics.figures.axes import step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
-from ics.figures.scale_runs import SEEDS, OfExperiment, ScaleRuns
-from ics.figures.sheet import Sheet, arm_handles, handle
+from ics.figures.panels import SEEDS, arm_handles
+from ics.figures.runs import OfExperiment, ScaleRuns
+from ics.figures.sheet import Sheet, handle
 
 HOW_TO_READ = (
     "How to read: left, loss and accuracy over the whole training set (dashed) and test set (solid) in evaluation "
@@ -38,7 +39,7 @@ def _figure(runs: ScaleRuns) -> Sheet:
         for i, (rows, column, label) in enumerate(panels):
             axes = sheet.add_subplot(grid[i, j], ylabel=label, title="" if i else title)
             axes.set_yscale("linear" if rows is trained else "log")
-            draw_curves(axes, rows, column, **({} if j else {"dash_by": "split", "dashes": DASHES}))
+            draw_curves(axes, rows, column, dash_by=None if j else "split", dashes=DASHES)
             step_axis(axes, runs.last_step, labelled=i == 1)
     return sheet
 

@@ -11,7 +11,8 @@ from ics.figures import style
 from ics.figures.axes import plain_ticks, step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
-from ics.figures.scale_runs import SEEDS, OfExperiment, ScaleRuns
+from ics.figures.panels import SEEDS
+from ics.figures.runs import OfExperiment, ScaleRuns
 from ics.figures.sheet import Sheet, handle
 
 MOMENTUM = "norm.momentum"
@@ -73,7 +74,7 @@ def _errors(axes: Axes, late: pd.DataFrame, colours: Mapping[float, Any]) -> Non
     running = _over_seeds(late[late["statistics"] == "running"], MOMENTUM)
     for momentum, colour in colours.items():
         axes.axhline(running["median"].loc[momentum], color=colour, linewidth=0.9)
-    plain_ticks(axes.xaxis, sizes.index)
+    plain_ticks(axes.xaxis, list(sizes.index))
     axes.set(title="(a) error (%) by batch size, second half of the run", xlabel="samples normalised together")
 
 

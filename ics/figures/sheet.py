@@ -14,14 +14,14 @@ from matplotlib.text import Text
 
 from ics.figures import style
 from ics.figures.axes import log_ticks
-from ics.figures.scale_runs import ScaleRuns
 
 Handle = Line2D | Patch
 
 WIDTH = 7.0
 """Inches: the text width of a two-column page."""
 
-_TITLE, _NOTES = 100, 138  # characters per line
+_DPI = 200  # at which words are measured; letters of few pixels have other widths
+_TITLE, _NOTES = 100, 132  # characters per line
 _LINE = 0.128  # inches: a line of the sentences below
 _LEGEND = 0.19  # inches: a row of the legend
 _GAP = 0.15  # inches: between two entries of the legend
@@ -55,7 +55,7 @@ class Sheet(Figure):
         above: float = 0.3,
         below: float = 0.42,
     ) -> None:
-        super().__init__(figsize=(WIDTH, body))
+        super().__init__(figsize=(WIDTH, body), dpi=_DPI)
         FigureCanvasAgg(self)
         self.words = title, notes
         heading, sentences = textwrap.wrap(title, _TITLE), textwrap.wrap(notes, _NOTES)
@@ -123,14 +123,3 @@ def row_label(axes: Axes, text: str, x: float = 0.03) -> None:
 def handle(label: str, **line: Any) -> Line2D:
     """A legend entry."""
     return Line2D([], [], label=label, **({"color": style.GREY} | line))
-
-
-def arm_handles(runs: ScaleRuns, **line: Any) -> list[Handle]:
-    """A legend entry for every arm, with its number of seeds."""
-    return [handle(runs.label(arm), color=style.COLOURS[arm], **({"linewidth": 1.6} | line)) for arm in runs.arms]
-
-
-def diverged_handles(runs: ScaleRuns) -> list[Handle]:
-    """A legend entry for the crosses where runs diverged, if any did."""
-    cross = {"marker": "x", "markersize": 5, "markeredgewidth": 1.4, "linestyle": "none"}
-    return [handle("diverged here", **cross)] if runs.any_diverged else []

@@ -11,19 +11,9 @@ from matplotlib.axes import Axes
 from ics.figures import style
 from ics.figures.axes import rate as written
 from ics.figures.axes import step_axis
-from ics.figures.beside_paper import (
-    TRAINING,
-    Arms,
-    BesidePaper,
-    PaperRuns,
-    draw,
-    has_paper,
-    layer_name,
-    legend,
-    training_axis,
-)
 from ics.figures.catalogue import Figure
-from ics.figures.scale_runs import SEEDS
+from ics.figures.panels import SEEDS, TRAINING, draw, layer_name, legend, training_axis
+from ics.figures.runs import Arms, BesidePaper, PaperRuns
 from ics.figures.sheet import Sheet, handle, row_label
 
 ARMS = Arms(("standard", "batch", "noisy_batch"), (("standard", "batch", "noisy_batch"),))
@@ -42,9 +32,9 @@ HOW_TO_READ = (
 def _figure(runs: PaperRuns) -> Sheet:
     notes = f"{HOW_TO_READ} {SEEDS}"
     unnumbered = runs.paper.loc[~runs.paper["axis_labelled"], "layer"].unique()
-    if has_paper(runs):
-        numbers = " and ".join(f"#{number}" for number in unnumbered)
-        notes += f" The paper's ℓ₂ axis for layer {numbers} has no numbers, so its curve there is left out."
+    if runs.overlaid:
+        these = " and ".join(f"#{number}" for number in unnumbered)
+        notes += f" The paper's ℓ₂ axis for layer {these} has no numbers, so its curve there is left out."
     title = f"Figure 3({LETTERS[runs.model]}). {runs.scale.title}"
     sheet = Sheet(title, legend(runs, handle("ideal", **style.IDEAL)), notes, body=2.6 * len(runs.rates))
     layers = runs.layers(LAYERS[runs.model], runs.measured.curve("ics_l2"))
@@ -69,8 +59,8 @@ def _figure(runs: PaperRuns) -> Sheet:
             l2, cosine = sheet.add_subplot(pair[0]), sheet.add_subplot(pair[1])
             l2.set_yscale("log")
             cosine.axhline(1, **style.IDEAL)
-            for axes, shift, name in ((l2, "ics_l2", "‖G − G′‖₂"), (cosine, "ics_cosine", "cos∠(G, G′)")):
-                draw(axes, runs, shift, rate, numbers, ARMS.shown)
+            for axes, measure, name in ((l2, "ics_l2", "‖G − G′‖₂"), (cosine, "ics_cosine", "cos∠(G, G′)")):
+                draw(axes, runs, measure, rate, numbers, ARMS.shown)
                 step_axis(axes, runs.last_step, labelled=lowest and axes is cosine)
                 axes.set_ylabel(name)
                 axes.yaxis.set_label_coords(-0.26, 0.5)

@@ -8,10 +8,10 @@ from ics.figures import style
 from ics.figures.activations import RIDGES, draw_histograms
 from ics.figures.axes import fit, step_axis
 from ics.figures.axes import rate as written
-from ics.figures.beside_paper import LP, NOISE, PAIR, TRAINING, BesidePaper, PaperRuns, draw, legend, training_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
-from ics.figures.scale_runs import SEEDS
+from ics.figures.panels import SEEDS, TRAINING, draw, legend, training_axis
+from ics.figures.runs import LP, NOISE, PAIR, BesidePaper, PaperRuns
 from ics.figures.sheet import Sheet
 
 _FIRST = (
