@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from ics.analysis.claims import covariate_shift
@@ -17,6 +17,7 @@ from ics.analysis.claims.claim import EARLY, LATE, MIDDLE, WHOLE, Claim
 from ics.analysis.claims.judge import Evidence, evaluate
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
+from ics.figures.axes import inner_ticks
 from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.sheet import Handle, Sheet, handle
@@ -117,16 +118,15 @@ def _panel(axes: Axes, rows: pd.DataFrame, networks: Sequence[tuple[str, float]]
     ratio = QUANTITIES[str(rows["quantity"].iloc[0])].log
     numbers = rows[["effect", "low", "high", "papers_effect", "claimed_low", "claimed_high"]]
     values = rows.assign(**(10**numbers if ratio else numbers))
+    left, right = _limits(values[["effect", "papers_effect"]].to_numpy(), ratio)
     if ratio:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 100 else (1,), numticks=4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"×{value:,g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-    left, right = _limits(values[["effect", "papers_effect"]].to_numpy(), ratio)
+        axes.set_xticks(inner_ticks(left, right))
     axes.set_xlim(left, right)
-    if ratio:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 100 else (1,), numticks=4))
     claimed = values.iloc[0]
     reduced = (left, claimed["claimed_low"]) if ratio else (claimed["claimed_high"], right)
     axes.axvspan(*reduced, color=SHADE, linewidth=0, zorder=0)

@@ -75,10 +75,10 @@ def plain_ticks(axis: Axis, values: Sequence[float]) -> None:
 def log_ticks(axes: Axes) -> None:
     """Few and short numbers on a vertical axis whose range is set: powers of ten, or what lies between them."""
     low, high = axes.get_ylim()
-    wide = high / low
-    between = (1, 2, 5) if wide < 100 else (1, 3) if wide < 1000 else (1,)
-    steps = MaxNLocator(3, steps=_ROUND) if wide < 5 else LogLocator(subs=between, numticks=5)
-    short = plain if low >= 1e-3 and high < 1e4 and wide < 1000 else power_of_ten
+    wide, room = high / low, min(max(axes.yaxis.get_tick_space() - 1, 3), 9)
+    between = (1, 2, 5) if wide < 100 else (1, 3) if wide < 300 else (1,)
+    steps = MaxNLocator(3, steps=_ROUND) if wide < 5 else LogLocator(subs=between, numticks=room)
+    short = plain if low >= 1e-3 and high < 1e4 and wide < 300 else power_of_ten
     axes.yaxis.set_major_locator(steps)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.yaxis.set_minor_locator(NullLocator())
