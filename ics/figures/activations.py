@@ -1,7 +1,7 @@
 """Figures 6, 8 and 9: activations over training, and how stable their distributions are."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,10 +15,8 @@ from ics.analysis.histograms import Pooled, pooled
 from ics.analysis.measured import ALL_UNITS
 from ics.figures import style
 from ics.figures.axes import fit, inner_ticks, plain, step_axis
-from ics.figures.axes import rate as written
-from ics.figures.catalogue import Figure
-from ics.figures.panels import SEEDS, arm_handles, draw, layer_name, legend
-from ics.figures.runs import LP, NOISE, PAIR, BesidePaper, PaperRuns, at_rate
+from ics.figures.panels import SEEDS, arm_handles, draw, layer_name, legend, paper_figure, title
+from ics.figures.runs import LP, NOISE, PAIR, PaperRuns, at_rate
 from ics.figures.sheet import Sheet, row_label
 
 RIDGES = (
@@ -44,6 +42,12 @@ _DRIFT = (
     "non-linearity) from those at the first step, averaged over units of the layer: the lower, the less its "
     "distribution has moved since the start of training. The paper's curves of this panel are not digitised."
 )
+
+_STEP_CHANGE = {
+    "activation_mean_step_change": "|μ(t + 1) − μ(t)|",
+    "activation_variance_step_change": "|σ²(t + 1) − σ²(t)|",
+}
+_START = {"activation_mean_drift": "|μ(t) − μ(0)|", "activation_variance_drift": "|σ²(t) − σ²(0)|"}
 
 MOST_RIDGES = 11
 """At most so many per panel, evenly spread over the steps there are."""
@@ -130,22 +134,20 @@ def draw_histograms(
 
 
 def _histograms(number: str, layers: Sequence[int], body: float, how_to_read: str, runs: PaperRuns) -> Sheet:
-    title = f"Figure {number}. {runs.scale.title}, lr {written(runs.rates[0])}"
-    sheet = Sheet(title, [arm_handles(runs)], how_to_read, body)
+    sheet = Sheet(title(number, runs), [arm_handles(runs)], how_to_read, body)
     grid = sheet.grid(len(layers), len(runs.arms), left=0.115, wspace=0.08, hspace=0.28)
     draw_histograms(sheet, grid, runs, layers, runs.rates[0])
     return sheet
 
 
-def _stability(part: str, rows: Sequence[tuple[str, str]], how_to_read: str, runs: PaperRuns) -> Sheet:
+def _stability(part: str, rows: Mapping[str, str], how_to_read: str, runs: PaperRuns) -> Sheet:
     """A row of panels for every quantity, with its label; a column for every layer."""
     (rate,) = runs.rates
-    layers = runs.layers((2, 9, 13), runs.measured.curve(rows[0][0]))
+    layers = runs.layers((2, 9, 13), runs.measured.curve(next(iter(rows))))
     entries = legend(runs) if len(runs.paper) else [arm_handles(runs)]
-    title = f"Figure {part}. {runs.scale.title}, lr {written(rate)}"
-    sheet = Sheet(title, entries, f"{how_to_read} {SEEDS}", body=3.4)
+    sheet = Sheet(title(part, runs), entries, f"{how_to_read} {SEEDS}", body=3.4)
     grid = sheet.grid(len(rows), len(layers), wspace=0.12, hspace=0.1)
-    for i, (quantity, label) in enumerate(rows):
+    for i, (quantity, label) in enumerate(rows.items()):
         panels = [sheet.add_subplot(grid[i, j]) for j in range(len(layers))]
         for axes, numbers in zip(panels, layers.items(), strict=True):
             axes.set_yscale("log")
@@ -158,47 +160,11 @@ def _stability(part: str, rows: Sequence[tuple[str, str]], how_to_read: str, run
     return sheet
 
 
-FIG6 = Figure(
-    "fig6",
-    "fig5_vgg",
-    _LP_HOW,
-    BesidePaper("fig6", ["6"], "vgg", ("training", "histogram"), LP, (0.1,)),
-    partial(_histograms, "6", (11,), 1.9, _LP_HOW),
-    "scale=cpu",
+FIG6 = paper_figure("6", "fig5_vgg", "vgg", ["histogram"], LP, _LP_HOW, partial(_histograms, "6", (11,), 1.9, _LP_HOW))
+FIG8A = paper_figure(
+    "8a", "fig2", "vgg", ["activations"], NOISE, _STEP, partial(_stability, "8(a)", _STEP_CHANGE, _STEP)
 )
-FIG8A = Figure(
-    "fig8a",
-    "fig2",
-    _STEP,
-    BesidePaper("fig8a", ["8a"], "vgg", ("training", "activations"), NOISE, (0.1,)),
-    partial(
-        _stability,
-        "8(a)",
-        (
-            ("activation_mean_step_change", "|μ(t + 1) − μ(t)|"),
-            ("activation_variance_step_change", "|σ²(t + 1) − σ²(t)|"),
-        ),
-        _STEP,
-    ),
-    "scale=cpu",
-)
-FIG8B = Figure(
-    "fig8b",
-    "fig2",
-    _DRIFT,
-    BesidePaper("fig8b", ["8b"], "vgg", ("training", "moments"), NOISE, (0.1,)),
-    partial(
-        _stability,
-        "8(b)",
-        (("activation_mean_drift", "|μ(t) − μ(0)|"), ("activation_variance_drift", "|σ²(t) − σ²(0)|")),
-        _DRIFT,
-    ),
-    "scale=cpu",
-)
-FIG9 = Figure(
-    "fig9",
-    "fig10",
-    _DLN_HOW,
-    BesidePaper("fig9", ["9"], "deep_linear", ("training", "histogram"), PAIR, (1e-6,)),
-    partial(_histograms, "9", (1, 11, 24), 4.6, _DLN_HOW),
+FIG8B = paper_figure("8b", "fig2", "vgg", ["moments"], NOISE, _DRIFT, partial(_stability, "8(b)", _START, _DRIFT))
+FIG9 = paper_figure(
+    "9", "fig10", "deep_linear", ["histogram"], PAIR, _DLN_HOW, partial(_histograms, "9", (1, 11, 24), 4.6, _DLN_HOW)
 )

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from ics.analysis.claims import covariate_shift
-from ics.analysis.claims.claim import EARLY, LATE, MIDDLE, WHOLE, Claim
+from ics.analysis.claims.claim import EARLY, LATE, MIDDLE, WHOLE
 from ics.analysis.claims.judge import Evidence, evaluate
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
@@ -35,29 +34,14 @@ CHARACTERS = 40  # of those names per line
 SHADE = "#F3E3D3"
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one phase of the training is drawn.
-
-    Attributes:
-        label: in the legend.
-        offset: from the middle of its network's line, in lines.
-        colour: of the mark and its interval.
-        size: of the mark, in points.
-    """
-
-    label: str
-    offset: float
-    colour: str
-    size: float
-
-
 PHASES = {
-    WHOLE.name: Look("all steps", -0.19, "#000000", 4.6),
-    EARLY.name: Look("early", 0.01, "#7FB8E6", 3.4),
-    MIDDLE.name: Look("middle", 0.18, "#3C7DC0", 3.4),
-    LATE.name: Look("late", 0.35, "#1B3F77", 3.4),
+    WHOLE.name: ("all steps", -0.19, "#000000", 4.6),
+    EARLY.name: ("early", 0.01, "#7FB8E6", 3.4),
+    MIDDLE.name: ("middle", 0.18, "#3C7DC0", 3.4),
+    LATE.name: ("late", 0.35, "#1B3F77", 3.4),
 }
+"""Phase of the training -> label, distance from the middle of a network's line in lines, colour, size of the mark."""
+
 _PAPER: dict[str, Any] = {
     "marker": "D",
     "markersize": 3.6,
@@ -93,19 +77,10 @@ def _figure(found: pd.DataFrame) -> Sheet:
 
 def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
     """The claim's rows at the paper's layers, whole and by phase, with what tells them apart."""
-    evidence = Evidence(runs)
-    parts = [_rows(claim, evidence) for claim in covariate_shift.claims() if _is_shown(claim)]
-    if filled := [part for part in parts if len(part)]:
-        yield "answer", pd.concat(filled, ignore_index=True)
-
-
-def _is_shown(claim: Claim) -> bool:
-    return claim.name == covariate_shift.CLAIM and len(claim.statistic.layers or ()) > 1
-
-
-def _rows(claim: Claim, evidence: Evidence) -> pd.DataFrame:
-    rows = evaluate([claim], evidence)
-    return rows[rows["n"] > 0]
+    claims = [claim for claim in covariate_shift.claims() if claim.name == covariate_shift.CLAIM]
+    rows = evaluate([claim for claim in claims if len(claim.statistic.layers or ()) > 1], Evidence(runs))
+    if (rows["n"] > 0).any():
+        yield "answer", rows[rows["n"] > 0]
 
 
 def _networks(rows: pd.DataFrame) -> list[tuple[str, float]]:
@@ -132,10 +107,10 @@ def _panel(axes: Axes, rows: pd.DataFrame, networks: Sequence[tuple[str, float]]
     axes.axvspan(*reduced, color=SHADE, linewidth=0, zorder=0)
     axes.axvline(1 if ratio else 0, color="#888888", linewidth=0.7, zorder=1)
     for row in values.to_dict("records"):
-        look = PHASES[str(row["phase"])]
-        y = networks.index((str(row["scale_title"]), float(row["lr"]))) + look.offset
-        axes.hlines(y, row["low"], row["high"], color=look.colour, linewidth=1.1 if row["headline"] else 0.8)
-        axes.plot(row["effect"], y, "o", color=look.colour, markersize=look.size)
+        _, offset, colour, size = PHASES[str(row["phase"])]
+        y = networks.index((str(row["scale_title"]), float(row["lr"]))) + offset
+        axes.hlines(y, row["low"], row["high"], color=colour, linewidth=1.1 if row["headline"] else 0.8)
+        axes.plot(row["effect"], y, "o", color=colour, markersize=size)
         if row["headline"]:
             axes.plot(row["papers_effect"], y - 0.17, **_PAPER)
     axes.set_ylim(len(networks) - 0.45, -0.55)
@@ -167,8 +142,8 @@ def _names(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _legend(rows: pd.DataFrame) -> list[Handle]:
     phases: list[Handle] = [
-        handle(look.label, color=look.colour, marker="o", markersize=look.size, linewidth=0.9)
-        for name, look in PHASES.items()
+        handle(label, color=colour, marker="o", markersize=size, linewidth=0.9)
+        for name, (label, _, colour, size) in PHASES.items()
         if (rows["phase"] == name).any()
     ]
     return [*phases, handle("paper's curves, all steps", **_PAPER), Patch(color=SHADE, label="reduced")]

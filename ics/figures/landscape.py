@@ -17,11 +17,10 @@ from ics.analysis.seeds import over_seeds
 from ics.figures import style
 from ics.figures.activations import evenly
 from ics.figures.axes import fit, plain, step_axis
-from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_paper, draw_ranges
-from ics.figures.panels import SEEDS, TRAINING, draw, legend, training_axis
-from ics.figures.runs import LP, PAIR, Arms, BesidePaper, PaperRuns, at_rate
+from ics.figures.panels import SEEDS, TRAINING, curves, draw, legend, paper_figure, title, training_axis
+from ics.figures.runs import LP, PAIR, Arms, PaperRuns, at_rate
 from ics.figures.sheet import Sheet, handle, row_label
 
 SHARPNESS: dict[str, Any] = {
@@ -92,13 +91,10 @@ def draw_panel(axes: Axes, panel: Panel, runs: PaperRuns, arms: Sequence[str]) -
     (rate,) = runs.rates
     axes.set_yscale("log")
     if panel.is_range:
-        ours, papers = (
-            rows[rows["arm"].isin(arms)]
-            for rows in (runs.ours(panel.quantity, rate), runs.papers(panel.quantity, rate))
-        )
-        draw_ranges(axes, ours[ours["arm"].isin(arms)])
+        ours, papers = curves(runs, panel.quantity, rate, arms=arms)
+        draw_ranges(axes, ours)
         for edge in ("low", "high"):
-            draw_paper(axes, papers[papers["arm"].isin(arms)], edge, runs.last_step)
+            draw_paper(axes, papers, edge, runs.last_step)
         return
     draw(axes, runs, panel.quantity, rate, arms=arms)
     axes.axhline(2 / rate, **style.IDEAL)
@@ -114,8 +110,7 @@ def _sheet(number: str, how_to_read: str, body: float, fill: Fill, runs: PaperRu
     if len(runs.ours("edge_ratio", rate)):
         others.append(handle("largest eigenvalue of the Hessian", **SHARPNESS))
     notes = [how_to_read, SEEDS, _SHADES, *([_PENALTY] if runs.model == "vgg" else [])]
-    title = f"Figure {number}. {runs.scale.title}, lr {written(rate)}"
-    sheet = Sheet(title, legend(runs, *others), " ".join(notes), body)
+    sheet = Sheet(title(number, runs), legend(runs, *others), " ".join(notes), body)
     fill(sheet, runs)
     return sheet
 
@@ -153,8 +148,7 @@ def _column_for_each(sheet: Sheet, runs: PaperRuns) -> None:
 
 
 def _distances(runs: PaperRuns) -> Sheet:
-    title = f"Figure 11. {runs.scale.title}, lr {written(runs.rates[0])}"
-    sheet = Sheet(title, [], _DISTANCES, body=2.5, above=0.35)
+    sheet = Sheet(title("11", runs), [], _DISTANCES, body=2.5, above=0.35)
     grid = sheet.grid(1, len(runs.arms) + 1, width_ratios=[*[1] * len(runs.arms), 0.03], wspace=0.12, right=0.92)
     # The last yellows of viridis are lost on white.
     colours = sns.blend_palette(sns.color_palette("viridis", 256)[:225], as_cmap=True)
@@ -190,28 +184,16 @@ def gradient_distances(runs: PaperRuns) -> pd.DataFrame:
     return medians
 
 
-def _beside(number: int, model: str, arms: Arms, rate: float) -> BesidePaper:
-    panels = [f"{number}{letter}" for letter in "abcd"]
-    return BesidePaper(f"fig{number}", panels, model, ("training", "landscape"), arms, (rate,))
-
-
 def _landscape(
-    number: int,
-    experiment: str,
-    model: str,
-    arms: Arms,
-    how: str,
-    body: float,
-    fill: Fill,
+    number: str, experiment: str, model: str, arms: Arms, how: str, body: float, fill: Fill, panels: str
 ) -> Figure:
-    find = _beside(number, model, arms, 0.1 if model == "vgg" else 1e-6)
     how_to_read = how.format(lengths=LENGTHS[model])
-    draw_all = partial(_sheet, f"{number}", how_to_read, body, fill)
-    return Figure(f"fig{number}", experiment, how_to_read, find, draw_all, "scale=cpu" if model == "vgg" else "")
+    draw_all = partial(_sheet, number, how_to_read, body, fill)
+    return paper_figure(number, experiment, model, ["landscape"], arms, how_to_read, draw_all, panels)
 
 
-FIG4 = _landscape(4, "fig4", "vgg", PAIR, _PANELS, 2.3, _side_by_side)
-FIG10 = _landscape(10, "fig10", "deep_linear", PAIR, _PANELS, 2.3, _side_by_side)
-FIG11 = Figure("fig11", "fig4", _DISTANCES, _beside(11, "vgg", PAIR, 0.1), _distances, "scale=cpu")
-FIG12 = _landscape(12, "fig5_vgg", "vgg", LP, _COLUMNS, 5.4, _column_for_each)
-FIG13 = _landscape(13, "fig5_dln", "deep_linear", LP, _COLUMNS, 5.4, _column_for_each)
+FIG4 = _landscape("4", "fig4", "vgg", PAIR, _PANELS, 2.3, _side_by_side, "abc")
+FIG10 = _landscape("10", "fig10", "deep_linear", PAIR, _PANELS, 2.3, _side_by_side, "abc")
+FIG11 = paper_figure("11", "fig4", "vgg", ["landscape"], PAIR, _DISTANCES, _distances)
+FIG12 = _landscape("12", "fig5_vgg", "vgg", LP, _COLUMNS, 5.4, _column_for_each, "abcd")
+FIG13 = _landscape("13", "fig5_dln", "deep_linear", LP, _COLUMNS, 5.4, _column_for_each, "abcd")

@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from ics.figures import style
 from ics.figures.axes import rate as written
 from ics.figures.axes import step_axis
-from ics.figures.catalogue import Figure
-from ics.figures.panels import SEEDS, TRAINING, draw, layer_name, legend, training_axis
-from ics.figures.runs import Arms, BesidePaper, PaperRuns
+from ics.figures.panels import SEEDS, TRAINING, draw, layer_name, legend, paper_figure, training_axis
+from ics.figures.runs import Arms, PaperRuns
 from ics.figures.sheet import Sheet, handle, row_label
 
 ARMS = Arms(("standard", "batch", "noisy_batch"), (("standard", "batch", "noisy_batch"),))
@@ -85,9 +84,7 @@ def _name(runs: PaperRuns, layer: int) -> str:
     return str(shift.loc[mine, "layer"].iloc[0])
 
 
-def _part(model: str, stem: str) -> BesidePaper:
-    return BesidePaper(stem, [f"3{LETTERS[model]}"], model, ("training", "shift"), ARMS, None)
-
-
-FIG3A = Figure("fig3a", "fig3_vgg", HOW_TO_READ, _part("vgg", "fig3_vgg"), _figure, "scale=cpu")
-FIG3B = Figure("fig3b", "fig3_dln", HOW_TO_READ, _part("deep_linear", "fig3_dln"), _figure)
+FIG3A = paper_figure("3a", "fig3_vgg", "vgg", ["shift"], ARMS, HOW_TO_READ, _figure, rates=None, stem="fig3_vgg")
+FIG3B = paper_figure(
+    "3b", "fig3_dln", "deep_linear", ["shift"], ARMS, HOW_TO_READ, _figure, rates=None, stem="fig3_dln"
+)

@@ -8,10 +8,9 @@ from ics.figures import style
 from ics.figures.activations import RIDGES, draw_histograms
 from ics.figures.axes import fit, step_axis
 from ics.figures.axes import rate as written
-from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
-from ics.figures.panels import SEEDS, TRAINING, draw, legend, training_axis
-from ics.figures.runs import LP, NOISE, PAIR, BesidePaper, PaperRuns
+from ics.figures.panels import SEEDS, TRAINING, draw, legend, paper_figure, title, training_axis
+from ics.figures.runs import LP, NOISE, PAIR, PaperRuns
 from ics.figures.sheet import Sheet
 
 _FIRST = (
@@ -34,10 +33,10 @@ def _first(runs: PaperRuns) -> Sheet:
     sheet = Sheet(f"Figure 1. {runs.scale.title}", legend(runs), f"{_FIRST} {SEEDS}", body=3.3)
     left, right = sheet.grid(1, 2, right=0.555, wspace=0.3), sheet.grid(2, 2, left=0.665, wspace=0.08, hspace=0.3)
     columns = {"train_accuracy_percent": "(a) training accuracy (%)", "test_accuracy_percent": "(b) test accuracy (%)"}
-    for place, (quantity, title) in zip((left[0, 0], left[0, 1]), columns.items(), strict=True):
+    for place, (quantity, name) in zip((left[0, 0], left[0, 1]), columns.items(), strict=True):
         rows = place.subgridspec(len(runs.rates), 1, hspace=0.1)
         panels = [sheet.add_subplot(rows[i, 0]) for i in range(len(runs.rates))]
-        panels[0].set_title(title)
+        panels[0].set_title(name)
         for axes, rate in zip(panels, runs.rates, strict=True):
             _training(axes, runs, quantity, rate, labelled=axes is panels[-1], ticks=3)
             axes.set_ylabel(f"learning rate {written(rate)}" if place.is_first_col() else "")
@@ -49,8 +48,7 @@ def _first(runs: PaperRuns) -> Sheet:
 
 def _noise(runs: PaperRuns) -> Sheet:
     (rate,) = runs.rates
-    title = f"Figure 2. {runs.scale.title}, lr {written(rate)}"
-    sheet = Sheet(title, legend(runs), f"{_NOISE_HOW} {SEEDS}", body=3.9)
+    sheet = Sheet(title("2", runs), legend(runs), f"{_NOISE_HOW} {SEEDS}", body=3.9)
     left = sheet.grid(1, 1, right=0.38)
     right = sheet.grid(3, len(runs.arms), left=0.5, wspace=0.1, hspace=0.35)
     axes = sheet.add_subplot(left[0, 0])
@@ -66,11 +64,10 @@ def _training(axes: Axes, runs: PaperRuns, quantity: str, rate: float, labelled:
     step_axis(axes, runs.last_step, labelled=labelled, ticks=ticks)
 
 
-def _lp(letter: str, runs: PaperRuns) -> Sheet:
+def _lp(number: str, runs: PaperRuns) -> Sheet:
     (rate,) = runs.rates
     quantity, label = TRAINING[runs.model]
-    title = f"Figure 5({letter}). {runs.scale.title}, lr {written(rate)}"
-    sheet = Sheet(title, legend(runs), f"{_LP_HOW} {SEEDS}", body=3.0, above=0.24)
+    sheet = Sheet(title(number, runs), legend(runs), f"{_LP_HOW} {SEEDS}", body=3.0, above=0.24)
     halves = sheet.grid(1, 2, width_ratios=(1, 1.15), wspace=0.16)
     columns = (len(runs.arms) + 1) // 2
     grid = halves[0, 1].subgridspec(2, columns, wspace=0.12, hspace=0.28)
@@ -82,44 +79,19 @@ def _lp(letter: str, runs: PaperRuns) -> Sheet:
     step_axis(together, runs.last_step, labelled=True)
     together.set_ylabel(label)
     together.set_title("all")
-    for number, (axes, arm) in enumerate(zip(each, runs.arms, strict=True)):
+    for i, (axes, arm) in enumerate(zip(each, runs.arms, strict=True)):
         draw(axes, runs, quantity, rate, arms=[arm])
-        step_axis(axes, runs.last_step, labelled=number + columns >= len(each), ticks=2, beside=True)
-        axes.tick_params(labelleft=number % columns == 0)
+        step_axis(axes, runs.last_step, labelled=i + columns >= len(each), ticks=2, beside=True)
+        axes.tick_params(labelleft=i % columns == 0)
         axes.set_title(style.ARMS[arm].label)
     if together.get_yscale() == "log":
         fit(panels)
     return sheet
 
 
-FIG1 = Figure(
-    "fig1",
-    "fig1",
-    _FIRST,
-    BesidePaper("fig1", ["1a", "1b"], "vgg", ("training", "evaluation", "histogram"), PAIR, (0.1, 0.5)),
-    _first,
-    "scale=cpu",
+FIG1 = paper_figure(
+    "1", "fig1", "vgg", ("evaluation", "histogram"), PAIR, _FIRST, _first, panels="ab", rates=(0.1, 0.5)
 )
-FIG2 = Figure(
-    "fig2",
-    "fig2",
-    _NOISE_HOW,
-    BesidePaper("fig2", ["2"], "vgg", ("training", "histogram"), NOISE, (0.1,)),
-    _noise,
-    "scale=cpu",
-)
-FIG5A = Figure(
-    "fig5a",
-    "fig5_vgg",
-    _LP_HOW,
-    BesidePaper("fig5a", ["5a"], "vgg", ["training"], LP, (0.1,)),
-    partial(_lp, "a"),
-    "scale=cpu",
-)
-FIG5B = Figure(
-    "fig5b",
-    "fig5_dln",
-    _LP_HOW,
-    BesidePaper("fig5b", ["5b"], "deep_linear", ["training"], LP, (1e-6,)),
-    partial(_lp, "b"),
-)
+FIG2 = paper_figure("2", "fig2", "vgg", ["histogram"], NOISE, _NOISE_HOW, _noise)
+FIG5A = paper_figure("5a", "fig5_vgg", "vgg", [], LP, _LP_HOW, partial(_lp, "5(a)"))
+FIG5B = paper_figure("5b", "fig5_dln", "deep_linear", [], LP, _LP_HOW, partial(_lp, "5(b)"))
