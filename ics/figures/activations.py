@@ -144,8 +144,7 @@ def _stability(part: str, rows: Mapping[str, str], how_to_read: str, runs: Paper
     """A row of panels for every quantity, with its label; a column for every layer."""
     (rate,) = runs.rates
     layers = runs.layers((2, 9, 13), runs.measured.curve(next(iter(rows))))
-    entries = legend(runs) if len(runs.paper) else [arm_handles(runs)]
-    sheet = Sheet(title(part, runs), entries, f"{how_to_read} {SEEDS}", body=3.4)
+    sheet = Sheet(title(part, runs), legend(runs), f"{how_to_read} {SEEDS}", body=3.4)
     grid = sheet.grid(len(rows), len(layers), wspace=0.12, hspace=0.1)
     for i, (quantity, label) in enumerate(rows.items()):
         panels = [sheet.add_subplot(grid[i, j]) for j in range(len(layers))]

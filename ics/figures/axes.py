@@ -77,7 +77,8 @@ def log_ticks(axes: Axes) -> None:
     low, high = axes.get_ylim()
     wide, room = high / low, min(max(axes.yaxis.get_tick_space() - 1, 3), 9)
     between = (1, 2, 5) if wide < 100 else (1, 3) if wide < 300 else (1,)
-    steps = MaxNLocator(3, steps=_ROUND) if wide < 5 else LogLocator(subs=between, numticks=room)
+    even = [step for step in MaxNLocator(3, steps=_ROUND).tick_values(low, high) if low <= step <= high]
+    steps = FixedLocator(even) if wide < 5 else LogLocator(subs=between, numticks=room)
     short = plain if low >= 1e-3 and high < 1e4 and wide < 300 else power_of_ten
     axes.yaxis.set_major_locator(steps)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))

@@ -52,7 +52,7 @@ def _figure(runs: PaperRuns) -> Sheet:
         row_label(training, label, x=0.046)
         middle = training.get_position().y0 + training.get_position().height / 2
         named = f"learning rate {written(rate)}"
-        sheet.text(0.012, middle, named, rotation=90, va="center", weight="bold", fontsize=8)
+        sheet.text(0.012, middle, named, rotation=90, va="center", fontsize=8.5)
         for j, numbers in enumerate(layers.items(), start=1):
             pair = grid[i, j].subgridspec(2, 1, hspace=0.12)
             l2, cosine = sheet.add_subplot(pair[0]), sheet.add_subplot(pair[1])
