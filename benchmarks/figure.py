@@ -4,19 +4,20 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ics.analysis.markdown import number, table
 from ics.figures import style
-from ics.figures.sheet import Sheet, letter
+from ics.figures.axes import plain_ticks
+from ics.figures.sheet import Sheet, handle
 
 WAYS = {
     "definition": ("definition", "#7A4A2E", "o"),
     "pruned": ("definition, pruned", "#D55E00", "s"),
     "replay": ("replay", "#1F4E9E", "D"),
 }
+STEPS = (1, 2, 5, 10, 20, 50, 100)
+"""Numbers of plain steps on the axes."""
+
 NOTES = (
     "How to read: the time to compute every measured layer's gradient G′, in training steps of the same network "
     "without measuring; lower is better; VGG's channels as a share of the original's; (c) 1,000 samples, (d) 25 "
@@ -55,30 +56,39 @@ def _pairs(rows: pd.DataFrame) -> list[tuple[str, float]]:
 
 def draw(path: Path, stem: Path) -> list[Path]:
     """The figure, as `<stem>.png` and `<stem>.pdf`."""
-    rows = pd.read_csv(path)
     with style.style():
-        ways = [
-            Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=0.8, label=label)
-            for label, colour, marker in WAYS.values()
-        ]
-        limit = Line2D([], [], label="counted limit", **style.IDEAL)
-        sheet = Sheet("What measuring every layer costs", [[*ways, limit]], NOTES, body=2.4)
-        # The second column is room for an axis.
-        grid = sheet.grid(1, 5, wspace=0.16, left=0.22, width_ratios=[1.6, 0.25, 1, 1, 1])
-        panels = [sheet.figure.add_subplot(grid[0, i]) for i in (0, 2, 3, 4)]
-        _networks(panels[0], rows[rows["group"] == "networks"])
-        _curve(panels[1], rows[rows["group"] == "batch"], "batch", "samples per batch")
-        depth = rows[rows["group"] == "depth"]
-        _curve(panels[2], depth[depth["network"] == "deep linear"], "layers", "layers")
-        _curve(panels[3], rows[rows["group"] == "width"], "width", "width")
-        for axes, title in zip(
-            panels, ("(a) networks", "(b) VGG-16-BN", "(c) deep linear", "(d) deep linear"), strict=True
-        ):
-            letter(axes, title)
-        panels[1].set_ylabel("plain training steps")
-        for axes in panels[2:]:
-            axes.tick_params(labelleft=False)
-        return style.save(sheet.figure, stem)
+        return style.save(_figure(pd.read_csv(path)), stem)
+
+
+def _figure(rows: pd.DataFrame) -> Sheet:
+    ways = [
+        handle(label, color=colour, marker=marker, markersize=4, linewidth=0.8)
+        for label, colour, marker in WAYS.values()
+    ]
+    sheet = Sheet(
+        "What measuring every layer costs", [[*ways, handle("counted limit", **style.IDEAL)]], NOTES, body=2.4
+    )
+    # The second column is room for an axis.
+    grid = sheet.grid(1, 5, wspace=0.16, left=0.22, width_ratios=[1.6, 0.25, 1, 1, 1])
+    networks, *curves = [sheet.add_subplot(grid[0, i]) for i in (0, 2, 3, 4)]
+    networks.set_title("(a) networks", loc="left")
+    _networks(networks, rows[rows["group"] == "networks"])
+    for axes, title, chosen, x, label in (
+        (curves[0], "(b) VGG-16-BN", rows["group"] == "batch", "batch", "samples per batch"),
+        (
+            curves[1],
+            "(c) deep linear",
+            (rows["group"] == "depth") & (rows["network"] == "deep linear"),
+            "layers",
+            "layers",
+        ),
+        (curves[2], "(d) deep linear", rows["group"] == "width", "width", "width"),
+    ):
+        axes.set_title(title, loc="left")
+        _curve(axes, rows[chosen], x, label)
+        axes.tick_params(labelleft=axes is curves[0])
+    curves[0].set_ylabel("plain training steps")
+    return sheet
 
 
 def _networks(axes: Axes, rows: pd.DataFrame) -> None:
@@ -92,7 +102,7 @@ def _networks(axes: Axes, rows: pd.DataFrame) -> None:
     for name, limit in rows.groupby("network", sort=False)["limit"].first().items():
         axes.plot([limit, limit], [heights[str(name)] - 0.35, heights[str(name)] + 0.35], **style.IDEAL)
     axes.set_yticks([heights[name] for name in names], names)
-    _steps(axes.xaxis)
+    plain_ticks(axes.xaxis, STEPS)
     axes.set_xlabel("plain training steps")
 
 
@@ -101,18 +111,10 @@ def _curve(axes: Axes, rows: pd.DataFrame, x: str, label: str) -> None:
     axes.set_yscale("log")
     for way, (_, colour, marker) in WAYS.items():
         mine = rows[rows["way"] == way].sort_values(x)
-        axes.plot(mine[x], mine["ratio"], marker=marker, markersize=3, color=colour, **style.LINE)
+        axes.plot(mine[x], mine["ratio"], marker=marker, markersize=3, color=colour)
     axes.set_ylim(2, 120)
-    _steps(axes.yaxis)
     limits = rows.groupby(x)["limit"].first()
     axes.plot(limits.index, limits, **style.IDEAL)
-    axes.set_xticks(sorted(rows[x].unique()), [str(value) for value in sorted(rows[x].unique())])
-    axes.xaxis.set_minor_locator(NullLocator())
+    plain_ticks(axes.yaxis, STEPS)
+    plain_ticks(axes.xaxis, sorted(rows[x].unique()))
     axes.set_xlabel(label)
-
-
-def _steps(axis: Axis) -> None:
-    """Numbers of plain steps as people write them."""
-    axis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())

@@ -19,6 +19,7 @@ def main(arguments: list[str] | None) -> int:
     from ics.analysis.commands import load_and_tell, options, runs_option
     from ics.figures.catalogue import MissingRuns, select
     from ics.figures.many import draw_many
+    from ics.figures.style import save
 
     parser = options("Draw the paper's figures from CSV files.", "results/figures")
     parser.add_argument("figure", nargs="+", help='"fig3", one of its parts ("fig3a"), or "all"')
@@ -27,12 +28,13 @@ def main(arguments: list[str] | None) -> int:
     runs = load_and_tell(asked.runs)
     drawn = 0
     missing: list[str] = []
-    for result in draw_many(list(figures.values()), runs, asked.out):
+    for result in draw_many(list(figures.values()), runs, lambda stem, figure: save(figure, asked.out / stem)):
         if isinstance(result, MissingRuns):
             missing.append(f"{result}{runs_option(asked.runs)}")
-        else:
-            drawn += len(result)
-            print(*result, sep="\n", flush=True)
+            continue
+        drawn += len(result)
+        for files in result:
+            print(*files, sep="\n", flush=True)
     failed = bool(missing) and not (drawn and "all" in asked.figure)
     for line in missing:
         print(f"{'error' if failed else 'left out'}: {line}", file=sys.stderr)

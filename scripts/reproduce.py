@@ -19,6 +19,7 @@ def main(arguments: list[str] | None) -> None:
     from ics.errors import UserError
     from ics.figures.catalogue import select
     from ics.figures.many import draw_many
+    from ics.figures.style import save
     from ics.files import write_text
     from ics.report.closing import closing
     from ics.report.page import build
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None) -> None:
     runs = load_and_tell(asked.runs)
     if runs is None:
         raise UserError("there is nothing to sum up")
-    for _ in draw_many(select("all"), runs, asked.out):
+    for _ in draw_many(select("all"), runs, lambda stem, figure: save(figure, asked.out / stem)):
         pass  # what these runs are not for stays undrawn
     claims, distances = claims_table(runs, catalogue.names()), paper_distance(runs)
     write_table(claims, report.to_markdown(claims), asked.out / "claims")

@@ -3,7 +3,6 @@
 import importlib.util
 import itertools
 import math
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from figure_tools import dots, entries, lines, sheet, words
 from made_up_runs import (
     DLN,
     SETTINGS,
@@ -28,10 +28,9 @@ from matplotlib.colors import to_rgb
 from ics.analysis import load_runs
 from ics.analysis.scales import split_by_scale
 from ics.errors import UserError
-from ics.figures import fig3, style
-from ics.figures.catalogue import FIGURES, MissingRuns, draw, select
+from ics.figures import style
+from ics.figures.catalogue import FIGURES, MissingRuns, select
 from ics.figures.curves import thinned
-from ics.figures.figure_runs import find
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,10 +78,6 @@ def test_both_parts_are_drawn_the_same_to_the_byte(
     assert b"/FontFile2" in (first / names[0]).read_bytes()  # fonts are embedded
 
 
-def lines_of(axes: Any) -> list[tuple[str, list[float]]]:
-    return [(line.get_linestyle(), list(line.get_ydata())) for line in axes.get_lines()]
-
-
 def test_what_is_drawn(tmp_path: Path) -> None:
     for seed, l2 in enumerate((1.0, 2.0, 9.0)):
         rows = {
@@ -90,54 +85,41 @@ def test_what_is_drawn(tmp_path: Path) -> None:
             SHIFT: shift_rows([l2, 10 * l2], [0.5, math.nan], [0, 100]),
         }
         write_run(tmp_path, f"v/batch/seed{seed}", merged(SETTINGS, {"seed": seed}), rows)
-    canvas = figure_of(fig3.FIG3A, tmp_path)
+    canvas = sheet("fig3a", load_runs(tmp_path))
     training, l2_5, cosine_5, l2_10, _ = canvas.axes
-    assert [y for s, y in lines_of(training) if s == "-"] == [[35.0, 75.0]]
-    assert [y for s, y in lines_of(l2_5) if s == "-"] == [[2.0, 20.0]]
+    assert lines(training, "-") == [[35.0, 75.0]]
+    assert lines(l2_5, "-") == [pytest.approx([2.0, 20.0])]
     band = l2_5.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 1.0
     assert band[:, 1].max() == 90.0
     assert l2_5.get_yscale() == "log"
-    (median,) = [y for s, y in lines_of(cosine_5) if s == "-"]
-    assert median[0] == 0.5
-    assert math.isnan(median[1])
+    assert lines(cosine_5, "-") == [[0.5]]  # and no line on to where there is no cosine
+    assert dots(cosine_5) == [(0.0, 0.5)]
     # The paper's curves: dashed; none where its axis has no numbers.
-    (start,) = [y[0] for s, y in lines_of(l2_5) if s == "--" and y[0] > 1]
+    (start,) = [y[0] for y in lines(l2_5, "--") if y[0] > 1]
     assert start == pytest.approx(14.7, rel=0.01)
-    assert [s for s, _ in lines_of(l2_10)] == ["-"]
-    texts = " ".join(text.get_text() for text in canvas.texts)
-    assert "VGG-11, width ×0.25, on digits, 200 steps" in texts
-    assert "How to read" in texts
-    assert "has no numbers" in texts
-    legend = [text.get_text() for legend in canvas.legends for text in legend.get_texts()]
-    assert legend == ["BatchNorm (3 seeds)", "paper: digitised, VGG on CIFAR-10, one run", "ideal"]
-
-
-def figure_of(figure: Any, root: Path) -> Any:
-    """The matplotlib figure that would be saved; one scale only."""
-    part = figure.draw.args[0]
-    arms = "|".join(fig3.ARMS)
-    (found,) = find(load_runs(root), f"3{part.letter}", part.model, ("training", "shift"), fig3.ARMS, None, (arms,))
-    with style.style():
-        return fig3._figure(part, found).figure
+    assert lines(l2_10, "--") == []
+    assert "VGG-11, width ×0.25, on digits, 200 steps" in words(canvas)
+    assert "How to read" in words(canvas)
+    assert "for layer #10 has no numbers" in words(canvas)
+    assert entries(canvas) == ["BatchNorm (3 seeds)", "paper: digitised, VGG on CIFAR-10, one run", "ideal"]
 
 
 def test_another_learning_rate_has_its_row_without_the_papers_curve(tmp_path: Path) -> None:
     for lr in (0.1, 0.5):
         write_run(tmp_path, f"v/batch_lr{lr}/seed0", merged(SETTINGS, {"optimizer": {"lr": lr}}))
-    canvas = figure_of(fig3.FIG3A, tmp_path)
+    canvas = sheet("fig3a", load_runs(tmp_path))
     assert len(canvas.axes) == 10
-    dashed = [sum(style == "--" for style, _ in lines_of(axes)) for axes in canvas.axes]
+    dashed = [len(lines(axes, "--")) for axes in canvas.axes]
     assert dashed == [0, 0, 0, 0, 0, 2, 2, 2, 0, 2]
 
 
 def test_diverged_runs_are_marked(tmp_path: Path) -> None:
     rows = {TRAINING: training_rows([3.0, math.inf]), SHIFT: shift_rows([1.0])}
     write_run(tmp_path, "d/none/seed0", merged(SETTINGS, DLN, {"norm": {"name": "none"}}), rows, state="diverged")
-    canvas = figure_of(fig3.FIG3B, tmp_path)
-    cross = [list(line.get_ydata()) for line in canvas.axes[0].get_lines() if line.get_marker() == "x"]
-    assert cross == [[3.0]]
-    assert "diverged here" in [text.get_text() for legend in canvas.legends for text in legend.get_texts()]
+    canvas = sheet("fig3b", load_runs(tmp_path))
+    assert dots(canvas.axes[0]) == [(0.0, pytest.approx(3.0))] * 2  # a cross at a lonely point
+    assert "diverged here" in entries(canvas)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +135,7 @@ def test_diverged_runs_are_marked(tmp_path: Path) -> None:
 def test_layers_are_the_papers_or_at_the_same_relative_depth(tmp_path: Path, measured: Any, chosen: Any) -> None:
     rows = {TRAINING: training_rows([1.0]), SHIFT: shift_rows([1.0], layers=measured)}
     write_run(tmp_path, rows=rows)
-    canvas = figure_of(fig3.FIG3A, tmp_path)
+    canvas = sheet("fig3a", load_runs(tmp_path))
     titles = [axes.get_title() for axes in canvas.axes if axes.get_title()]
     assert titles == chosen
 
@@ -249,16 +231,16 @@ def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFix
 def test_runs_without_the_settings_or_tables_are_no_runs_of_the_figure(tmp_path: Path) -> None:
     write_run(tmp_path, "a/seed0", {"seed": 0, "data": {"name": "digits"}})
     with pytest.raises(MissingRuns):
-        draw(fig3.FIG3A, load_runs(tmp_path), tmp_path)
+        sheet("fig3a", load_runs(tmp_path))
     write_run(tmp_path, "b/seed0", rows={TRAINING: training_rows([1.0])})
     with pytest.raises(MissingRuns):
-        draw(fig3.FIG3A, load_runs(tmp_path, tables=["training"]), tmp_path)
+        sheet("fig3a", load_runs(tmp_path, tables=["training"]))
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main = program().main
     assert main(["fig99"]) == 2
-    known = sorted({"all", *FIGURES, *(re.sub(r"(?<=\d)[a-h]$", "", name) for name in FIGURES)})
+    known = sorted({"all", "fig3", "fig5", "fig8", *FIGURES})
     assert capsys.readouterr().err == f"error: no figure 'fig99'; there are {', '.join(known)}\n"
     (write_run(tmp_path) / "training.csv").write_text("step\n")
     assert main(["fig3", "--runs", str(tmp_path)]) == 2
@@ -274,17 +256,8 @@ def test_the_program_needs_no_torch(paper_like: Path, tmp_path: Path) -> None:
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "scripts/figures.py",
-        "fig3a",
-        "--runs",
-        str(paper_like),
-        "--out",
-        str(tmp_path),
-    ]
+    script = ["scripts/figures.py", "fig3a", "--runs", str(paper_like), "--out", str(tmp_path)]
+    command = [sys.executable, "-c", code, *script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 False"
 

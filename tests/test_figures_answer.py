@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from figure_tools import other_runs, saved, sheet
 from made_up_paper import copies
-from made_up_runs import SETTINGS, merged, write_run
 from matplotlib.axes import Axes
 
 from ics.analysis import load_runs
 from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.table import claims_table
 from ics.analysis.load import Runs
-from ics.figures import answer, style
-from ics.figures.catalogue import MissingRuns, draw, select
+from ics.figures import answer
+from ics.figures.catalogue import MissingRuns
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def panels(runs: Runs) -> list[Axes]:
-    with style.style():
-        sheet = answer._figure(answer._comparisons(runs))
-        sheet.figure.draw_without_rendering()
-        return sheet.figure.axes
+    canvas = sheet("answer", runs)
+    canvas.draw_without_rendering()
+    axes: list[Axes] = canvas.axes
+    return axes
 
 
 def marks(axes: Axes, marker: str) -> list[float]:
@@ -66,7 +66,6 @@ def test_marks_do_not_leave_the_panel_and_words_not_the_sheet(runs: Runs) -> Non
         low, high = axes.get_xlim()
         assert all(low < mark < high for mark in marks(axes, "o"))
     figure: Any = axes.get_figure()
-    figure.set_dpi(style.PNG_DPI)
     assert len(figure.texts) == 2  # title and notes
     assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in figure.texts)
 
@@ -76,14 +75,13 @@ def test_one_seed_has_marks_without_intervals(tmp_path: Path) -> None:
     one = load_runs(tmp_path)
     assert [len(marks(axes, "o")) for axes in panels(one)] == [2, 2, 2]  # all steps and early ones: there are no others
     assert all(np.isnan(line.get_segments()).all() for axes in panels(one) for line in axes.collections)  # type: ignore[attr-defined]
-    files = draw(*select("answer"), one, tmp_path / "out")
+    files = saved("answer", one, tmp_path / "out")
     assert [path.name for path in files] == ["answer.png", "answer.pdf"]
-    again = draw(*select("answer"), one, tmp_path / "again")
+    again = saved("answer", one, tmp_path / "again")
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
 
 
 def test_it_needs_networks_of_both_kinds(tmp_path: Path) -> None:
     copies(tmp_path, "vgg", arms=["batch"], rates=[0.1], last_step=300)
-    write_run(tmp_path, "other/seed0", merged(SETTINGS, {"model": {"name": "mlp"}}))
     with pytest.raises(MissingRuns, match="experiment=fig3_vgg scale=cpu$"):
-        draw(*select("answer"), load_runs(tmp_path), tmp_path)
+        sheet("answer", load_runs(other_runs(tmp_path)))

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from figure_tools import ends, lines, other_runs, saved, sheet, sheets
 from made_up_runs import EVALUATION, SETTINGS, SHIFT, merged, shift_row, write_run
 
-from ics.analysis.load import load_runs
-from ics.analysis.scales import split_by_scale
-from ics.figures import init_scale, ioffe_szegedy, mnist_mlp, running_stats, style
-from ics.figures.catalogue import FIGURES, draw, select
+from ics.analysis.load import Runs, load_runs
+from ics.figures import init_scale
+from ics.figures.catalogue import MissingRuns
+from ics.figures.style import COLOURS
 from ics.quantities.activations import Activations
 from ics.quantities.running_stats import RunningStats
 from ics.quantities.train_eval_gap import TrainEvalGap
@@ -90,7 +90,7 @@ def settings(experiment: str, seed: int, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     root = tmp_path_factory.mktemp("runs")
     for seed in (0, 1, 2):
         factor = 1 + 0.1 * (seed - 1)  # the median over the seeds is seed 1's
@@ -111,98 +111,78 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
             changes = {"norm": {"name": "batch", "eps": None, "momentum": momentum}}
             name = f"running_stats/{momentum}/seed{seed}"
             write_run(root, name, settings("running_stats", seed, **changes), rows)
-    return root
+    return load_runs(root)
 
 
-def canvas(lab: Path, experiment: str, make: Any, sweep: tuple[str, ...] = ()) -> Any:
-    runs = load_runs(lab)
-    mine = runs.settings[runs.settings["experiment"] == experiment]
-    (scale,) = split_by_scale(mine, sweep=sweep)
-    with style.style():
-        return make(runs, scale)
-
-
-def by_colour(axes: Any, colour: str) -> list[float]:
-    return [float(np.asarray(line.get_ydata())[-1]) for line in axes.get_lines() if line.get_color() == colour]
-
-
-STANDARD, BATCH = style.ARMS["standard"].colour, style.ARMS["batch"].colour
+STANDARD, BATCH = COLOURS["standard"], COLOURS["batch"]
 
 
 @pytest.mark.parametrize("name", FIGURES_OF_THE_LAB)
-def test_each_is_drawn_under_a_name_that_says_the_data(lab: Path, tmp_path: Path, name: str) -> None:
-    (figure,) = select(name)
-    files = draw(figure, load_runs(lab), tmp_path)
-    assert len(files) == (4 if name == "init_scale" else 2)
-    assert all(path.name.startswith(name) and "digits" in path.name and "mlp_mlp" not in path.name for path in files)
+def test_each_is_drawn_under_a_name_that_says_the_data(lab: Runs, tmp_path: Path, name: str) -> None:
+    files = saved(name, lab, tmp_path)
+    stems = {name, "init_scale_shift"} if name == "init_scale" else {name}
+    assert {path.stem for path in files} == {f"{stem}_digits" for stem in stems}
     assert all(path.stat().st_size > 10_000 for path in files)
 
 
-def test_mnist_mlp(lab: Path) -> None:
-    loss, accuracy, *pairs = canvas(lab, "mnist_mlp", mnist_mlp._figure).axes
-    assert by_colour(loss, STANDARD) == pytest.approx([1, 1])  # train and test
-    assert by_colour(loss, BATCH) == pytest.approx([0.25, 0.25])
-    assert by_colour(accuracy, STANDARD) == pytest.approx([85, 85])
+def test_mnist_mlp(lab: Runs) -> None:
+    loss, accuracy, *pairs = sheet("mnist_mlp", lab).axes
+    assert ends(loss, STANDARD) == pytest.approx([1, 1])  # train and test
+    assert ends(loss, BATCH) == pytest.approx([0.25, 0.25])
+    assert ends(accuracy, STANDARD) == pytest.approx([85, 85])
+    assert {line.is_dashed() for line in loss.get_lines()} == {True, False}
     assert min(accuracy.get_lines()[0].get_xdata()) == 20  # not the untrained network
     assert [axes.get_title() for axes in pairs[::2]] == ["Layer #2, fc2", "Layer #3, fc3"]
     for axes in pairs[::2]:
-        assert by_colour(axes, STANDARD) == pytest.approx([1])
-        assert by_colour(axes, BATCH) == pytest.approx([0.25])
-    assert by_colour(pairs[1], BATCH) == pytest.approx([0.25])  # 1 − cosine
+        assert ends(axes, STANDARD) == pytest.approx([1])
+        assert ends(axes, BATCH) == pytest.approx([0.25])
+    assert ends(pairs[1], BATCH) == pytest.approx([0.25])  # 1 − cosine
 
 
-def test_init_scale(lab: Path) -> None:
-    figure = canvas(lab, "init_scale", init_scale._accuracy, ("model.init.std",))
+def test_init_scale(lab: Runs) -> None:
+    figure = sheets("init_scale", lab)["init_scale_digits"]
     assert [axes.get_title() for axes in figure.axes] == ["std 1", "std 0.1", "std 0.01"]
     for axes in figure.axes:
-        assert by_colour(axes, STANDARD) == pytest.approx([85])
-        assert by_colour(axes, BATCH) == pytest.approx([88.75])
-        dashed = {line.get_color(): line.is_dashed() for line in axes.get_lines()}
+        assert ends(axes, STANDARD) == pytest.approx([85])
+        assert ends(axes, BATCH) == pytest.approx([88.75])
+        dashed = {str(line.get_color()): line.is_dashed() for line in axes.get_lines()}
         assert dashed == {STANDARD: True, BATCH: False}
 
 
-def test_init_scale_shift_says_where_there_is_none(lab: Path) -> None:
-    figure = canvas(lab, "init_scale", init_scale._shift, ("model.init.std",))
-    assert figure.texts[0].get_text().startswith("Covariate shift of Layer #2, fc2")
-    assert [by_colour(axes, BATCH) for axes in figure.axes] == [pytest.approx([0.25 * 10.0**-i]) for i in range(3)]
+def test_init_scale_shift_says_where_there_is_none(lab: Runs) -> None:
+    figure = sheets("init_scale", lab)["init_scale_shift_digits"]
+    assert figure.words[0].startswith("Covariate shift of Layer #2, fc2")
+    assert [ends(axes, BATCH) for axes in figure.axes] == [pytest.approx([0.25 * 10.0**-i]) for i in range(3)]
     assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [[], [], ["standard: 0"]]
 
 
 def test_powers_are_bounds() -> None:
-    assert [init_scale._power(value) for value in (3e-9, 2e4, 0.5)] == ["1e-8", "1e4", "1e0"]
+    assert [init_scale._bound(value) for value in (3e-9, 2e4, 0.5)] == ["10⁻⁸", "10⁴", "10⁰"]
 
 
-def test_ioffe_szegedy(lab: Path) -> None:
-    figure = canvas(lab, "ioffe_szegedy", ioffe_szegedy._figure)
-    accuracy, standard, batch, l2, relative, turn = figure.axes
-    assert by_colour(accuracy, BATCH) == pytest.approx([88.75])
-    assert by_colour(standard, STANDARD) == pytest.approx([-0.9, 0.9, 0.9])  # the first seed's, unit 0's
-    assert by_colour(batch, BATCH) == pytest.approx([-0.225, 0.225, 0.225])
-    assert by_colour(l2, BATCH) == pytest.approx([0.25])
-    assert by_colour(relative, STANDARD) == pytest.approx([0.5])
-    assert by_colour(turn, STANDARD) == pytest.approx([0.25])
+def test_ioffe_szegedy(lab: Runs) -> None:
+    accuracy, standard, batch, l2, relative, turn = sheet("ioffe_szegedy", lab).axes
+    assert ends(accuracy, BATCH) == pytest.approx([88.75])
+    assert ends(standard, STANDARD) == pytest.approx([-0.9, 0.9, 0.9])  # the first seed's, unit 0's
+    assert ends(batch, BATCH) == pytest.approx([-0.225, 0.225, 0.225])
+    assert ends(l2, BATCH) == pytest.approx([0.25])
+    assert ends(relative, STANDARD) == pytest.approx([0.5])
+    assert ends(turn, STANDARD) == pytest.approx([0.25])
     assert standard.get_ylim() == batch.get_ylim()
 
 
-def test_running_stats(lab: Path) -> None:
-    figure = canvas(lab, "running_stats", running_stats._figure, ("norm.momentum",))
-    errors, lag, variance, distance = figure.axes
+def test_running_stats(lab: Runs) -> None:
+    errors, lag, variance, distance = sheet("running_stats", lab).axes
     sizes, *running = errors.get_lines()
     assert list(sizes.get_xdata()) == [1, 4, 16]
     assert list(sizes.get_ydata()) == pytest.approx([85, 70, 10])  # of the second half alone
     assert [line.get_ydata()[0] for line in running] == pytest.approx([8, 8])
-    assert [line.get_ydata()[-1] for line in lag.get_lines()] == pytest.approx([0, 0.9, 0])
-    assert [line.get_ydata()[-1] for line in variance.get_lines()] == pytest.approx([11, 101])
-    assert [line.get_ydata()[-1] for line in distance.get_lines()] == pytest.approx([0.9, 0])
+    assert [y[-1] for y in lines(lag)] == pytest.approx([0, 0.9, 0])
+    assert [y[-1] for y in lines(variance)] == pytest.approx([11, 101])
+    assert [y[-1] for y in lines(distance)] == pytest.approx([0.9, 0])
 
 
 @pytest.mark.parametrize("name", FIGURES_OF_THE_LAB)
 def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path, name: str) -> None:
-    write_run(tmp_path / "runs")
-    (figure,) = select(name)
-    assert figure.draw(load_runs(tmp_path / "runs"), tmp_path) == []
-
-
-def test_all_are_in_the_catalogue_under_names_of_their_own() -> None:
-    assert set(FIGURES_OF_THE_LAB) <= set(FIGURES)
-    assert [figure.name for figure in select("init_scale")] == ["init_scale"]
+    with pytest.raises(MissingRuns):
+        sheets(name, load_runs(other_runs(tmp_path)))

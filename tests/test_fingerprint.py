@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from figure_tools import sheet
 from made_up_runs import SETTINGS, SHIFT, merged, shift_row, write_run
 from pages import assert_same_page
 
@@ -19,7 +20,6 @@ from ics.analysis.paper import paper_curves
 from ics.analysis.scales import scales_with
 from ics.errors import UserError
 from ics.figures import fingerprint, style
-from ics.figures.catalogue import select
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "fingerprint"
@@ -136,8 +136,7 @@ def test_the_script_writes_both_tables_or_says_what_is_missing(candidates: Path,
 
 def test_the_figure_shows_the_numbers(candidates: Path) -> None:
     steps = first_steps(load_runs(candidates))
-    with style.style():
-        figure = fingerprint._figure(steps, "digits")
+    figure = sheet("fingerprint", load_runs(candidates))
     distance, l2, _, cosine = figure.axes
     (dots,) = distance.get_lines()
     assert list(dots.get_xdata()) == pytest.approx(ranking(steps)["distance"].tolist())
@@ -156,8 +155,7 @@ def test_a_single_step_is_no_curve_of_another_figure(candidates: Path) -> None:
 
 def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path) -> None:
     write_run(tmp_path / "runs")
-    (figure,) = select("fingerprint")
-    assert figure.draw(load_runs(tmp_path / "runs"), tmp_path) == []
+    assert list(fingerprint.FINGERPRINT.find(load_runs(tmp_path / "runs"))) == []
 
 
 # --- the committed runs ------------------------------------------------------------------------------------------

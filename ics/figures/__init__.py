@@ -1,4 +1,4 @@
-"""The paper's figures, drawn from CSV files alone: one file per figure, one shared style, one catalogue.
+"""The figures, drawn from CSV files alone: what each needs and how it is drawn, one driver, one look.
 
 Nothing here imports torch.
 """

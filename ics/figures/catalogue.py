@@ -1,13 +1,16 @@
-"""All figures by name. A new one joins in one line."""
+"""All figures by name, what a figure is, and how any is drawn. A new one joins in one line."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
+from typing import Any, TypeVar
 
 from ics.analysis.load import Runs
 from ics.errors import UserError
+from ics.figures.sheet import Sheet
+from ics.figures.style import style
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,17 @@ class Figure:
         name: "fig3a".
         experiment: makes the runs it is drawn from.
         how_to_read: a sentence or two, printed below the figure.
-        draw: writes files into a folder and returns them; none when the runs it needs are not there.
+        find: what it is drawn from, once for every scale of the runs, and the name of its file, without an ending;
+            nothing where the runs it needs are not there.
+        draw: makes the figure of what was found.
         options: of the experiment, beside its name.
     """
 
     name: str
     experiment: str
     how_to_read: str
-    draw: Callable[[Runs, Path], list[Path]]
+    find: Callable[[Runs], Iterable[tuple[str, Any]]]
+    draw: Callable[[Any], Sheet]
     options: str = ""
 
     @property
@@ -41,27 +47,29 @@ class MissingRuns(UserError):
 # name -> where it is defined; loaded when asked for.
 FIGURES = {
     "answer": "ics.figures.answer:ANSWER",
-    "fig1": "ics.figures.fig1:FIG1",
-    "fig2": "ics.figures.fig2:FIG2",
-    "fig3a": "ics.figures.fig3:FIG3A",
-    "fig3b": "ics.figures.fig3:FIG3B",
+    "fig1": "ics.figures.training:FIG1",
+    "fig2": "ics.figures.training:FIG2",
+    "fig3a": "ics.figures.shift:FIG3A",
+    "fig3b": "ics.figures.shift:FIG3B",
     "fig4": "ics.figures.landscape:FIG4",
-    "fig5a": "ics.figures.fig5:FIG5A",
-    "fig5b": "ics.figures.fig5:FIG5B",
+    "fig5a": "ics.figures.training:FIG5A",
+    "fig5b": "ics.figures.training:FIG5B",
     "fig6": "ics.figures.activations:FIG6",
-    "fig8a": "ics.figures.fig8:FIG8A",
-    "fig8b": "ics.figures.fig8:FIG8B",
+    "fig8a": "ics.figures.activations:FIG8A",
+    "fig8b": "ics.figures.activations:FIG8B",
     "fig9": "ics.figures.activations:FIG9",
     "fig10": "ics.figures.landscape:FIG10",
-    "fig11": "ics.figures.fig11:FIG11",
-    "fig12": "ics.figures.lp_landscape:FIG12",
-    "fig13": "ics.figures.lp_landscape:FIG13",
+    "fig11": "ics.figures.landscape:FIG11",
+    "fig12": "ics.figures.landscape:FIG12",
+    "fig13": "ics.figures.landscape:FIG13",
     "mnist_mlp": "ics.figures.mnist_mlp:MNIST_MLP",
     "init_scale": "ics.figures.init_scale:INIT_SCALE",
     "ioffe_szegedy": "ics.figures.ioffe_szegedy:IOFFE_SZEGEDY",
     "running_stats": "ics.figures.running_stats:RUNNING_STATS",
     "fingerprint": "ics.figures.fingerprint:FINGERPRINT",
 }
+WHOLE = {"fig3": ("fig3a", "fig3b"), "fig5": ("fig5a", "fig5b"), "fig8": ("fig8a", "fig8b"), "all": tuple(FIGURES)}
+"""What stands for several."""
 
 
 def select(name: str) -> list[Figure]:
@@ -70,38 +78,36 @@ def select(name: str) -> list[Figure]:
     Raises:
         UserError: there is none.
     """
-    names = [n for n in FIGURES if name in (n, _whole(n), "all")]
-    if not names:
-        known = sorted({*FIGURES, *map(_whole, FIGURES), "all"})
-        raise UserError(f"no figure {name!r}; there are {', '.join(known)}")
-    return [_load(FIGURES[n]) for n in names]
+    if name not in {*FIGURES, *WHOLE}:
+        raise UserError(f"no figure {name!r}; there are {', '.join(sorted({*FIGURES, *WHOLE}))}")
+    return [_load(FIGURES[part]) for part in WHOLE.get(name, (name,))]
 
 
-def draw(figure: Figure, runs: Runs | None, folder: Path) -> list[Path]:
+def draw(figure: Figure, runs: Runs | None, use: Callable[[str, Sheet], T]) -> list[T]:
     """Draws one figure.
 
     Args:
         figure: from `select`.
         runs: what there is; None if nothing.
-        folder: where the files go.
+        use: what is done with it, such as saving: gets the name of the file and the figure, once for every scale.
 
     Returns:
-        The files written.
+        What that gave.
 
     Raises:
         MissingRuns: the runs are not there.
     """
-    files = figure.draw(runs, folder) if runs is not None else []
-    if not files:
+    used = []
+    for stem, found in figure.find(runs) if runs is not None else ():
+        with style():
+            sheet = figure.draw(found)
+            sheet.finish()
+            used.append(use(stem, sheet))
+    if not used:
         unfinished = len(runs.skipped) if runs is not None else 0
         some = f" (unfinished ones are left out: {unfinished})" if unfinished else ""
         raise MissingRuns(f"the runs for {figure.name} are missing{some}; make them with: {figure.command}")
-    return files
-
-
-def _whole(name: str) -> str:
-    """The figure that a lettered part belongs to: fig3a is part of fig3."""
-    return re.sub(r"(?<=\d)[a-h]$", "", name)
+    return used
 
 
 def _load(place: str) -> Figure:

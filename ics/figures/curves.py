@@ -1,13 +1,14 @@
-"""Curves over training steps, as every figure draws them."""
+"""Curves over training steps, as every figure draws them: seaborn's lines on frames of medians, with their bands."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
 
-from ics.analysis.scales import Scale
 from ics.analysis.seeds import over_seeds
 from ics.figures import style
 
@@ -15,102 +16,121 @@ POINTS = 200
 """At most so many points per curve, the paper's own density; single steps are left out, never averaged."""
 
 
-def of_scale(scale: Scale, table: pd.DataFrame) -> pd.DataFrame:
-    """The scale's rows of a table, with the column `arm`."""
-    rows = table[table["run"].isin(scale.runs["run"])]
-    return rows.assign(arm=rows["arm"].astype(str))
+def thinned(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """The first recorded step of every stretch of 1, 2, 5, 10, … steps, so that at most `POINTS` remain.
 
-
-def thinned(rows: pd.DataFrame) -> pd.DataFrame:
-    """The first recorded step of every stretch of 1, 2, 5, 10, … steps, so that at most `POINTS` remain."""
+    Args:
+        rows: with the columns run and step.
+        by: the columns that tell a run's curves apart.
+    """
     last = max(int(rows["step"].max()), 1)
     lengths = (m * 10**k for k in range(12) for m in (1, 2, 5))
     length = next(length for length in lengths if last / length <= POINTS)
-    return rows[~rows.assign(stretch=rows["step"] // length).duplicated(["run", "stretch"])]
+    return rows[~rows.assign(stretch=rows["step"] // length).duplicated(["run", *by, "stretch"])]
 
 
-def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, colour: Any, **line: Any) -> None:
-    """Median and band over the seeds; a cross where a run diverged.
+def draw_curves(
+    axes: Axes,
+    rows: pd.DataFrame,
+    column: str = "value",
+    hue: str = "arm",
+    palette: Mapping[Any, Any] = style.COLOURS,
+    dash_by: str | None = None,
+    dashes: Mapping[str, tuple[float, ...] | str] | None = None,
+    **line: Any,
+) -> None:
+    """Median and band over the seeds of every arm; a cross where a run diverged, a dot for a point on its own.
+
+    The medians are taken here and not by seaborn, whose own take a hundred times as long and close the gaps.
 
     Args:
-        axes: where to.
-        rows: one per run and step; nothing is drawn where there are none.
+        axes: where to; its scale is set already.
+        rows: one per run, step and curve; nothing is drawn where there are none.
         column: what is drawn.
-        colour: of all of it.
-        line: changes to the line's style.
+        hue: the column that tells curves apart by colour.
+        palette: its values -> colours.
+        dash_by: a column that tells curves apart by their dashes.
+        dashes: its values -> dashes, as of seaborn.
+        line: changes to the lines' style.
     """
     if rows.empty:
         return
-    table = over_seeds(thinned(rows), column)
-    axes.fill_between(table["step"], table["low"], table["high"], color=colour, **style.BAND)
-    axes.plot(table["step"], table["median"], color=colour, **(style.LINE | line))
-    finite = rows[(rows["status"] == "diverged") & np.isfinite(rows[column])]
-    ends = finite.drop_duplicates("run", keep="last")
-    if len(ends):
-        axes.plot(ends["step"], ends[column], color=colour, **style.DIVERGED)
+    by = list(dict.fromkeys([hue, dash_by or hue]))
+    table = over_seeds(thinned(rows, by), column, by)
+    for key, curve in table.groupby(hue, sort=False):
+        for _, own in curve.groupby(by, sort=False):
+            axes.fill_between(own["step"], own["low"], own["high"], color=palette[key], **style.BAND)
+    semantics = {"hue": hue, "palette": palette, "legend": False, "ax": axes}
+    _draw_lines(axes, table, by, semantics | ({"style": dash_by, "dashes": dashes} if dash_by else {}) | line)
+    _mark_ends(axes, rows, column, semantics)
 
 
-def step_axis(axes: Axes, last_step: int, labelled: bool, ticks: int = 4, beside: bool = False) -> None:
-    """Steps from 0 to the last; written out below the lowest axes only.
-
-    Args:
-        axes: of the panel.
-        last_step: right end of the axis.
-        labelled: whether the steps are written out.
-        ticks: about so many intervals between ticks.
-        beside: whether another panel follows so closely that the last step's number would touch its first.
-    """
-    axes.set_xlim(-0.02 * last_step, 1.01 * last_step)
-    if beside:
-        axes.set_xticks(_early_ticks(last_step, ticks))
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-    if labelled:
-        axes.set_xlabel("training step")
-    else:
-        axes.tick_params(labelbottom=False)
-
-
-def _early_ticks(last_step: int, ticks: int) -> list[float]:
-    """Round steps from 0 on that stay away from the last one; 0 and another at least, where there is room."""
-    early: list[float] = [0.0]
-    for count in range(ticks, ticks + 4):
-        found = MaxNLocator(count, integer=True, steps=[1, 2, 5, 10]).tick_values(0, last_step)
-        early = [float(step) for step in found if 0 <= step <= 0.86 * last_step]
-        if len(early) > 1:
-            break
-    return early
-
-
-def arms_of(scale: Scale) -> list[str]:
-    """The arms that a scale has runs of, in the order of `style.ARMS`."""
-    present = set(scale.runs["arm"])
-    return [arm for arm in style.ARMS if arm in present]
-
-
-def seeds_of(runs: pd.DataFrame, arm: str) -> str:
-    """An arm's label with its number of seeds."""
-    count = runs[runs["arm"] == arm]["seed"].nunique()
-    return f"{style.ARMS[arm].label} ({count} seed{'s' if count > 1 else ''})"
-
-
-def draw_range(axes: Axes, rows: pd.DataFrame, colour: Any) -> None:
-    """A range over training: between the medians of its two edges over the seeds, and lighter as far as any seed goes.
+def draw_ranges(axes: Axes, rows: pd.DataFrame) -> None:
+    """Ranges over training: between the medians of their edges over the seeds, and lighter as far as any seed goes.
 
     Args:
         axes: where to.
-        rows: one per run and step, with the columns low and high.
-        colour: of all of it.
+        rows: one per run and step, with the columns arm, low and high.
     """
     if rows.empty:
         return
-    rows = thinned(rows)
-    low, high = over_seeds(rows, "low"), over_seeds(rows, "high")
-    axes.fill_between(low["step"], low["low"], high["high"], color=colour, alpha=0.13, linewidth=0)
-    axes.fill_between(low["step"], low["median"], high["median"], color=colour, alpha=0.3, linewidth=0)
-    for edge in (low, high):
-        axes.plot(edge["step"], edge["median"], color=colour, **(style.LINE | {"linewidth": 0.45}))
-    finite = rows[(rows["status"] == "diverged") & np.isfinite(rows["high"])].drop_duplicates("run", keep="last")
-    if len(finite):
-        axes.plot(finite["step"], finite["high"], color=colour, **style.DIVERGED)
+    long = thinned(rows).melt(["run", "arm", "step"], ["low", "high"], "edge", "value")
+    table = over_seeds(long, "value", ["arm", "edge"])
+    for arm, own in table.groupby("arm", sort=False):
+        low, high = own[own["edge"] == "low"], own[own["edge"] == "high"]
+        shade: dict[str, Any] = {"color": style.COLOURS[str(arm)], "linewidth": 0}
+        axes.fill_between(low["step"], low["low"], high["high"], alpha=0.13, **shade)
+        axes.fill_between(low["step"], low["median"], high["median"], alpha=0.3, **shade)
+    semantics = {"hue": "arm", "palette": style.COLOURS, "legend": False, "ax": axes}
+    _draw_lines(axes, table, ["arm", "edge"], semantics | {"linewidth": 0.45})
+    _mark_ends(axes, rows, "high", semantics)
+
+
+def _draw_lines(axes: Axes, table: pd.DataFrame, by: Sequence[str], how: Mapping[str, Any]) -> None:
+    """Lines that break where there is no median; what cannot be on a logarithmic axis is none."""
+    if axes.get_yscale() == "log":
+        table = table.assign(median=table["median"].where(table["median"] > 0))
+    # seaborn leaves missing values out and would draw on over them: what lies between two of them is a line of its own.
+    gaps = table["median"].isna().groupby([table[name] for name in by]).cumsum()
+    table = table.assign(stretch=table.groupby([*by, gaps], sort=False).ngroup()).dropna(subset=["median"])
+    if table.empty:
+        return
+    axes.set(xlabel=axes.get_xlabel() or " ", ylabel=axes.get_ylabel() or " ")  # else seaborn looks for words
+    sns.lineplot(table, x="step", y="median", units="stretch", estimator=None, sort=False, **how)
+    lonely = table[~table.duplicated("stretch", keep=False)]
+    if len(lonely):
+        colours = lonely[how["hue"]].map(how["palette"])
+        axes.scatter(lonely["step"], lonely["median"], c=list(colours), s=7, linewidth=0, zorder=2.1)
+
+
+def _mark_ends(axes: Axes, rows: pd.DataFrame, column: str, how: Mapping[str, Any]) -> None:
+    """Crosses at the last finite values of runs that diverged."""
+    ends = rows[(rows["status"] == "diverged") & np.isfinite(rows[column])].drop_duplicates("run", keep="last")
+    if len(ends):
+        sns.scatterplot(ends, x="step", y=column, marker="x", s=25, linewidth=1.4, **how)
+
+
+def draw_paper(axes: Axes, rows: pd.DataFrame, column: str, last_step: int) -> None:
+    """The paper's curves up to a step.
+
+    Args:
+        axes: where to; its scale is set already.
+        rows: of `paper_curves`, one curve for each arm.
+        column: value, low or high.
+        last_step: where they end, if they do not before.
+    """
+    log = axes.get_yscale() == "log"
+    rows = rows[rows[column] > 0] if log else rows.dropna(subset=[column])
+    for arm, own in rows.groupby("arm", sort=False):
+        steps, values = clipped(own["step"].to_numpy(), own[column].to_numpy(), last_step, log)
+        axes.plot(steps, values, color=style.darker(style.COLOURS[str(arm)]), **style.PAPER)
+
+
+def clipped(
+    steps: NDArray[np.int64], values: NDArray[np.float64], last_step: int, log: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """A curve up to a step, where its line is cut: lines are straight as drawn."""
+    end = min(last_step, int(steps[-1]))
+    cut = np.interp(end, steps, np.log(values) if log else values)
+    inside = steps < end
+    return np.append(steps[inside], end), np.append(values[inside], np.exp(cut) if log else cut)

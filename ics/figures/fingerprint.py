@@ -1,15 +1,12 @@
 """The paper's set-up by its first step: the candidates, nearest first, and their numbers beside the published ones."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ics.analysis.fingerprint import (
     EXPERIMENT,
@@ -24,8 +21,9 @@ from ics.analysis.fingerprint import (
 )
 from ics.analysis.load import Runs
 from ics.figures import style
+from ics.figures.axes import plain_ticks
 from ics.figures.catalogue import Figure
-from ics.figures.sheet import Handle, Sheet
+from ics.figures.sheet import Handle, Sheet, handle
 
 HOW_TO_READ = (
     "How to read: each line is a set-up, the one nearest to the paper on top; black is what sets it apart from that "
@@ -70,19 +68,15 @@ WORDS = {
 }
 
 
-def draw(runs: Runs, folder: Path) -> list[Path]:
-    """One figure, of all set-ups that there are runs of."""
+def _find(runs: Runs) -> Iterator[tuple[str, tuple[pd.DataFrame, str]]]:
+    """All set-ups that there are runs of, and what their data are called."""
     steps = first_steps(runs)
-    if steps.empty:
-        return []
-    with style.style():
-        return style.save(_figure(steps, images(runs)), folder / "fingerprint")
+    if len(steps):
+        yield "fingerprint", (steps, images(runs))
 
 
-FINGERPRINT = Figure("fingerprint", EXPERIMENT, HOW_TO_READ, draw)
-
-
-def _figure(steps: pd.DataFrame, data: str) -> Canvas:
+def _figure(found: tuple[pd.DataFrame, str]) -> Sheet:
+    steps, data = found
     ranked = ranking(steps)
     noise = seed_noise(steps, ranked.iloc[0])
     seeds = (
@@ -93,7 +87,7 @@ def _figure(steps: pd.DataFrame, data: str) -> Canvas:
     title = f"Which set-up did the paper use? {len(ranked)} candidates by their first step, {data}"
     sheet = Sheet(title, _legend(noise), notes, body=ROW * len(ranked) + 0.1, above=0.3, below=0.3)
     grid = sheet.grid(1, 4, left=0.425, right=0.985, wspace=0.12)
-    first, *others = [sheet.figure.add_subplot(grid[0, column]) for column in range(4)]
+    first, *others = [sheet.add_subplot(grid[0, column]) for column in range(4)]
     _distances(first, ranked, noise)
     for axes, (quantity, layer, title) in zip(others, PANELS, strict=True):
         _numbers(axes, steps, ranked, quantity, layer)
@@ -104,20 +98,19 @@ def _figure(steps: pd.DataFrame, data: str) -> Canvas:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
     _words(first, ranked)
-    return sheet.figure
+    return sheet
 
 
 def _distances(axes: Axes, ranked: pd.DataFrame, noise: float) -> None:
     lines = np.arange(len(ranked))
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.minorticks_off()
     axes.hlines(lines, ranked["low"], ranked["high"], color="#222222", linewidth=0.9)
     axes.plot(ranked["distance"], lines, "o", color="#222222", markersize=3)
     left, right = axes.get_xlim()
     axes.axvspan(left, noise, color="#DDDDDD", linewidth=0)
     axes.set_xlim(left, right)
+    steps = [m * 10.0**k for k in range(-3, 4) for m in (1, 3)]
+    plain_ticks(axes.xaxis, [step for step in steps if left <= step <= right])
     axes.set_title("distance", fontsize=7)
 
 
@@ -126,13 +119,12 @@ def _numbers(axes: Axes, steps: pd.DataFrame, ranked: pd.DataFrame, quantity: st
     if quantity == "ics_l2":
         axes.set_xscale("log")
         axes.set_xlim(*RANGE)
-        axes.set_xticks([1e-4, 1e-1, 1e2])
-        axes.minorticks_off()
+        plain_ticks(axes.xaxis, [1e-4, 1e-1, 1e2])
     else:
         axes.set_xlim(-0.13, 1.06)
     papers = papers_numbers()
     for arm in ("standard", "batch"):
-        colour = style.ARMS[arm].colour
+        colour = style.COLOURS[arm]
         for rate, offset in RATES.items():
             this = {"quantity": quantity, "layer": layer, "arm": arm, "lr": rate}
             (paper,) = _of(papers, this)["paper"]
@@ -174,17 +166,17 @@ def _words(axes: Axes, ranked: pd.DataFrame) -> None:
 
 def _legend(noise: float) -> list[list[Handle]]:
     arms: list[Handle] = [
-        Line2D(
-            [], [], color=style.ARMS[arm].colour, marker="o", linewidth=0.8, label=f"{label}, lr {rate:g}", **_dot(rate)
+        handle(
+            f"{style.ARMS[arm].label}, lr {rate:g}", color=style.COLOURS[arm], marker="o", linewidth=0.8, **_dot(rate)
         )
-        for arm, label in (("standard", "standard"), ("batch", "BatchNorm"))
+        for arm in ("standard", "batch")
         for rate in RATES
     ]
-    papers: list[Handle] = [
-        Line2D([], [], color="#444444", linewidth=0.8, linestyle=DASHES[rate], label=f"paper, lr {rate:g}")
-        for rate in RATES
-    ]
+    papers: list[Handle] = [handle(f"paper, lr {rate:g}", linewidth=0.8, linestyle=DASHES[rate]) for rate in RATES]
     between: list[Handle] = []
     if np.isfinite(noise):
         between = [Patch(color="#DDDDDD", label="as far apart as two seeds of the nearest set-up")]
     return [arms, papers + between]
+
+
+FINGERPRINT = Figure("fingerprint", EXPERIMENT, HOW_TO_READ, _find, _figure)

@@ -1,22 +1,20 @@
 """Sensitivity to the initial weights: a 4×4 grid of training accuracy, and the same grid of the covariate shift."""
 
 import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
 
 from ics.analysis.load import Runs
-from ics.analysis.scales import Scale, split_by_scale
-from ics.analysis.seeds import BAND
 from ics.figures import style
+from ics.figures.axes import power_of_ten, step_axis
 from ics.figures.catalogue import Figure
-from ics.figures.curves import arms_of, draw_curve, of_scale, seeds_of, step_axis
+from ics.figures.curves import draw_curves
+from ics.figures.panels import SEEDS, diverged_handles
+from ics.figures.runs import OfExperiment, ScaleRuns
+from ics.figures.sheet import Handle, Sheet, handle
 
 STD = "model.init.std"
 COLUMNS = 4
@@ -31,43 +29,25 @@ HOW_TO_READ_SHIFT = (
     "‖G − G′‖₂ is how far a layer's gradient moves when the earlier layers are updated. It is smallest where nothing "
     "is learned, because no gradient arrives: little shift is no sign of good training."
 )
-
-Panel = Callable[[Axes, float], None]
-
-
-def draw(runs: Runs, folder: Path) -> list[Path]:
-    """Two figures per scale of the runs there are."""
-    settings = runs.settings
-    if not {"evaluation", "shift"} <= set(runs) or not {"experiment", STD} <= set(settings):
-        return []
-    mine = settings[settings["experiment"] == "init_scale"]
-    files: list[Path] = []
-    for scale in split_by_scale(mine, sweep=[STD]) if len(mine) else ():
-        slug = scale.slug.removesuffix("_mlp")
-        with style.style():
-            files += style.save(_accuracy(runs, scale), folder / f"init_scale_{slug}")
-            files += style.save(_shift(runs, scale), folder / f"init_scale_shift_{slug}")
-    return files
+DASHES: dict[str, tuple[float, ...]] = dict.fromkeys(style.ARMS, ()) | {"standard": (3, 1.2)}
+"""Solid with a norm, dashed without, as in the textbook."""
 
 
-INIT_SCALE = Figure("init_scale", "init_scale", HOW_TO_READ, draw)
-
-
-def _accuracy(runs: Runs, scale: Scale) -> Canvas:
-    rows = of_scale(scale, runs["evaluation"])
-    rows = rows[rows["split"].astype(str) == "train"]
+def _accuracy(runs: ScaleRuns) -> Sheet:
+    rows = runs.table("evaluation")
+    rows = rows[rows["split"] == "train"]
     rows = rows.assign(accuracy=100 * rows["accuracy"])
 
     def panel(axes: Axes, std: float) -> None:
         axes.set_ylim(0, 105)
-        _arms(axes, rows[rows[STD] == std], "accuracy", scale)
+        _draw(axes, rows[rows[STD] == std], "accuracy")
 
     notes = f"{HOW_TO_READ} A cross: the loss was not finite any more. Accuracy: in evaluation mode."
-    return _grid(scale, panel, "accuracy (%)", "Training accuracy", notes, crosses=True)
+    return _grid(runs, panel, "accuracy (%)", "Training accuracy", notes, diverged_handles(runs))
 
 
-def _shift(runs: Runs, scale: Scale) -> Canvas:
-    rows = of_scale(scale, runs["shift"])
+def _shift(runs: ScaleRuns) -> Sheet:
+    rows = runs.table("shift")
     indices = sorted(rows["layer_index"].unique())
     middle = indices[len(indices) // 2]
     rows = rows[rows["layer_index"] == middle]
@@ -76,72 +56,69 @@ def _shift(runs: Runs, scale: Scale) -> Canvas:
     def panel(axes: Axes, std: float) -> None:
         own = rows[rows[STD] == std]
         axes.set_yscale("log")
+        _draw(axes, own, "l2")
         axes.set_ylim(*RANGE)
-        axes.yaxis.set_major_locator(LogLocator(numticks=4))
-        axes.minorticks_off()
-        _arms(axes, own, "l2", scale)
         _off_range(axes, own)
 
-    return _grid(scale, panel, "‖G − G′‖₂", f"Covariate shift of {name}", f"{HOW_TO_READ} {HOW_TO_READ_SHIFT}")
+    return _grid(runs, panel, "‖G − G′‖₂", f"Covariate shift of {name}", f"{HOW_TO_READ} {HOW_TO_READ_SHIFT}", [])
 
 
-def _arms(axes: Axes, rows: pd.DataFrame, column: str, scale: Scale) -> None:
-    for arm in arms_of(scale):
-        draw_curve(axes, rows[rows["arm"] == arm], column, style.ARMS[arm].colour, **_line(arm))
-
-
-def _line(arm: str) -> dict[str, Any]:
-    """Solid with a norm, dashed without, as in the textbook."""
-    return {"linestyle": (0, (3, 1.2)) if arm == "standard" else "-", "linewidth": 1.2}
+def _draw(axes: Axes, rows: pd.DataFrame, column: str) -> None:
+    draw_curves(axes, rows, column, dash_by="arm", dashes=DASHES, linewidth=1.2)
 
 
 def _off_range(axes: Axes, rows: pd.DataFrame) -> None:
     """Says where a curve is that lies outside the axis altogether."""
-    for arm, own in rows.groupby("arm", observed=True):
+    for arm, own in rows.groupby("arm"):
         low, high = own["l2"].min(), own["l2"].max()
         if RANGE[0] <= high and low <= RANGE[1]:
             continue
-        text = f"above {_power(low)}" if low > RANGE[1] else f"below {_power(high)}" if high > 0 else "0"
+        bound = f"above {_bound(low)}" if low > RANGE[1] else f"below {_bound(high)}" if high > 0 else "0"
         place = 0.86 if low > RANGE[1] else 0.26
-        label, colour = style.ARMS[str(arm)].label, style.ARMS[str(arm)].colour
-        axes.text(0.03, place, f"{label}: {text}", transform=axes.transAxes, color=colour, fontsize=6.5)
+        words, colour = f"{style.ARMS[str(arm)].label}: {bound}", style.COLOURS[str(arm)]
+        axes.text(0.03, place, words, transform=axes.transAxes, color=colour, fontsize=6.5)
 
 
-def _power(value: float) -> str:
+def _bound(value: float) -> str:
     """The next power of ten towards 1."""
-    return f"1e{math.ceil(math.log10(value)) if value < 1 else math.floor(math.log10(value))}"
+    return power_of_ten(10.0 ** (math.ceil(math.log10(value)) if value < 1 else math.floor(math.log10(value))))
 
 
-def _grid(scale: Scale, panel: Panel, label: str, title: str, notes: str, crosses: bool = False) -> Canvas:
+def _grid(
+    runs: ScaleRuns, panel: Callable[[Axes, float], None], label: str, title: str, notes: str, crosses: list[Handle]
+) -> Sheet:
     """One panel per standard deviation, largest first, all on the same axes."""
-    stds = sorted(scale.runs[STD].unique(), reverse=True)
-    lines = -(-len(stds) // COLUMNS)
-    height = 1.75 + 1.25 * lines
-    figure = style.new_figure(height)
-    grid = figure.add_gridspec(
-        lines, COLUMNS, wspace=0.13, hspace=0.3, left=0.085, right=0.985, bottom=1 / height, top=1 - 0.75 / height
+    settings = runs.scale.runs
+    stds = sorted(settings[STD].unique(), reverse=True)
+    rows = -(-len(stds) // COLUMNS)
+    images = f", {int(settings['data.limit'].iloc[0]):,} images" if "data.limit" in settings else ""
+    legend = [
+        handle(runs.label(arm), color=style.COLOURS[arm], linestyle=(0, DASHES[arm] or None)) for arm in runs.arms
+    ]
+    sheet = Sheet(
+        f"{title} by initial weights. {runs.scale.title}{images}",
+        [[*legend, *crosses]],
+        f"{notes} {SEEDS}",
+        body=1.25 * rows,
     )
-    last_step = int(scale.runs["steps"].max())
+    grid = sheet.grid(rows, COLUMNS, wspace=0.13, hspace=0.3, right=0.985)
     for i, std in enumerate(stds):
-        axes = figure.add_subplot(grid[i // COLUMNS, i % COLUMNS])
+        axes = sheet.add_subplot(grid[i // COLUMNS, i % COLUMNS])
         panel(axes, std)
         axes.set_title(f"std {std:.2g}", pad=2)
-        step_axis(axes, last_step, labelled=i + COLUMNS >= len(stds))
+        step_axis(axes, runs.last_step, labelled=i + COLUMNS >= len(stds))
         if i % COLUMNS:
             axes.tick_params(labelleft=False)
         else:
             axes.set_ylabel(label)
             axes.yaxis.set_label_coords(-0.24, 0.5)
-    images = f", {int(scale.runs['data.limit'].iloc[0]):,} images" if "data.limit" in scale.runs else ""
-    heading = f"{title} by initial weights. {scale.title}{images}"
-    style.add_title(figure, heading)
-    handles = [
-        Line2D([], [], color=style.ARMS[arm].colour, label=seeds_of(scale.runs, arm), **_line(arm))
-        for arm in arms_of(scale)
-    ]
-    if crosses and (scale.runs["status"] == "diverged").any():
-        handles.append(Line2D([], [], color="#444444", label="diverged here", **style.DIVERGED))
-    place = (0.005, 1 - 0.27 / height)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=4, columnspacing=1.6)
-    style.add_notes(figure, f"{notes} Lines: median over seeds; {BAND}.")
-    return figure
+    return sheet
+
+
+def _both(runs: Runs) -> Iterator[tuple[str, Callable[[], Sheet]]]:
+    for stem, make in (("init_scale", _accuracy), ("init_scale_shift", _shift)):
+        for name, found in OfExperiment("init_scale", ("evaluation", "shift"), (STD,), stem=stem)(runs):
+            yield name, partial(make, found)
+
+
+INIT_SCALE = Figure("init_scale", "init_scale", HOW_TO_READ, _both, lambda made: made())

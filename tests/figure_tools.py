@@ -1,0 +1,71 @@
+"""What the tests of figures share: figures as they would be saved, and what is drawn on them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from made_up_runs import SETTINGS, merged, write_run
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
+
+from ics.analysis.load import Runs
+from ics.figures.catalogue import draw, select
+from ics.figures.sheet import Sheet
+from ics.figures.style import save
+
+
+def sheets(name: str, runs: Runs) -> dict[str, Sheet]:
+    """A figure at every scale there is, by the name of its file."""
+    (figure,) = select(name)
+    return dict(draw(figure, runs, lambda stem, sheet: (stem, sheet)))
+
+
+def sheet(name: str, runs: Runs) -> Any:
+    """A figure of which there is one scale only."""
+    (only,) = sheets(name, runs).values()
+    return only
+
+
+def saved(name: str, runs: Runs, folder: Path) -> list[Path]:
+    """The files of a figure."""
+    (figure,) = select(name)
+    pairs = draw(figure, runs, lambda stem, sheet: save(sheet, folder / stem))
+    return [path for pair in pairs for path in pair]
+
+
+def other_runs(root: Path) -> Path:
+    """Runs that no figure is drawn from."""
+    write_run(root, "other/seed0", merged(SETTINGS, {"model": {"name": "mlp"}, "experiment": "other"}))
+    return root
+
+
+def lines(axes: Axes, linestyle: str | None = None) -> list[list[float]]:
+    """The heights of all lines, or of those of one style."""
+    return [
+        [float(y) for y in line.get_ydata()]  # type: ignore[union-attr]
+        for line in axes.get_lines()
+        if linestyle in (None, line.get_linestyle())
+    ]
+
+
+def ends(axes: Axes, colour: str) -> list[float]:
+    """The last heights of all lines of a colour."""
+    ours = [line for line in axes.get_lines() if to_hex(line.get_color()) == colour.lower()]
+    return [float(line.get_ydata()[-1]) for line in ours]  # type: ignore[index,arg-type]
+
+
+def dots(axes: Axes) -> list[tuple[float, float]]:
+    """The places of all crosses and lonely points."""
+    points = [group.get_offsets() for group in axes.collections if isinstance(group, PathCollection)]
+    return [(float(x), float(y)) for places in points for x, y in np.asarray(places)]
+
+
+def words(canvas: Sheet) -> str:
+    """Title and notes, on one line."""
+    return " ".join(canvas.words)
+
+
+def entries(canvas: Sheet) -> list[str]:
+    """The labels of the legend."""
+    return [text.get_text() for legend in canvas.legends for text in legend.get_texts()]
