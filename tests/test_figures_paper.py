@@ -188,7 +188,7 @@ def test_no_number_lies_on_a_label_however_short_the_runs(short: Runs, name: str
     canvas.draw_without_rendering()
     for axis in (axis for panel in canvas.axes for axis in (panel.xaxis, panel.yaxis)):
         low, high = sorted(axis.get_view_interval())
-        written = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+        written = [(tick.get_loc(), tick.label1) for tick in axis.get_major_ticks()]
         shown = [text for at, text in written if low <= at <= high and text.get_visible() and text.get_text()]
         numbers = [text.get_window_extent() for text in shown]
         assert all(box.x0 >= 0 and box.x1 <= canvas.bbox.x1 for box in numbers)

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"ics", "hydra_plugins", "benchmarks", "examples", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
 
-# Never imported: seaborn is for the reader's own figures; Hydra finds the launchers by name, the others are programs.
+# Never imported: Hydra finds the launchers by name, the others are programs.
 NOT_IMPORTED = {
-    "seaborn", "hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher", "ray",
+    "hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher", "ray",
     "pytest-xdist", "ruff", "mypy", "pandas-stubs", "types-tqdm", "types-pyyaml", "hatchling",
 }  # fmt: skip
 

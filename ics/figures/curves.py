@@ -59,7 +59,8 @@ def draw_curves(
     table = over_seeds(thinned(rows, by), column, by)
     for key, curve in table.groupby(hue, sort=False):
         for _, own in curve.groupby(by, sort=False):
-            axes.fill_between(own["step"], own["low"], own["high"], color=palette[key], **style.BAND)
+            if axes.get_yscale() == "linear" or (own["high"] > 0).any():
+                axes.fill_between(own["step"], own["low"], own["high"], color=palette[key], **style.BAND)
     semantics = {"hue": hue, "palette": palette, "legend": False, "ax": axes}
     _draw_lines(axes, table, by, semantics | ({"style": dash_by, "dashes": dashes} if dash_by else {}) | line)
     _mark_ends(axes, rows, column, semantics)
