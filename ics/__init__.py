@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ics.analysis.load import load_runs
     from ics.errors import UserError
-    from ics.quantities.running_stats import running_stats_vector
+    from ics.laboratory.running_stats import running_stats_vector
     from ics.shift import LayerShift, Observation, ProbeError, ShiftProbe
 
 _HOMES = {
@@ -19,7 +19,7 @@ _HOMES = {
     "ShiftProbe": "ics.shift",
     "UserError": "ics.errors",
     "load_runs": "ics.analysis.load",
-    "running_stats_vector": "ics.quantities.running_stats",
+    "running_stats_vector": "ics.laboratory.running_stats",
 }
 
 __all__ = ["LayerShift", "Observation", "ProbeError", "ShiftProbe", "UserError", "load_runs", "running_stats_vector"]

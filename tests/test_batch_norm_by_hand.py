@@ -10,9 +10,9 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from ics.errors import UserError
+from ics.laboratory.batch_norm_by_hand import BatchNormByHand, EvaluationNorm, TrainingNorm
+from ics.laboratory.batch_norm_reference import RunningStatistics, batch_norm
 from ics.nets import NORMS, build
-from ics.nets.batch_norm_by_hand import BatchNormByHand, EvaluationNorm, TrainingNorm
-from ics.nets.batch_norm_reference import RunningStatistics, batch_norm
 from ics.quantities import QUANTITIES, Step
 
 LINEAR, SEQUENCE, CONV = (7, 3), (4, 3, 5), (4, 3, 2, 3)

@@ -9,12 +9,12 @@ from figure_tools import ends, lines, other_runs, saved, sheet, sheets
 from made_up_runs import EVALUATION, SETTINGS, SHIFT, merged, shift_row, write_run
 
 from ics.analysis.load import Runs, load_runs
-from ics.figures import init_scale
 from ics.figures.catalogue import MissingRuns
 from ics.figures.style import COLOURS
+from ics.laboratory.figures import init_scale
+from ics.laboratory.running_stats import RunningStats
+from ics.laboratory.train_eval_gap import TrainEvalGap
 from ics.quantities.activations import Activations
-from ics.quantities.running_stats import RunningStats
-from ics.quantities.train_eval_gap import TrainEvalGap
 from ics.tables import Table
 
 STEPS = [0, 20, 40, 60, 80, 100]

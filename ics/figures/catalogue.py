@@ -62,10 +62,10 @@ FIGURES = {
     "fig11": "ics.figures.landscape:FIG11",
     "fig12": "ics.figures.landscape:FIG12",
     "fig13": "ics.figures.landscape:FIG13",
-    "mnist_mlp": "ics.figures.mnist_mlp:MNIST_MLP",
-    "init_scale": "ics.figures.init_scale:INIT_SCALE",
-    "ioffe_szegedy": "ics.figures.ioffe_szegedy:IOFFE_SZEGEDY",
-    "running_stats": "ics.figures.running_stats:RUNNING_STATS",
+    "mnist_mlp": "ics.laboratory.figures.mnist_mlp:MNIST_MLP",
+    "init_scale": "ics.laboratory.figures.init_scale:INIT_SCALE",
+    "ioffe_szegedy": "ics.laboratory.figures.ioffe_szegedy:IOFFE_SZEGEDY",
+    "running_stats": "ics.laboratory.figures.running_stats:RUNNING_STATS",
     "fingerprint": "ics.figures.fingerprint:FINGERPRINT",
 }
 WHOLE = {"fig3": ("fig3a", "fig3b"), "fig5": ("fig5a", "fig5b"), "fig8": ("fig8a", "fig8b"), "all": tuple(FIGURES)}

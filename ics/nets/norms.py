@@ -9,7 +9,6 @@ from pydantic import Field, NonNegativeFloat
 from torch import nn
 
 from ics.errors import UserError
-from ics.nets.batch_norm_by_hand import BatchNormByHand, MomentumIs
 from ics.nets.chain import chain
 from ics.nets.lp_norm import LpNorm
 from ics.nets.noise import ActivationNoise
@@ -39,17 +38,6 @@ def batch(eps: NonNegativeFloat = 1e-5, momentum: Momentum | None = 0.1, affine:
         return kind(features, eps=eps, momentum=momentum, affine=affine)
 
     return norm
-
-
-@NORMS.register("batch_by_hand")
-def batch_by_hand(
-    eps: NonNegativeFloat = 1e-5,
-    momentum: Momentum | None = 0.1,
-    momentum_is: MomentumIs = "fraction_replaced",
-    affine: bool = True,
-) -> NormFactory:
-    """Batch normalisation with its backward pass derived by hand; see `BatchNormByHand`."""
-    return lambda features, spatial_dims: BatchNormByHand(features, eps, momentum, momentum_is, affine)
 
 
 @NORMS.register("noise_only")

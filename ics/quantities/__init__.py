@@ -6,10 +6,8 @@ from ics.quantities import (
     input_shift,
     landscape,
     moments,
-    running_stats,
     sharpness,
     shift,
-    train_eval_gap,
 )
 from ics.quantities.base import QUANTITIES, Quantity, Row, Step
 
@@ -23,8 +21,6 @@ __all__ = [
     "input_shift",
     "landscape",
     "moments",
-    "running_stats",
     "sharpness",
     "shift",
-    "train_eval_gap",
 ]

@@ -17,6 +17,7 @@ from ics import data, nets
 from ics.data import Batches
 from ics.data.seeding import generator
 from ics.errors import UserError
+from ics.laboratory import batch_norm_by_hand, running_stats, train_eval_gap  # noqa: F401 (each registers itself)
 from ics.quantities import QUANTITIES, Quantity, Step
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig

@@ -6,16 +6,18 @@ width counted as batch) there are m values x₁ … x_m in a batch:
     training     μ = 1/m Σ xᵢ,  σ² = 1/m Σ (xᵢ − μ)²,  x̂ᵢ = (xᵢ − μ) / √(σ² + ε),  yᵢ = γ x̂ᵢ + β
     evaluation   the same with the running mean and variance in the place of μ and σ²
 
-`ics.nets.batch_norm_reference` says the same in NumPy, without a thought for speed.
+`ics.laboratory.batch_norm_reference` says the same in NumPy, without a thought for speed.
 """
 
 from typing import Any, Literal, cast
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ics.errors import UserError
+from ics.nets.norms import NORMS, Momentum, NormFactory
 
 MomentumIs = Literal["fraction_replaced", "fraction_kept"]
 
@@ -87,6 +89,17 @@ class BatchNormByHand(_BatchNorm):
         kept = 1 - replaced
         self.running_mean.mul_(kept).add_(mean, alpha=replaced)
         self.running_var.mul_(kept).add_(unbiased_variance, alpha=replaced)
+
+
+@NORMS.register("batch_by_hand")
+def batch_by_hand(
+    eps: NonNegativeFloat = 1e-5,
+    momentum: Momentum | None = 0.1,
+    momentum_is: MomentumIs = "fraction_replaced",
+    affine: bool = True,
+) -> NormFactory:
+    """Batch normalisation with its backward pass derived by hand; see `BatchNormByHand`."""
+    return lambda features, spatial_dims: BatchNormByHand(features, eps, momentum, momentum_is, affine)
 
 
 class TrainingNorm(torch.autograd.Function):

@@ -11,8 +11,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ics.laboratory.batch_norms import find_batch_norms
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
-from ics.quantities.batch_norms import find_batch_norms
 from ics.quantities.distribution import rounded
 from ics.quantities.passes import TrainingPasses
 from ics.shift import ProbeError

@@ -1,0 +1,1 @@
+"""The figures of the laboratory's experiments, from CSV alone."""
