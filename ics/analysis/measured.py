@@ -148,6 +148,8 @@ class Measured:
             values from there on.
         counted: quantity -> the same, and runs that diverged count as what they are (`Quantity.diverged`) up to the
             others' end.
+        of: quantity, arm, learning rate -> the rows of `counted` of these.
+        layers: quantity, arm, learning rate, the paper's layer numbers -> these, and ours that stand for them.
     """
 
     def __init__(self, runs: Runs, scale: Scale) -> None:
@@ -155,10 +157,12 @@ class Measured:
         self.scale = scale
         self.curve: Callable[[str], pd.DataFrame] = cache(self._curve)
         self.counted: Callable[[str], pd.DataFrame] = cache(self._counted)
-
-    def of(self, quantity: str, arm: str, lr: float) -> pd.DataFrame:
-        """The rows of `counted` of one arm and learning rate."""
-        return select(self.counted(quantity), arm=arm, lr=float(lr))
+        self.of: Callable[[str, str, float], pd.DataFrame] = cache(
+            lambda quantity, arm, lr: select(self.counted(quantity), arm=arm, lr=float(lr))
+        )
+        self.layers: Callable[[str, str, float, tuple[int, ...]], dict[int, int]] = cache(
+            lambda quantity, arm, lr, papers: scale.layers(papers, self.of(quantity, arm, lr))
+        )
 
     def _curve(self, name: str) -> pd.DataFrame:
         quantity = QUANTITIES[name]

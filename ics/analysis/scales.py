@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -45,12 +46,12 @@ class Scale:
     title: str
     runs: pd.DataFrame
 
-    @property
+    @cached_property
     def network(self) -> str:
         """The kind of network, for people."""
         return _network(self.runs.iloc[0])
 
-    @property
+    @cached_property
     def is_papers_own(self) -> bool:
         """Whether the runs have the paper's own size and data."""
         run = self.runs.iloc[0]

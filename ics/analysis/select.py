@@ -23,6 +23,8 @@ def select(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
         values = list(value) if isinstance(value, list | tuple | set) else [value]
         if any(isinstance(one, float) for one in values):
             keep &= np.isclose(column.to_numpy(dtype=float)[:, None], values, atol=0).any(axis=1)
+        elif len(values) == 1:
+            keep &= (column == values[0]).to_numpy(dtype=bool, na_value=False)
         else:
             keep &= column.isin(values).to_numpy(dtype=bool)
     return rows[keep]

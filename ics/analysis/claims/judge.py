@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ics.analysis.claims import words
-from ics.analysis.claims.claim import Claim, Statistic
+from ics.analysis.claims.claim import ALL_LAYERS, Claim, Statistic
 from ics.analysis.claims.interval import CONFIDENCE, estimate, judge, verdict
 from ics.analysis.claims.training import FINAL, TRAINS
 from ics.analysis.load import Runs
@@ -61,36 +62,29 @@ class Evidence:
     Attributes:
         runs: None if there are none.
         measured: model, table -> the scales of a network's runs that have the table.
+        values: scale, statistic, arm, lr -> the statistic of every run, by seed; nan where a layer has none.
+        lost: scale, quantity, arm, lr -> whether runs diverged or do not train, in words; "" if not.
     """
 
     def __init__(self, runs: Runs | None) -> None:
         self.runs = runs
         self.measured: Callable[[str, str], list[Measured]] = cache(self._measured)
+        self.values: Callable[[Measured, Statistic, str, float], dict[int, float]] = cache(self._values)
+        self.lost: Callable[[Measured, str, str, float], str] = cache(self._lost)
         self._of_runs: Callable[[Measured, Statistic], pd.DataFrame] = cache(self._statistic)
-        self._of_paper: Callable[[str, Statistic], pd.DataFrame] = cache(self._papers_statistic)
+        self._of_layers: Callable[[Measured, Statistic, str, float], _OfLayers] = cache(
+            lambda measured, statistic, arm, lr: _nested(select(self._of_runs(measured, statistic), arm=arm, lr=lr), "seed")
+        )
+        self._papers_layers: Callable[[str, Statistic, float], _OfLayers] = cache(self._papers_statistic)
 
-    def values(self, measured: Measured, statistic: Statistic, arm: str, lr: float) -> pd.Series:
-        """The statistic of every run of an arm and rate, by seed; nan where a layer has none."""
-        found = select(self._of_runs(measured, statistic.per_layer), arm=arm, lr=lr)
-        if statistic.layers:
-            ours = measured.scale.layers(statistic.layers, found.rename(columns={"seed": "run"}))
-            found = select(found, layer=set(ours.values()))
-        elif statistic.layers is not None:
-            found = found[found["layer"] > 1]
-        return _mean_of_layers(found, "seed")
-
-    def papers_value(self, claim: Claim, lr: float) -> float:
+    def papers_value(self, claim: Claim) -> float:
         """The effect on the paper's own curves, all from one figure; nan if it does not show them."""
         layers = claim.statistic.layers
-        if layers == ():
-            return math.nan
-        shown = select(self._of_paper(claim.model, claim.statistic.per_layer), lr=lr)
-        if layers:
-            shown = select(shown, layer=layers)
-        for _, figure in shown.groupby("figure", sort=False):
-            of_arms = [select(figure, arm=arm) for arm in claim.arms]
-            if all(len(own) == len(layers or [0]) and own["value"].notna().all() for own in of_arms):
-                values = [float(own["value"].mean()) for own in of_arms]
+        shown = self._papers_layers(claim.model, claim.statistic.per_layer, claim.lr)
+        for figure in dict.fromkeys(figure for figure, _ in shown) if layers != ALL_LAYERS else ():
+            of_arms = [shown.get((figure, arm), {}) for arm in claim.arms]
+            values = [float(np.mean([own.get(layer, math.nan) for layer in layers or [0]])) for own in of_arms]
+            if not any(map(math.isnan, values)):
                 return values[0] - values[1] if claim.against else values[0]
         return math.nan
 
@@ -98,16 +92,45 @@ class Evidence:
         runs = self.runs
         return [] if runs is None else [Measured(runs, scale) for scale in scales_with(runs, model, [table])]
 
+    def _values(self, measured: Measured, statistic: Statistic, arm: str, lr: float) -> dict[int, float]:
+        layers = statistic.layers
+        ours = set(measured.layers(statistic.quantity, arm, lr, layers).values()) if layers else set()
+        found = {}
+        for (seed,), of_layers in self._of_layers(measured, statistic.per_layer, arm, lr).items():
+            chosen = [v for layer, v in of_layers.items() if layers is None or layer in ours or not layers and layer > 1]
+            found[seed] = float(np.mean(chosen)) if chosen else math.nan
+        return found
+
     def _statistic(self, measured: Measured, statistic: Statistic) -> pd.DataFrame:
         steps = int(measured.scale.runs["steps"].iloc[0])
         return statistic.of_layers(measured.counted(statistic.quantity), steps, ["arm", "lr", "seed"])
 
-    def _papers_statistic(self, model: str, statistic: Statistic) -> pd.DataFrame:
+    def _papers_statistic(self, model: str, statistic: Statistic, lr: float) -> "_OfLayers":
         points = all_paper_points()
         points = points[(points["model"].map(MODELS) == model) & (points["quantity"] == statistic.quantity)]
-        found = statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), ["figure", "arm", "lr"])
-        first = {figure: place for place, figure in enumerate(points["figure"].unique())}
-        return found.sort_values("figure", key=lambda column: column.map(first), kind="stable")
+        found = select(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), ["figure", "arm", "lr"]), lr=lr)
+        nested = _nested(found, "figure", "arm")
+        return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
+
+    def _lost(self, measured: Measured, quantity: str, arm: str, lr: float) -> str:
+        runs = measured.of(quantity, arm, lr).drop_duplicates("run")
+        if diverged := int((runs["status"] == "diverged").sum()):
+            return f"{diverged} of {len(runs)} runs of {arm} diverged"
+        images = measured.scale.runs["model.name"].iloc[0] == "vgg"
+        if images and any(value <= TRAINS for value in self.values(measured, FINAL, arm, lr).values()):
+            return f"runs of {arm} do not train (training accuracy up to {TRAINS:g} %)"
+        return ""
+
+
+_OfLayers = dict[tuple[Any, ...], dict[int, float]]  # what tells curves apart -> layer -> statistic
+
+
+def _nested(found: pd.DataFrame, *keys: str) -> _OfLayers:
+    """What `Statistic.of_layers` gives, by what tells its curves apart."""
+    nested: _OfLayers = {}
+    for *key, layer, value in found[[*keys, "layer", "value"]].itertuples(index=False):
+        nested.setdefault(tuple(key), {})[layer] = value
+    return nested
 
 
 def evaluate(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
@@ -124,7 +147,7 @@ def evaluate(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
 
 def _rows(claim: Claim, evidence: Evidence) -> Iterator[dict[str, Any]]:
     statistic = claim.statistic
-    papers = evidence.papers_value(claim, claim.lr)
+    papers = evidence.papers_value(claim)
     common = {
         "claim": claim.name,
         "headline": int(claim.headline),
@@ -155,8 +178,10 @@ def _rows(claim: Claim, evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, Any]:
     values = [evidence.values(measured, claim.statistic, arm, claim.lr) for arm in claim.arms]
-    table = pd.concat(values, axis=1, join="inner", keys=claim.arms).dropna()
-    effects = table[claim.arm] - table[claim.against] if claim.against else table[claim.arm]
+    seeds = [seed for seed in values[0] if not any(math.isnan(own.get(seed, math.nan)) for own in values)]
+    numbers = np.array([[own[seed] for seed in seeds] for own in values])
+    with np.errstate(invalid="ignore"):
+        effects = numbers[0] - numbers[1] if claim.against else numbers[0]
     found = estimate(effects.tolist())
     holds = judge(found, claim.holds)
     scale = measured.scale
@@ -166,8 +191,8 @@ def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, 
         "network": scale.network,
         "data": str(scale.runs["data_label"].iloc[0]),
         "papers_own": int(scale.is_papers_own),
-        "value": table[claim.arm].mean(),
-        "value_against": table[claim.against].mean() if claim.against else math.nan,
+        "value": numbers[0].mean() if seeds else math.nan,
+        "value_against": numbers[1].mean() if seeds and claim.against else math.nan,
         "effect": found.effect,
         "low": found.low,
         "high": found.high,
@@ -184,22 +209,11 @@ def _notes(claim: Claim, measured: Measured, evidence: Evidence, n: int) -> Iter
         yield "no two runs of the same seed" if claim.against else "no value"
     elif n == 1:
         yield "one seed decides nothing"
-    for arm in claim.arms:
-        own = measured.of(claim.statistic.quantity, arm, claim.lr)
-        runs = own.drop_duplicates("run")
-        if diverged := int((runs["status"] == "diverged").sum()):
-            yield f"{diverged} of {len(runs)} runs of {arm} diverged"
-        elif claim.model == "vgg" and (evidence.values(measured, FINAL, arm, claim.lr) <= TRAINS).any():
-            yield f"runs of {arm} do not train (training accuracy up to {TRAINS:g} %)"
+    yield from filter(None, (evidence.lost(measured, claim.statistic.quantity, arm, claim.lr) for arm in claim.arms))
     if papers := claim.statistic.layers:
-        ours = measured.scale.layers(papers, own)
+        ours = measured.layers(claim.statistic.quantity, claim.arms[-1], claim.lr, papers)
         if list(ours) != list(ours.values()):
             yield "our layers " + ", ".join(f"#{our} for the paper's #{layer}" for layer, our in ours.items())
-
-
-def _mean_of_layers(found: pd.DataFrame, by: str) -> pd.Series:
-    """The mean over the layers; nan where one of them is."""
-    return found.groupby(by)["value"].agg(lambda values: values.mean(skipna=False)).astype("float64")
 
 
 def _end(bound: float) -> float:
