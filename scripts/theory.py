@@ -1,4 +1,4 @@
-"""The paper's theorems as identities between numbers, in float64: writes the largest residual of each beside the claims.
+"""The paper's theorems as identities between numbers, in float64: writes the largest residual of each.
 
 python scripts/theory.py                  # rewrites ics/analysis/claims/theory.csv
 

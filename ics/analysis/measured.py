@@ -21,7 +21,7 @@ OF_RUN = ["run", "arm", "lr", "seed", "status"]
 ALL_UNITS = -1  # in a column `unit`: an average, or the values of all of them
 
 CHANCE = dict.fromkeys(("cifar10", "cifar10_folder", "mnist", "digits"), 10.0)
-"""Share of right answers by guessing, in per cent, by setting `data.name`; of other data, what untrained networks get."""
+"""Right answers by guessing, in per cent, by setting `data.name`; for other data it is what untrained networks get."""
 
 
 class Unit(StrEnum):

@@ -53,8 +53,8 @@ def paper_curves(
         layer: only this layer, as the paper counts.
 
     Returns:
-        A frame with the columns figure ("3a"), number (3), model ("vgg", "dln"), lr, layer, arm (the project's names), quantity,
-        step, value (or low and high, where the paper shows a range), axis_labelled (False: the paper's axis
+        A frame with the columns figure ("3a"), number (3), model ("vgg", "dln"), lr, layer, arm (the project's names),
+        quantity, step, value (or low and high, where the paper shows a range), axis_labelled (False: the paper's axis
         has no numbers, so the values are known only up to a common power of ten). Accuracies are in per cent.
 
     Raises:

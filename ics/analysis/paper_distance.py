@@ -32,6 +32,7 @@ COLUMNS = {
     "common_factor": "1; where the paper's axis has no numbers: the power of ten that brings the panel's curves, all "
     "together, nearest to ours, so that the distance says nothing about their absolute size",
     "note": "what keeps the two from being the same thing",
+    "number": "of the paper's figure, without the panel's letter",
 }
 
 PENALTY = "the paper's loss contains an l2 penalty (about 2 at step 0), ours does not; compare the width"
@@ -71,11 +72,11 @@ def paper_distance(runs: Runs) -> pd.DataFrame:
 
 def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, Any]]:
     with_penalty = measured.scale.runs.get("measure.landscape.penalty", pd.Series(dtype=object)).eq(True).any()
-    shown = points.groupby(["figure", "quantity"], sort=False)["layer"].agg(lambda layers: sorted(set(layers.dropna())))
     panel = ["figure", "quantity", "lr", "layer"]
     for (figure, name, _, _), curves in points.groupby(panel, dropna=False, sort=False):
         quantity, all_ours = QUANTITIES[str(name)], measured.curve(str(name))
-        wanted = shown[figure, name] if len(all_ours) else []
+        shown = points.loc[(points["figure"] == figure) & (points["quantity"] == name), "layer"].dropna()
+        wanted = sorted(shown.unique()) if len(all_ours) else []
         layers = measured.scale.layers(wanted, all_ours) if wanted else {}
         pairs: list[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]] = []
         for key, theirs in curves.groupby(SERIES, dropna=False, sort=False):
@@ -86,6 +87,7 @@ def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, An
                 pairs.append((series | {"our_layer": pd.NA if layer is None else layer}, theirs, own))
         factor = 1.0 if curves["axis_labelled"].all() else _common_factor([pair[1:] for pair in pairs])
         for series, theirs, own in pairs:
+            series |= {"common_factor": factor, "number": theirs["number"].iloc[0]}
             # Only the loss of a network that is trained with weight decay holds a penalty.
             lacks = name == "loss_range" and series["model"] == "vgg" and not with_penalty
             edges = ["low", "high"] if "low" in own else ["value"]
@@ -93,7 +95,7 @@ def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, An
                 edges.append("width")
                 theirs, own = (rows.assign(width=rows["high"] - rows["low"]) for rows in (theirs, own))
             for row in _in_windows(theirs, own, edges, quantity.log, factor, WINDOWS[series["model"]]):
-                yield series | {"common_factor": factor, "note": PENALTY if lacks else ""} | row
+                yield series | {"note": PENALTY if lacks else ""} | row
 
 
 def _common_factor(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> float:

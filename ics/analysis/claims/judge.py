@@ -73,7 +73,9 @@ class Evidence:
         self.lost: Callable[[Measured, str, str, float], str] = cache(self._lost)
         self._of_runs: Callable[[Measured, Statistic], pd.DataFrame] = cache(self._statistic)
         self._of_layers: Callable[[Measured, Statistic, str, float], _OfLayers] = cache(
-            lambda measured, statistic, arm, lr: _nested(select(self._of_runs(measured, statistic), arm=arm, lr=lr), "seed")
+            lambda measured, statistic, arm, lr: _nested(
+                select(self._of_runs(measured, statistic), arm=arm, lr=lr), "seed"
+            )
         )
         self._papers_layers: Callable[[str, Statistic, float], _OfLayers] = cache(self._papers_statistic)
 
@@ -97,7 +99,9 @@ class Evidence:
         ours = set(measured.layers(statistic.quantity, arm, lr, layers).values()) if layers else set()
         found = {}
         for (seed,), of_layers in self._of_layers(measured, statistic.per_layer, arm, lr).items():
-            chosen = [v for layer, v in of_layers.items() if layers is None or layer in ours or not layers and layer > 1]
+            chosen = [
+                v for layer, v in of_layers.items() if layers is None or layer in ours or (not layers and layer > 1)
+            ]
             found[seed] = float(np.mean(chosen)) if chosen else math.nan
         return found
 

@@ -70,10 +70,11 @@ def claimed(row: Row) -> str:
         text = f"{10**value:.2g}" if unit in _LOGARITHMS else f"{value:g}"
         return ("×" if unit == Unit.RATIO else "") + text.replace("-", "−")
 
-    low, high = (None if pd.isna(row[end]) else bound(row[end]) for end in ("claimed_low", "claimed_high"))
-    if low and high:
-        return f"{low} to {high}"
-    return f"≥ {low}" if low else f"≤ {high}"
+    if pd.isna(row["claimed_low"]):
+        return f"≤ {bound(row['claimed_high'])}"
+    if pd.isna(row["claimed_high"]):
+        return f"≥ {bound(row['claimed_low'])}"
+    return f"{bound(row['claimed_low'])} to {bound(row['claimed_high'])}"
 
 
 def effect(row: Row, column: str = "effect") -> str:
