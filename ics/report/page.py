@@ -27,7 +27,7 @@ MAX_BYTES = 3_000_000
 _FILTERS: dict[str, Any] = {
     name: getattr(words, name)
     for name in ("statement", "statistic", "claimed", "found", "papers_curves", "papers_effect", "mark", "rate")
-} | {"quote": verdicts.quote, "outcome": outcome, "size": size}
+} | {"quote": verdicts.quote, "outcome": outcome, "size": size, "thousands": "{:,}".format}
 
 
 def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | None) -> tuple[str, list[MissingRuns]]:
