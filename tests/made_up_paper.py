@@ -193,8 +193,8 @@ def _point(step: int, direction: str, factor: float, loss: float, distance: floa
         "factor": factor,
         "loss": loss,
         "gradient_norm": 1.0,
-        "gradient_distance": distance,
-        "gradient_distance_sum": 4 * distance,
+        "gradient_distance": distance / 4,
+        "gradient_distance_sum": distance,
         "weight_distance_sum": 3 * distance,
         "effective_beta": beta,
     }

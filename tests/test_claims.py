@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_up_paper import copies
+from made_up_paper import LANDSCAPE, copies
 from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
 
 from ics.analysis import load_runs
-from ics.analysis.claims import report
+from ics.analysis.claims import report, words
 from ics.analysis.claims.catalogue import THEORY, all_claims, names
 from ics.analysis.claims.claim import ALL_LAYERS, EARLY, LATE, START, WHOLE, Claim, Statistic
 from ics.analysis.claims.interval import Estimate, Range, estimate, judge, t_quantile, verdict
@@ -124,17 +124,19 @@ def test_a_statistic_takes_its_phase_and_layers() -> None:
         [(step, layer, 10.0 ** (layer + (step > 0) + (step > 50))) for step in (0, 10, 60, 100) for layer in (1, 2, 4)],
         columns=["step", "layer", "value"],
     )
-    l2 = Statistic("ics_l2", "median", layers=ALL_LAYERS, scale="log10")
-    assert Statistic("ics_l2", "median", START, (2,), scale="log10").of(rows[rows["layer"] == 2], 100) == 2
-    assert Statistic("ics_l2", "mean", EARLY, (2, 4), scale="log10").of(rows[rows["layer"] > 1], 100) == 4
-    assert Statistic("ics_l2", "median", LATE, (4,), scale="log10").of(rows[rows["layer"] == 4], 100) == 6
-    assert math.isnan(Statistic("ics_l2", "median", LATE, (4,)).of(rows[rows["step"] < 50], 100))
-    assert l2.where == "mean of all layers but the first"
+
+    def of(statistic: Statistic, rows: pd.DataFrame, steps: int) -> list[float]:
+        return statistic.of_layers(rows.assign(seed=0), steps, ["seed"])["value"].tolist()
+
+    assert of(Statistic("ics_l2", "median", START, (2,), scale="log10"), rows, 100) == [1, 2, 4]
+    assert of(Statistic("ics_l2", "mean", EARLY, (2, 4), scale="log10"), rows, 100) == [2, 3, 5]
+    assert of(Statistic("ics_l2", "median", LATE, (4,), scale="log10"), rows, 100) == [3, 4, 6]
+    assert of(Statistic("ics_l2", "median", LATE, (4,)), rows[rows["step"] < 50], 100) == []
     flips = pd.DataFrame({"step": [0, 1, 2], "layer": 5, "value": [-0.9, 0.9, math.nan]})
-    assert Statistic("ics_cosine", "median", layers=(5,), scale="abs").of(flips, 2) == 0.9
+    assert of(Statistic("ics_cosine", "median", layers=(5,), scale="abs"), flips, 2) == [0.9]
     shades = pd.DataFrame({"step": [0, 1], "low": [1.0, 1.0], "high": [3.0, math.inf]})
-    assert Statistic("loss_range", "median", START, edge="width").of(shades, 1) == 2
-    assert Statistic("loss_range", "last", edge="width").of(shades, 1) == math.inf
+    assert of(Statistic("loss_range", "median", START, edge="width"), shades, 1) == [2]
+    assert of(Statistic("loss_range", "last", edge="width"), shades, 1) == [math.inf]
 
 
 # ---- Verdicts on runs ----
@@ -214,6 +216,34 @@ def test_diverged_runs_count_as_guessing(tmp_path: Path) -> None:
     (row,) = verdicts(tmp_path, "noise_prevents_training").to_dict("records")
     assert row["verdict"] == "borne out"
     assert row["papers_curves"] == "not shown"
+
+
+def test_a_diverged_run_on_ones_own_data_counts_as_an_untrained_network(tmp_path: Path) -> None:
+    own: dict[str, Any] = {"data": {"name": "rings"}}
+    for seed in range(2):
+        settings = merged(SETTINGS, own, {"seed": seed, "norm": {"name": "none"}})
+        rows = {TRAINING: training_rows([1.0, math.inf], [0, 100], [0.4, 0.4])}
+        write_run(tmp_path, f"v/none/seed{seed}", settings, rows, state="diverged")
+        settings = merged(settings, {"norm": {"name": "batch"}})
+        rows = {TRAINING: training_rows([1.0] * 3, [0, 100, 199], [0.6, 0.9, 0.9])}
+        write_run(tmp_path, f"v/batch/seed{seed}", settings, rows)
+    (row,) = verdicts(tmp_path, "bn_trains_faster").to_dict("records")
+    assert row["n"] == 2
+    assert row["value_against"] == pytest.approx(
+        (40 + 40 + 50) / 3
+    )  # at the last step 50 %: all networks' mean at step 0
+
+
+def test_the_gradients_change_is_summed_over_tensors_where_a_run_has_that(tmp_path: Path) -> None:
+    for norm, summed in (("none", math.nan), ("batch", 7.0)):
+        point = {"step": 0, "direction": "gradient", "factor": 1.0, "gradient_distance": 2.0}
+        nothing = {c.name: math.nan for c in LANDSCAPE.columns if c.name not in point}
+        settings = merged(SETTINGS, {"norm": {"name": norm}})
+        rows = {LANDSCAPE: [point | nothing | {"gradient_distance_sum": summed}]}
+        write_run(tmp_path, f"v/{norm}", settings, rows)
+    (measured,) = Evidence(load_runs(tmp_path)).measured("vgg", "landscape")
+    curve = measured.curve("gradient_predictiveness_range")
+    assert dict(zip(curve["arm"], curve["high"], strict=True)) == {"standard": 2.0, "batch": 7.0}
 
 
 def test_a_diverged_deep_linear_network_has_an_infinite_loss(tmp_path: Path) -> None:
@@ -308,8 +338,8 @@ def test_every_claim_has_what_it_needs() -> None:
     for claim in all_claims():
         assert claim.experiment.split()[0] in experiments
         assert claim.place
-        assert claim.effect
-        assert "holds if the whole" in claim.rule
+        assert words.effect_is(claim)
+        assert "holds if the whole" in words.rule(claim)
     keys = [(c.name, c.lr, c.model, c.statistic, c.arm, c.against) for c in all_claims()]
     assert len(set(keys)) == len(keys)
 
@@ -330,10 +360,12 @@ def test_the_issues_claims_are_there() -> None:
 
 def test_a_claim_in_words() -> None:
     claim = Claim("n", "t", "p", "vgg", 0.1, SPEED, "batch", "standard", Range(-5.0, 5.0), "fig1 scale=cpu")
-    assert claim.effect == ("mean over the steps of the training accuracy (%); batch minus standard, paired by seed")
-    assert "is from −5 to 5 (percentage points)" in claim.rule
+    assert words.effect_is(claim) == (
+        "mean over the steps of the training accuracy (%); batch minus standard, paired by seed"
+    )
+    assert "is from −5 to 5 (percentage points)" in words.rule(claim)
     assert claim.command == "python scripts/train.py -m experiment=fig1 scale=cpu"
-    assert WHOLE in (claim.statistic.phase,)
+    assert claim.statistic.phase is WHOLE
 
 
 # ---- The program ----

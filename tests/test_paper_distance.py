@@ -13,7 +13,7 @@ from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_rows, training
 from ics.analysis import load_runs
 from ics.analysis.distance_report import to_markdown
 from ics.analysis.paper import paper_curves, paper_points
-from ics.analysis.paper_distance import COLUMNS, paper_distance
+from ics.analysis.paper_distance import COLUMNS, PENALTY, paper_distance
 from ics.analysis.windows import WINDOWS
 
 
@@ -157,6 +157,17 @@ def test_nothing_to_compare_is_an_empty_table(tmp_path: Path) -> None:
     table = paper_distance(load_runs(tmp_path))
     assert table.empty
     assert list(table.columns) == list(COLUMNS)
+
+
+def test_the_penalty_is_missing_only_where_the_runs_leave_it_out(tmp_path: Path) -> None:
+    for name, penalty in (("with", True), ("without", None)):
+        asked = {"measure": {"landscape": {"penalty": penalty}}}
+        copies(tmp_path / name, "vgg", arms=["batch"], rates=[0.1], last_step=200, settings=asked)
+    notes = {
+        name: set(rows_of(paper_distance(load_runs(tmp_path / name)), quantity="loss_range")["note"])
+        for name in ("with", "without")
+    }
+    assert notes == {"with": {""}, "without": {PENALTY}}
 
 
 def test_the_report_names_what_differs(distances: pd.DataFrame) -> None:

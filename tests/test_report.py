@@ -1,7 +1,5 @@
 """The report: one file with everything in it, whose numbers and verdicts are those of the CSV files."""
 
-import base64
-import gzip
 import html
 import importlib.util
 import json
@@ -23,9 +21,10 @@ from ics.analysis.claims.catalogue import names
 from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.judge import COLUMNS
 from ics.analysis.claims.table import claims_table
+from ics.analysis.seeds import over_seeds
 from ics.errors import UserError
 from ics.figures.catalogue import select
-from ics.report import explorer, images, packing, page
+from ics.report import explorer, images, page
 from ics.report.answer import answer
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +113,7 @@ def test_the_verdicts_are_the_claims(runs: Path, report: Path) -> None:
     assert Page(text_of(report)).rows == list(zip(judged["claim"], judged["verdict"], strict=True))
     text = html.unescape(text_of(report))
     for row in table[table["n"] > 0].to_dict("records"):
-        assert f"{words.effect(row)} {words.interval(row)}".strip() in text
+        assert words.found(row) in text
         assert str(row["rule"]) in text or not row["headline"]
         assert row["papers_curves"] != "disagree" or not row["headline"] or words.papers_curves(row) in text
     assert "“" not in text  # quotes are elements
@@ -228,52 +227,36 @@ def test_no_answer_without_evidence() -> None:
 # ---- The explorer's numbers ----
 
 
-def unpacked(text: str, name: str) -> np.ndarray[Any, Any]:
-    data = np.frombuffer(gzip.decompress(base64.b64decode(text)), dtype=np.uint8).astype(int)
-    codes = data[: len(data) // 2] + 256 * data[len(data) // 2 :]
-    if name == "cosine":
-        values = (codes - packing.FIRST) / packing.PER_UNIT + packing.LEAST
-    else:
-        values = np.where(codes == 1, 0, 10.0 ** ((codes - packing.FIRST) / packing.PER_DECADE + packing.SMALLEST))
-    return np.where(codes == packing.MISSING, np.nan, values)
-
-
-def test_packed_numbers_come_back() -> None:
-    sizes = np.array([0.0, 1e-20, 0.0123, 9.99, 1e9, np.nan, np.inf])
-    back = unpacked(packing.packed(packing.log_codes(sizes)), "l2")
-    assert back[0] == 0
-    assert back[1:5] == pytest.approx(sizes[1:5], rel=0.0025)
-    assert np.isnan(back[5:]).all()
-    cosines = np.array([-1.0, -0.123, 0.0, 0.99999, 1.0, np.nan])
-    back = unpacked(packing.packed(packing.linear_codes(cosines)), "cosine")
-    assert back == pytest.approx(cosines, abs=0.0003, nan_ok=True)
-
-
-def test_the_page_reads_the_codes_that_python_writes() -> None:
-    script = (ASSETS / "data.js").read_text()
-    for name in ("MISSING", "ZERO", "FIRST", "PER_DECADE", "SMALLEST", "PER_UNIT", "LEAST"):
-        assert re.search(rf"\b{name} = {getattr(packing, name):g}[,;]", script), name
-
-
 def test_the_explorer_holds_the_tables(runs: Path) -> None:
     loaded = load_runs(runs)
     data = explorer.explorer_data(loaded)
     assert list(data["arms"]) == ["standard", "batch"]
     vgg, dln = data["scales"]
-    assert (vgg["id"], dln["id"]) == ("cifar10_vgg16_w1", "gaussian-normal_25x10")
+    assert vgg["title"].startswith("VGG-16, width ×1, on cifar10")
+    assert dln["title"].startswith("25-layer deep linear network")
     assert vgg["first"] == [5, 10]
-    assert len(vgg["series"]) == 2 * 2 * 3
     rows = loaded["shift"]
-    for number in (0, 7):
-        series = vgg["series"][number]
-        norm = "none" if series["arm"] == "standard" else "batch"
-        own = rows[(rows["norm.name"] == norm) & np.isclose(rows["optimizer.lr"], series["rate"], atol=0)]
-        own = own[(own["seed"] == series["seed"]) & (own["model.name"] == "vgg") & (own["layer_index"] == 10)]
-        for name in ("l2", "cosine", "grad_norm"):
-            values = unpacked(vgg["columns"][name], name).reshape(12, 2, len(vgg["steps"]))[number, 1]
-            assert values == pytest.approx(own[name].to_numpy(), rel=0.0025, abs=0.0003)
-    assert {(c["metric"], c["layer"]) for c in vgg["paper"]} == {("l2", 5), ("cosine", 5), ("cosine", 10)}
-    assert all(max(curve["steps"]) <= vgg["steps"][-1] for curve in vgg["paper"])
+    rows = rows[rows["model.name"] == "vgg"]
+    ours = [curve for curve in vgg["curves"] if "n" in curve]
+    assert len(ours) == 4 * 2 * 2 * 2  # measures, arms, rates, layers
+    for curve in ours:
+        own = rows[np.isclose(rows["optimizer.lr"], curve["rate"], atol=0) & (rows["arm"] == curve["arm"])]
+        own = own[own["layer_index"] == curve["layer"]]
+        expected = over_seeds(own, curve["metric"])
+        assert curve["n"] == 3
+        for name in ("median", "low", "high"):
+            assert curve[name] == pytest.approx(expected[name].tolist(), rel=0.005)
+    papers = [curve for curve in vgg["curves"] if "n" not in curve]
+    assert {(c["metric"], c["layer"]) for c in papers} == {("l2", 5), ("cosine", 5), ("cosine", 10)}
+    assert all(max(curve["steps"]) <= vgg["steps"][-1] for curve in papers)
+
+
+def test_a_sweep_over_something_else_is_not_in_the_explorer(tmp_path: Path) -> None:
+    for width in range(5):
+        for norm in ("none", "batch"):
+            change = {"experiment": "widths", "model": {"name": "mlp", "width": width}, "norm": {"name": norm}}
+            write_run(tmp_path, f"w/{width}{norm}", merged(SETTINGS, change))
+    assert explorer.explorer_data(load_runs(tmp_path))["scales"] == []
 
 
 def test_the_explorer_is_thinned_to_fit(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,13 +277,10 @@ def test_curves_have_the_steps_that_all_runs_measured(tmp_path: Path) -> None:
     write_run(tmp_path, "v/none/seed1", merged(SETTINGS, {"seed": 1, "norm": {"name": "none"}}), lost, "diverged")
     (scale,) = explorer.explorer_data(load_runs(tmp_path))["scales"]
     assert scale["steps"] == [0, 100, 200]
-    values = unpacked(scale["columns"]["l2"], "l2").reshape(3, 2, 3)[:, 0]
-    assert values == pytest.approx(np.array([[1, 1, 1], [1, np.nan, np.nan], [1, 1, 1]]), rel=0.0025, nan_ok=True)
-    assert [(s["arm"], s["diverged"]) for s in scale["series"]] == [
-        ("standard", False),
-        ("standard", True),
-        ("batch", False),
-    ]
+    ours = [curve for curve in scale["curves"] if curve["metric"] == "l2" and curve["layer"] == 5 and "n" in curve]
+    standard, batch = sorted(ours, key=lambda curve: curve["arm"], reverse=True)
+    assert (standard["n"], standard["median"], standard["lost"]) == (2, [1, 1, 1], [(0, 1.0)])
+    assert (batch["n"], batch["median"], batch["lost"]) == (1, [1, 1, 1], [])
 
 
 def test_deep_networks_keep_the_papers_layers() -> None:

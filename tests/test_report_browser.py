@@ -82,7 +82,7 @@ def drawn(browser: Any) -> list[str]:
     """The lines of all charts."""
     return list(
         browser.execute_script(
-            "return [...document.querySelectorAll('.chart svg .mark-line path')].map(path => path.getAttribute('d'))"
+            "return [...document.querySelectorAll('.panels svg .mark-line path')].map(path => path.getAttribute('d'))"
         )
     )
 
@@ -101,8 +101,8 @@ def choose(browser: Any, name: str, text: str) -> None:
 
 
 def values(browser: Any) -> list[list[str]]:
-    """The cells below the first chart."""
-    rows = browser.find_elements("css selector", ".panel:first-child .values tbody tr")
+    """The cells of the table below the chart, of its first layer."""
+    rows = browser.find_elements("css selector", "[data-part=values] tr")[:2]
     return [[cell.text for cell in row.find_elements("css selector", "th, td")] for row in rows]
 
 
@@ -121,16 +121,15 @@ def test_a_selection_changes_the_chart(browser: Any) -> None:
     for name, text in (
         ("metric", "cos∠(G, G′)"),
         ("rate", "0.01"),
-        ("seeds", "each seed"),
         ("scale", "25-layer deep linear network, width 10, target A ~ N(0, 1), 10,000 steps"),
     ):
         changes(browser, lambda name=name, text=text: choose(browser, name, text))
     assert "learning rate 1e-6" in part(browser, "shown").text
-    assert len(drawn(browser)) == 2 * 2 * 3 + 4
+    assert len(drawn(browser)) == 2 * 2 + 4
     changes(browser, part(browser, "paper").click)
-    assert len(drawn(browser)) == 2 * 2 * 3
+    assert len(drawn(browser)) == 2 * 2
     changes(browser, part(browser, "arms").find_element("css selector", "input[value=batch]").click)
-    assert len(drawn(browser)) == 2 * 3
+    assert len(drawn(browser)) == 2
     part(browser, "arms").find_element("css selector", "input[value=standard]").click()
     until(browser, lambda: part(browser, "empty").is_displayed())
     assert part(browser, "empty").text == "Choose at least one normalisation and one layer."
@@ -150,7 +149,7 @@ def test_the_values_are_those_of_the_csv_files_and_the_keyboard_is_enough(browse
         expected = over_seeds(rows[rows["norm.name"] == norm], "l2").set_index("step").loc[200]
         shown = [float(cell.replace(",", "")) for cell in (cells[1], *cells[2].split(" to "))]
         assert shown == pytest.approx(expected[["median", "low", "high"]].tolist(), rel=0.01)
-        assert cells[3] == number(expected["low"])  # the first of our seeds is the paper's curve
+        assert (cells[3], cells[4]) == ("3", number(expected["low"]))  # the first of our seeds is the paper's curve
     part(browser, "metric").send_keys("c")
     until(browser, lambda: "cos∠(G, G′): VGG-16" in part(browser, "shown").text)
     outline = browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
@@ -161,10 +160,10 @@ def test_the_pointer_shows_values(browser: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
     opened(browser)
-    chart = browser.find_element("css selector", ".chart")
-    ActionChains(browser).scroll_to_element(chart).move_to_element_with_offset(chart, 100, 0).perform()
-    until(browser, lambda: part(browser, "at").text in ("step 200", "step 300"))
-    assert part(browser, "step").get_property("value") in ("2", "3")
+    point = browser.find_element("css selector", ".panels svg .mark-symbol path[aria-roledescription]")
+    ActionChains(browser).scroll_to_element(point).move_to_element(point).perform()
+    until(browser, lambda: browser.find_elements("css selector", "#vg-tooltip-element.visible"))
+    assert "range of the seeds" in browser.find_element("css selector", "#vg-tooltip-element").text
 
 
 @pytest.mark.parametrize("dark", [False, True])

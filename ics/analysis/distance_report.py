@@ -1,10 +1,13 @@
-"""The distance table in Markdown: a line for every curve, a column for every window."""
+"""The distance table for people: a line for every curve, a column for every window."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from ics.analysis.markdown import number, table
+from ics.analysis.measured import Unit
+from ics.analysis.paper import SERIES
 from ics.analysis.windows import WINDOWS
 
 HEAD = """# Distance to the paper's curves
@@ -15,8 +18,6 @@ by their difference, ours minus the paper's. In brackets: the share of the paper
 our seeds. Each number compares medians over the same steps. The paper shows one run of each network.
 """
 
-_FACTOR = "times {:g}: the paper's axis has no numbers, only the course is compared"
-
 
 def to_markdown(distances: pd.DataFrame) -> str:
     """The report.
@@ -26,57 +27,47 @@ def to_markdown(distances: pd.DataFrame) -> str:
     """
     parts = [HEAD]
     for title, scale in distances.groupby("scale_title", sort=False):
-        parts.append(f"\n## {title}\n")
-        for model, rows in scale.groupby("model", sort=False):
-            windows = [w.name for w in WINDOWS[str(model)] if w.name in set(rows["window"])]
-            parts += ["\n", table(header(windows), lines(rows, windows))]
+        parts += [f"\n## {title}\n", *(f"\n{table(header, lines)}" for header, lines in curve_tables(scale))]
     return "".join(parts)
 
 
-def header(windows: list[str]) -> list[str]:
-    """The names of the columns of `lines`."""
-    return ["figure", "quantity", "learning rate", "layer", "network", *windows, "seeds", "note"]
-
-
-def lines(rows: pd.DataFrame, windows: list[str]) -> list[list[str]]:
-    """A line for each curve of one network at one scale.
+def curve_tables(scale: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """For each of the paper's networks the names of the columns, and a line for each of its curves.
 
     Args:
-        rows: of `paper_distance`.
-        windows: names of the windows that have a column.
+        scale: rows of `paper_distance`, of one scale.
     """
-    found = []
-    series = ["figure", "quantity", "lr", "layer", "arm", "edge"]
-    for _, own in rows.groupby(series, dropna=False, sort=False):
-        row = own.iloc[0]
-        cells = {w: _cell(r) for w, r in zip(own["window"], own.to_dict("records"), strict=True)}
-        layer = "" if pd.isna(row["layer"]) else f"#{row['layer']}"
-        if layer and row["our_layer"] != row["layer"]:
-            layer += f" (ours #{row['our_layer']})"
-        notes = [str(row["note"])] if row["note"] else []
-        if row["common_factor"] != 1:
-            notes.append(_FACTOR.format(row["common_factor"]))
-        edge = "" if row["edge"] == "value" else f", {row['edge']}"
-        found.append(
-            [
-                str(row["figure"]),
-                f"{row['quantity']}{edge}",
-                f"{row['lr']:g}",
-                layer,
-                str(row["arm"]),
-                *(cells.get(window, "–") for window in windows),
-                str(own["seeds"].max()),
-                "; ".join(notes),
-            ]
-        )
-    return found
+    for model, rows in scale.groupby("model", sort=False):
+        windows = [window.name for window in WINDOWS[str(model)] if window.name in set(rows["window"])]
+        header = ["figure", "quantity", "learning rate", "layer", "network", *windows, "seeds", "note"]
+        yield header, [_line(own, windows) for _, own in rows.groupby([*SERIES, "edge"], dropna=False, sort=False)]
 
 
-def _cell(row: dict[Any, Any]) -> str:
-    distance = float(row["distance"])
-    if row["measure"] == "log10 ratio":
-        text = f"×{number(10**distance, 2)}"
-    else:
-        text = ("+" if distance > 0 else "") + number(distance, 2)
-    inside = float(row["share_inside"])
-    return text if pd.isna(inside) else f"{text} ({inside:.0%})"
+def size(distance: float, measure: str, direction: str = "") -> str:
+    """A distance by its measure; `direction` stands before a difference."""
+    return f"×{number(10**distance, 2)}" if measure == Unit.RATIO else direction + number(distance, 2)
+
+
+def _line(rows: pd.DataFrame, windows: list[str]) -> list[str]:
+    first, cells = rows.iloc[0], {row["window"]: _cell(row) for row in rows.to_dict("records")}
+    layer = "" if pd.isna(first["layer"]) else f"#{first['layer']}"
+    if layer and first["our_layer"] != first["layer"]:
+        layer += f" (ours #{first['our_layer']})"
+    notes = [str(first["note"])] if first["note"] else []
+    if first["common_factor"] != 1:
+        notes.append(f"times {first['common_factor']:g}: the paper's axis has no numbers, only the course is compared")
+    return [
+        str(first["figure"]),
+        str(first["quantity"]) + ("" if first["edge"] == "value" else f", {first['edge']}"),
+        f"{first['lr']:g}",
+        layer,
+        str(first["arm"]),
+        *(cells.get(window, "–") for window in windows),
+        str(rows["seeds"].max()),
+        "; ".join(notes),
+    ]
+
+
+def _cell(row: Mapping[Any, Any]) -> str:
+    text = size(row["distance"], row["measure"], "+" if row["distance"] > 0 else "")
+    return text if pd.isna(row["share_inside"]) else f"{text} ({row['share_inside']:.0%})"

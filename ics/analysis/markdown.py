@@ -1,13 +1,19 @@
 """Tables for people, in Markdown."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; bars in the cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def records_table(rows: Iterable[Any], columns: Mapping[str, Callable[[Any], Any]]) -> str:
+    """The same of records: a column's heading → what it says of one."""
+    return table(list(columns), [[str(cell(row)) for cell in columns.values()] for row in rows])
 
 
 def number(value: float, digits: int = 3) -> str:

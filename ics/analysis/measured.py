@@ -5,8 +5,9 @@ the paper shows a range, `low` and `high`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
@@ -14,12 +15,24 @@ import pandas as pd
 
 from ics.analysis.load import Runs
 from ics.analysis.scales import Scale
+from ics.analysis.select import select
 
 OF_RUN = ["run", "arm", "lr", "seed", "status"]
 ALL_UNITS = -1  # in a column `unit`: an average, or the values of all of them
 
-# Share of right answers by guessing, in per cent, by setting `data.name`: all of these have ten classes.
-CHANCE = {"cifar10": 10.0, "cifar10_folder": 10.0, "mnist": 10.0, "digits": 10.0}
+CHANCE = dict.fromkeys(("cifar10", "cifar10_folder", "mnist", "digits"), 10.0)
+"""Right answers by guessing, in per cent, by setting `data.name`; for other data it is what untrained networks get."""
+
+
+class Unit(StrEnum):
+    """What a number, or the difference of two, is measured in."""
+
+    RATIO = "log10 ratio"
+    LOG = "log10"
+    PERCENT = "%"
+    POINTS = "percentage points"
+    COSINE = "cosine"
+    RESIDUAL = "relative residual"
 
 
 @dataclass(frozen=True)
@@ -30,32 +43,36 @@ class Quantity:
         table: where it comes from.
         columns: of that table, that it needs.
         curve: rows of the table (with `OF_RUN`) -> one row per run, layer and step.
-        log: whether two values are compared by their ratio; otherwise by their difference.
         label: for people, with the unit.
+        log: whether two values are compared by their ratio; otherwise by their difference.
         per_layer: whether there is one curve per layer.
+        unit: of a value that is compared by its difference.
         diverged: what counts as the value of a run that has diverged; without it, it has none.
+        better: a column that is used instead of the last of `columns` by the runs that have it.
     """
 
     table: str
     columns: tuple[str, ...]
     curve: Callable[[pd.DataFrame], pd.DataFrame]
-    log: bool
     label: str
+    log: bool = True
     per_layer: bool = False
+    unit: Unit = Unit.COSINE
     diverged: Literal["chance", "infinite"] | None = None
+    better: str | None = None
 
 
-def _column(name: str, factor: float, rows: pd.DataFrame) -> pd.DataFrame:
+def _column(name: str, rows: pd.DataFrame, factor: float = 1) -> pd.DataFrame:
     return rows.assign(value=rows[name] * factor)
 
 
-def _test_split(rows: pd.DataFrame) -> pd.DataFrame:
-    return _column("accuracy", 100, rows[rows["split"] == "test"])
+def _percent(rows: pd.DataFrame) -> pd.DataFrame:
+    return _column("accuracy", select(rows, split="test") if "split" in rows else rows, 100)
 
 
 def _range(name: str, direction: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Smallest and largest over the step lengths; a value that overflowed to nan counts as infinite."""
-    rows = rows[rows["direction"] == direction]
+    rows = select(rows, direction=direction)
     values = rows[name].fillna(np.inf)
     found = values.groupby([rows[key] for key in ("run", "step")], observed=True, sort=False).agg(["min", "max"])
     first = rows.drop_duplicates(["run", "step"])
@@ -67,7 +84,7 @@ def _largest(name: str, direction: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_all_units(name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    return _column(name, 1, rows[rows["unit"] == ALL_UNITS])
+    return _column(name, select(rows, unit=ALL_UNITS))
 
 
 def _drift(name: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -80,134 +97,108 @@ def _drift(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates(point).assign(value=drift.to_numpy())
 
 
-def _landscape(kind: str, name: str, label: str, direction: str) -> Quantity:
-    build = _range if kind == "range" else _largest
-    return Quantity("landscape", ("direction", "factor", name), partial(build, name, direction), True, label)
+def _accuracy(table: str, columns: tuple[str, ...], label: str) -> Quantity:
+    return Quantity(table, columns, _percent, label, log=False, unit=Unit.PERCENT, diverged="chance")
+
+
+def _plain(table: str, column: str, label: str, log: bool = True, per_layer: bool = True) -> Quantity:
+    return Quantity(table, (column,), partial(_column, column), label, log, per_layer)
 
 
 QUANTITIES: dict[str, Quantity] = {
-    "train_accuracy_percent": Quantity(
-        "training",
-        ("accuracy",),
-        partial(_column, "accuracy", 100),
-        False,
-        "training accuracy (%)",
-        diverged="chance",
-    ),
-    "test_accuracy_percent": Quantity(
-        "evaluation", ("split", "accuracy"), _test_split, False, "test accuracy (%)", diverged="chance"
-    ),
-    "train_loss": Quantity(
-        "training", ("loss",), partial(_column, "loss", 1), True, "training loss", diverged="infinite"
-    ),
-    "activation_mean_step_change": Quantity(
-        "activations", ("unit", "mean_step_change"), partial(_of_all_units, "mean_step_change"), False, "|Δμ|", True
-    ),
-    "activation_variance_step_change": Quantity(
-        "activations",
-        ("unit", "variance_step_change"),
-        partial(_of_all_units, "variance_step_change"),
-        False,
-        "|Δσ²|",
-        True,
-    ),
-    "activation_mean_drift": Quantity(
-        "moments", ("unit", "mean"), partial(_drift, "mean"), False, "|μ(t) − μ(0)|", True
-    ),
-    "activation_variance_drift": Quantity(
-        "moments", ("unit", "variance"), partial(_drift, "variance"), False, "|σ²(t) − σ²(0)|", True
-    ),
-    "edge_ratio": Quantity("sharpness", ("edge_ratio",), partial(_column, "edge_ratio", 1), True, "λ · lr / 2"),
-    "input_shift_relative_wasserstein": Quantity(
-        "input_shift",
-        ("relative_wasserstein",),
-        partial(_column, "relative_wasserstein", 1),
-        True,
-        "W₁ / σ of a layer's input",
-        True,
-    ),
-} | {
-    f"ics_{column}": Quantity("shift", (column,), partial(_column, column, 1), log, label, True)
-    for column, log, label in (
-        ("l2", True, "‖G − G′‖₂"),
-        ("cosine", False, "cos∠(G, G′)"),
-        ("relative_l2", True, "‖G − G′‖₂ / ‖G‖₂"),
-    )
+    "train_accuracy_percent": _accuracy("training", ("accuracy",), "training accuracy (%)"),
+    "test_accuracy_percent": _accuracy("evaluation", ("split", "accuracy"), "test accuracy (%)"),
+    "train_loss": Quantity("training", ("loss",), partial(_column, "loss"), "training loss", diverged="infinite"),
+    "edge_ratio": _plain("sharpness", "edge_ratio", "λ · lr / 2", per_layer=False),
+    "input_shift_relative_wasserstein": _plain("input_shift", "relative_wasserstein", "W₁ / σ of a layer's input"),
+    "ics_l2": _plain("shift", "l2", "‖G − G′‖₂"),
+    "ics_cosine": _plain("shift", "cosine", "cos∠(G, G′)", log=False),
+    "ics_relative_l2": _plain("shift", "relative_l2", "‖G − G′‖₂ / ‖G‖₂"),
 }
-for _direction, _suffix in (("gradient", ""), ("random", "_random")):
+for _moment, _sign in (("mean", "μ"), ("variance", "σ²")):
+    _change = f"{_moment}_step_change"
     QUANTITIES |= {
-        f"loss_range{_suffix}": _landscape("range", "loss", "loss along the line", _direction),
-        f"gradient_predictiveness_range{_suffix}": _landscape(
-            "range", "gradient_distance", "‖∇L(θ − ηd) − g‖₂", _direction
+        f"activation_{_change}": Quantity(
+            "activations", ("unit", _change), partial(_of_all_units, _change), f"|Δ{_sign}|", log=False, per_layer=True
         ),
-        f"effective_beta_smoothness{_suffix}": _landscape("largest", "effective_beta", "effective β", _direction),
-    }
+        f"activation_{_moment}_drift": Quantity(
+            "moments", ("unit", _moment), partial(_drift, _moment), f"|{_sign}(t) − {_sign}(0)|", log=False,
+            per_layer=True,
+        ),
+    }  # fmt: skip
+for _direction, _suffix in (("gradient", ""), ("random", "_random")):
+    for _name, _curve, _of, _label, _better in (
+        ("loss_range", _range, "loss", "loss along the line", None),
+        # The paper sums the lengths over the parameter tensors; runs made before that was measured have one length.
+        ("gradient_predictiveness_range", _range, "gradient_distance", "‖∇L(θ − ηd) − g‖₂", "gradient_distance_sum"),
+        ("effective_beta_smoothness", _largest, "effective_beta", "effective β", None),
+    ):
+        QUANTITIES[_name + _suffix] = Quantity(
+            "landscape", ("direction", "factor", _of), partial(_curve, _of, _direction), _label, better=_better
+        )
 
 
-@dataclass
 class Measured:
     """The curves of one scale's runs; each is built once.
 
     Attributes:
         runs: all runs.
         scale: those that count.
+        curve: quantity -> the rows of all runs that measured it, none if there are none; runs that diverged have no
+            values from there on.
+        counted: quantity -> the same, and runs that diverged count as what they are (`Quantity.diverged`) up to the
+            others' end.
+        of: quantity, arm, learning rate -> the rows of `counted` of these.
+        layers: quantity, arm, learning rate, the paper's layer numbers -> these, and ours that stand for them.
     """
 
-    runs: Runs
-    scale: Scale
-    _built: dict[str, pd.DataFrame] = field(default_factory=dict)
-    _parts: dict[tuple[str, str, float], pd.DataFrame] = field(default_factory=dict)
+    def __init__(self, runs: Runs, scale: Scale) -> None:
+        self.runs = runs
+        self.scale = scale
+        self.curve: Callable[[str], pd.DataFrame] = cache(self._curve)
+        self.counted: Callable[[str], pd.DataFrame] = cache(self._counted)
+        self.of: Callable[[str, str, float], pd.DataFrame] = cache(
+            lambda quantity, arm, lr: select(self.counted(quantity), arm=arm, lr=float(lr))
+        )
+        self.layers: Callable[[str, str, float, tuple[int, ...]], dict[int, int]] = cache(
+            lambda quantity, arm, lr, papers: scale.layers(papers, self.of(quantity, arm, lr))
+        )
 
-    def of(self, quantity: str, arm: str, lr: float) -> pd.DataFrame:
-        """The rows of `counted` of one arm and learning rate."""
-        key = (quantity, arm, lr)
-        if key not in self._parts:
-            curve = self.counted(quantity)
-            same_rate = np.isclose(curve["lr"].astype("float64"), lr, atol=0)
-            self._parts[key] = curve[(curve["arm"] == arm) & same_rate]
-        return self._parts[key]
-
-    def counted(self, quantity: str) -> pd.DataFrame:
-        """Like `curve`, and runs that diverged count as what they are (`Quantity.diverged`) up to the others' end."""
-        curve, kind = self.curve(quantity), QUANTITIES[quantity].diverged
-        if kind is None or curve.empty:
-            return curve
-        good = curve[np.isfinite(curve["value"]) | (curve["status"] != "diverged")]
-        steps = np.unique(curve["step"])
-        data = self.scale.runs.set_index("run")["data.name"].astype(str)
-        parts = [good]
-        for run, own in curve[curve["status"] == "diverged"].groupby("run", observed=True):
-            last = good.loc[good["run"] == run, "step"].max()
-            value = np.inf if kind == "infinite" else CHANCE.get(data[str(run)], np.nan)
-            later = pd.DataFrame({"step": steps[~(steps <= last)]})
-            parts.append(later.assign(value=value, **{name: own[name].iloc[0] for name in OF_RUN}))
-        counted: pd.DataFrame = pd.concat(parts, ignore_index=True)[list(curve.columns)]
-        return counted
-
-    def curve(self, quantity: str) -> pd.DataFrame:
-        """The rows of all runs that measured it; none if there are none.
-
-        Runs that diverged have no values from there on.
-        """
-        if quantity not in self._built:
-            self._built[quantity] = self._build(QUANTITIES[quantity])
-        return self._built[quantity]
-
-    def _build(self, quantity: Quantity) -> pd.DataFrame:
-        names = ["run", "step", *(["layer_index"] if quantity.per_layer else []), *quantity.columns]
+    def _curve(self, name: str) -> pd.DataFrame:
+        quantity = QUANTITIES[name]
+        layer = ["layer_index"] if quantity.per_layer else []
+        names = ["run", "step", *layer, *quantity.columns]
         table = self.runs.get(quantity.table)
         if table is None or not set(names) <= set(table):
             return pd.DataFrame(columns=[*OF_RUN, "layer", "step", "value"])
-        rows = table.loc[table["run"].isin(self.scale.runs["run"]), names]
-        settings = self.scale.runs.set_index("run")
-        of_row = settings.reindex(rows["run"].astype(str))
-        rows = rows.assign(
-            arm=of_row["arm"].astype(str).to_numpy(),
-            lr=of_row["optimizer.lr"].to_numpy(),
-            seed=of_row["seed"].to_numpy(),
-            status=of_row["status"].astype(str).to_numpy(),
-        )
-        found = quantity.curve(rows).rename(columns={"layer_index": "layer"})
-        values = [name for name in ("value", "low", "high") if name in found]
-        layer = ["layer"] if quantity.per_layer else []
-        return found[[*OF_RUN, *layer, "step", *values]].reset_index(drop=True)
+        mine = table["run"].isin(self.scale.runs["run"])
+        rows = table.loc[mine, [*names, "arm", "optimizer.lr", "seed", "status"]].astype({"arm": str, "status": str})
+        if quantity.better in table:
+            better, last = table.loc[mine, quantity.better], quantity.columns[-1]
+            has = better.notna().groupby(rows["run"], observed=True).transform("any")
+            rows[last] = better.where(has, rows[last])
+        found = quantity.curve(rows).rename(columns={"layer_index": "layer", "optimizer.lr": "lr"})
+        values = [column for column in ("value", "low", "high") if column in found]
+        return found[[*OF_RUN, *(["layer"] if layer else []), "step", *values]].reset_index(drop=True)
+
+    def _counted(self, name: str) -> pd.DataFrame:
+        curve, kind = self.curve(name), QUANTITIES[name].diverged
+        lost = curve["status"] == "diverged"
+        if kind is None or not lost.any():
+            return curve
+        good = curve[np.isfinite(curve["value"]) | ~lost]
+        steps = np.unique(curve["step"])
+        parts = [good]
+        for run, own in curve[lost].groupby("run", observed=True):
+            last = good.loc[good["run"] == run, "step"].max()
+            later = pd.DataFrame({"step": steps[~(steps <= last)]})
+            value = np.inf if kind == "infinite" else self._chance(str(run))
+            parts.append(later.assign(value=value, **{column: own[column].iloc[0] for column in OF_RUN}))
+        counted: pd.DataFrame = pd.concat(parts, ignore_index=True)[list(curve.columns)]
+        return counted
+
+    def _chance(self, run: str) -> float:
+        """What guessing gives: where the number of classes is not known, the accuracy before any training."""
+        data = str(self.scale.runs.set_index("run").at[run, "data.name"])
+        training = self.curve("train_accuracy_percent")
+        return CHANCE.get(data, float(training.loc[training["step"] == training["step"].min(), "value"].mean()))

@@ -2,10 +2,12 @@
 
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ics.analysis.select import select
 from ics.errors import UserError
 
 # The paper's name of an arm -> the project's.
@@ -28,17 +30,9 @@ SERIES = ["figure", "model", "lr", "layer", "arm", "quantity"]
 CADENCE = {"vgg": 100, "dln": 50}
 EVALUATION_CADENCE = 1000
 
-_DTYPES = {
-    "figure": "str",
-    "model": "str",
-    "lr": "float64",
+_DTYPES: dict[Any, Any] = dict.fromkeys(("figure", "model", "arm", "quantity"), "str") | {
     "layer": "Int64",
-    "arm": "str",
-    "quantity": "str",
     "step": "int64",
-    "value": "float64",
-    "low": "float64",
-    "high": "float64",
     "axis_labelled": "int64",
 }
 
@@ -59,27 +53,31 @@ def paper_curves(
         layer: only this layer, as the paper counts.
 
     Returns:
-        A frame with the columns figure, model ("vgg", "dln"), lr, layer, arm (the project's names), quantity,
-        step, value (or low and high, where the paper shows a range), axis_labelled (False: the paper's axis
+        A frame with the columns figure ("3a"), number (3), model ("vgg", "dln"), lr, layer, arm (the project's names),
+        quantity, step, value (or low and high, where the paper shows a range), axis_labelled (False: the paper's axis
         has no numbers, so the values are known only up to a common power of ten). Accuracies are in per cent.
 
     Raises:
         UserError: the paper has no such figure, or it shows no curves.
     """
-    with (files("ics.analysis") / "paper_data" / "figures.csv").open(encoding="utf-8") as file:
-        frame = pd.read_csv(file, dtype=_DTYPES)
-    frame = frame.assign(arm=frame["arm"].map(ARMS), axis_labelled=frame["axis_labelled"] == 1)
+    frame = _read()
     if figure is not None:
-        number = frame["figure"].str.rstrip("abcdefgh")
-        if figure not in set(frame["figure"]) | set(number):
+        mine = (frame["figure"] == figure) | (frame["number"].astype(str) == figure)
+        if not mine.any():
             raise UserError(
                 f"no digitised curves of figure {figure!r}; there are {', '.join(frame['figure'].unique())}"
             )
-        frame = frame[(frame["figure"] == figure) | (number == figure)]
-    for column, wanted in (("quantity", quantity), ("lr", lr), ("layer", layer)):
-        if wanted is not None:
-            frame = frame[(frame[column] == wanted).fillna(False)]
-    return frame.reset_index(drop=True)
+        frame = frame[mine]
+    wanted = {"quantity": quantity, "lr": lr, "layer": layer}
+    return select(frame, **{name: value for name, value in wanted.items() if value is not None}).reset_index(drop=True)
+
+
+@cache
+def _read() -> pd.DataFrame:
+    with (files("ics.analysis") / "paper_data" / "figures.csv").open(encoding="utf-8") as file:
+        frame = pd.read_csv(file, dtype=_DTYPES)
+    number = frame["figure"].str.extract(r"^(\d+)", expand=False).astype("int64")
+    return frame.assign(arm=frame["arm"].map(ARMS), axis_labelled=frame["axis_labelled"] == 1, number=number)
 
 
 def paper_points(curves: pd.DataFrame) -> pd.DataFrame:
@@ -115,5 +113,5 @@ def _filled(curve: pd.DataFrame, log: bool) -> pd.DataFrame:
         columns[name] = np.exp(np.interp(steps, have, np.log(values))) if log else np.interp(steps, have, values)
         known = np.isin(steps, have)
         columns[name][known] = values  # to the bit
-    of_series = {name: first[name] for name in (*SERIES, "axis_labelled")}
+    of_series = {name: first[name] for name in (*SERIES, "axis_labelled", "number")}
     return pd.DataFrame({"step": steps, **columns}).assign(**of_series)[list(curve.columns)]

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
-from ics.analysis.measured import QUANTITIES, Measured
+from ics.analysis.measured import QUANTITIES, Measured, Unit
 from ics.analysis.paper import MODELS, SERIES, all_paper_points
-from ics.analysis.scales import Scale, scales_with
+from ics.analysis.scales import scales_with
 from ics.analysis.seeds import over_seeds
 from ics.analysis.windows import WINDOWS, Window
 
@@ -33,6 +32,7 @@ COLUMNS = {
     "common_factor": "1; where the paper's axis has no numbers: the power of ten that brings the panel's curves, all "
     "together, nearest to ours, so that the distance says nothing about their absolute size",
     "note": "what keeps the two from being the same thing",
+    "number": "of the paper's figure, without the panel's letter",
 }
 
 PENALTY = "the paper's loss contains an l2 penalty (about 2 at step 0), ours does not; compare the width"
@@ -71,31 +71,31 @@ def paper_distance(runs: Runs) -> pd.DataFrame:
 
 
 def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, Any]]:
+    with_penalty = measured.scale.runs.get("measure.landscape.penalty", pd.Series(dtype=object)).eq(True).any()
     panel = ["figure", "quantity", "lr", "layer"]
-    for (figure, quantity, _, _), curves in points.groupby(panel, dropna=False, sort=False):
-        shown = points.loc[(points["figure"] == figure) & (points["quantity"] == quantity), "layer"]
-        layers = _our_layers(sorted(shown.dropna().unique()), measured.curve(str(quantity)), measured.scale)
+    for (figure, name, _, _), curves in points.groupby(panel, dropna=False, sort=False):
+        quantity, all_ours = QUANTITIES[str(name)], measured.curve(str(name))
+        shown = points.loc[(points["figure"] == figure) & (points["quantity"] == name), "layer"].dropna()
+        wanted = sorted(shown.unique()) if len(all_ours) else []
+        layers = measured.scale.layers(wanted, all_ours) if wanted else {}
         pairs: list[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]] = []
         for key, theirs in curves.groupby(SERIES, dropna=False, sort=False):
             series: dict[str, Any] = dict(zip(SERIES, key, strict=True))
-            own = measured.of(str(quantity), series["arm"], series["lr"])
-            if "layer" in own:
-                own = own[own["layer"] == layers.get(series["layer"])]
+            own, layer = measured.of(str(name), series["arm"], series["lr"]), layers.get(series["layer"])
+            own = own[own["layer"] == layer] if quantity.per_layer else own
             if len(own):
-                pairs.append((series | {"our_layer": layers.get(series["layer"], pd.NA)}, theirs, own))
+                pairs.append((series | {"our_layer": pd.NA if layer is None else layer}, theirs, own))
         factor = 1.0 if curves["axis_labelled"].all() else _common_factor([pair[1:] for pair in pairs])
         for series, theirs, own in pairs:
-            note = PENALTY if quantity == "loss_range" and series["model"] == "vgg" else ""
-            for row in _in_windows(theirs, own, QUANTITIES[str(quantity)].log, factor, WINDOWS[series["model"]]):
-                yield series | {"common_factor": factor, "note": note} | row
-
-
-def _our_layers(wanted: list[int], ours: pd.DataFrame, scale: Scale) -> dict[int, int]:
-    """The paper's layer -> ours."""
-    if not wanted or ours.empty:
-        return {}
-    depths = PAPERS_DEPTH[str(scale.runs["model.name"].iloc[0])], int(scale.runs["model.depth"].iloc[0])
-    return match_layers(wanted, depths[0], common_layers(ours, "layer"), depths[1])
+            series |= {"common_factor": factor, "number": theirs["number"].iloc[0]}
+            # Only the loss of a network that is trained with weight decay holds a penalty.
+            lacks = name == "loss_range" and series["model"] == "vgg" and not with_penalty
+            edges = ["low", "high"] if "low" in own else ["value"]
+            if name == "loss_range":
+                edges.append("width")
+                theirs, own = (rows.assign(width=rows["high"] - rows["low"]) for rows in (theirs, own))
+            for row in _in_windows(theirs, own, edges, quantity.log, factor, WINDOWS[series["model"]]):
+                yield series | {"note": PENALTY if lacks else ""} | row
 
 
 def _common_factor(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> float:
@@ -108,35 +108,31 @@ def _common_factor(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> float:
 
 
 def _in_windows(
-    theirs: pd.DataFrame, ours: pd.DataFrame, log: bool, factor: float, windows: tuple[Window, ...]
+    theirs: pd.DataFrame, ours: pd.DataFrame, edges: list[str], log: bool, factor: float, windows: tuple[Window, ...]
 ) -> Iterator[dict[str, Any]]:
     theirs = theirs[theirs["step"] <= ours["step"].max()]
-    edges = ["value"] if "value" in ours else ["low", "high"]
-    if theirs["quantity"].eq("loss_range").any():
-        edges.append("width")
-        theirs, ours = (rows.assign(width=rows["high"] - rows["low"]) for rows in (theirs, ours))
+    in_window = [(window, window.of(theirs["step"])) for window in windows]
     for edge in edges:
         values = _at(theirs["step"], ours, edge)
         long = values.melt(var_name="run", ignore_index=False).rename_axis("step").reset_index()
         band = over_seeds(long, "value")
         papers = theirs[edge].to_numpy() * factor
         inside = (band["low"].to_numpy() <= papers) & (papers <= band["high"].to_numpy())
-        for window in windows:
-            at = window.of(theirs["step"])
-            of_seeds = values[at].median().dropna()
-            if not at.any() or of_seeds.empty:
+        for window, at in in_window:
+            of_seeds = values[at].median().dropna().to_numpy()
+            if not at.any() or not len(of_seeds):
                 continue
             paper = float(np.median(papers[at]))
             with np.errstate(divide="ignore", invalid="ignore"):
-                distance = np.log10(of_seeds / paper) if log else of_seeds - paper
+                distance = pd.Series(np.log10(of_seeds / paper) if log else of_seeds - paper)
             yield {
                 "edge": edge,
                 "window": window.name,
                 "points": int(at.sum()),
                 "seeds": len(of_seeds),
                 "paper": paper,
-                "ours": float(of_seeds.median()),
-                "measure": "log10 ratio" if log else "difference",
+                "ours": float(np.median(of_seeds)),
+                "measure": str(Unit.RATIO) if log else "difference",
                 "distance": float(distance.median()),
                 "distance_low": float(distance.min()),
                 "distance_high": float(distance.max()),

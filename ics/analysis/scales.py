@@ -1,17 +1,19 @@
 """Runs that may share a figure or a table's row: only their norm, learning rate and seed differ."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.errors import UserError
 
 _SAME = ("data_label", "steps", "batch_size", "augment")
 _SAME_GROUPS = ("model.", "data.", "optimizer.")
-_COMPARED = ("norm.name", "optimizer.lr", "seed")
+_COMPARED = ["norm.name", "optimizer.lr", "seed"]
 _FREE = {"optimizer.lr", "data.root", "data.download"}
 # How much is measured, not what: runs that differ in these can be compared.
 _FREE_OPTIONS = {"every", "layers", "units", "bins", "directions", "seed", "samples", "iterations", "tolerance"}
@@ -44,17 +46,23 @@ class Scale:
     title: str
     runs: pd.DataFrame
 
-    @property
+    @cached_property
     def network(self) -> str:
         """The kind of network, for people."""
         return _network(self.runs.iloc[0])
 
-    @property
+    @cached_property
     def is_papers_own(self) -> bool:
         """Whether the runs have the paper's own size and data."""
         run = self.runs.iloc[0]
         own = PAPERS_OWN.get(str(run["model.name"]), {})
         return bool(own) and all(run.get(name) == value for name, value in own.items())
+
+    def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
+        """The paper's layer numbers → ours that stand for them, of what every run of `rows` shows."""
+        run = self.runs.iloc[0]
+        depth = PAPERS_DEPTH[str(run["model.name"])]
+        return match_layers(papers, depth, common_layers(rows, column), int(run["model.depth"]))
 
 
 def split_by_scale(
@@ -71,10 +79,10 @@ def split_by_scale(
         UserError: two runs of a group would be taken for seeds of one another, but their norms have other
             options.
     """
-    for slug, title, runs in _groups(settings, sweep, measures):
+    for options, runs in _groups(settings, sweep, measures):
         _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
         # The same run made twice, for two experiments, is one run.
-        yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]))
+        yield _scale(runs.drop_duplicates([*_COMPARED, *sweep]), options)
 
 
 def scales_with(runs: Runs, model: str, tables: Sequence[str]) -> Iterator[Scale]:
@@ -94,29 +102,32 @@ def scales_with(runs: Runs, model: str, tables: Sequence[str]) -> Iterator[Scale
     # A single step, as in the search for the paper's set-up, is no course of training.
     settings = settings[(settings["model.name"] == model) & (settings["steps"] > 1)]
     have = [set(runs[table]["run"].unique()) if table in runs else set() for table in tables]
-    for slug, title, group in _groups(settings, (), ()) if len(settings) else ():
+    for of_group, group in _groups(settings, (), ()) if len(settings) else ():
         measured = group[group["run"].isin(set.intersection(*have))]
-        for part in split_by_scale(measured, measures=tables) if len(measured) else ():
-            options = part.slug.removeprefix(_safe(_names(part.runs.iloc[0])[0]))
-            yield Scale(slug + options, title + options.replace("_", ", "), part.runs)
+        for options, part in _groups(measured, (), tables) if len(measured) else ():
+            _refuse_other_norm_options(part)
+            yield _scale(part.drop_duplicates(_COMPARED), of_group | options)
 
 
 def _groups(
     settings: pd.DataFrame, sweep: Collection[str], measures: Collection[str]
-) -> Iterator[tuple[str, str, pd.DataFrame]]:
+) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Runs that can be compared, and the settings that tell them from others of the same usual name."""
     fixed = [n for n in map(str, settings) if _is_fixed(n, measures) and n not in sweep]
     texts = settings[fixed].astype(object).map(_text)
     varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
-    groups = settings.groupby([texts[name] for name in varying]) if varying else [((), settings)]
-    scales = [(*_names(runs.iloc[0]), runs) for _, runs in groups]
-    for slug, title, runs in scales:
-        namesakes = pd.concat([other for name, _, other in scales if name == slug])
-        # Where the usual names do not tell two scales apart, what does is added.
+    groups = [runs for _, runs in settings.groupby([texts[name] for name in varying])] if varying else [settings]
+    for runs in groups:
+        namesakes = pd.concat([other for other in groups if _names(other.iloc[0])[0] == _names(runs.iloc[0])[0]])
         distinct = [name for name in varying if texts.loc[namesakes.index, name].nunique() > 1]
-        options = {name: str(texts.at[runs.index[0], name]) for name in distinct}
-        slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
-        title += "".join(f", {name} {value}" for name, value in options.items())
-        yield _safe(slug), title, runs
+        yield {name: str(texts.at[runs.index[0], name]) for name in distinct}, runs
+
+
+def _scale(runs: pd.DataFrame, options: Mapping[str, str]) -> Scale:
+    slug, title = _names(runs.iloc[0])
+    slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
+    title += "".join(f", {name} {value}" for name, value in options.items())
+    return Scale("".join(c if c.isalnum() or c in "-_." else "-" for c in slug), title, runs)
 
 
 def _is_fixed(name: str, measures: Collection[str]) -> bool:
@@ -155,10 +166,6 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return "-".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
-
-
-def _safe(slug: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in slug)
 
 
 def _refuse_other_norm_options(runs: pd.DataFrame) -> None:

@@ -1,13 +1,13 @@
 """The answer to the project's question, from the verdicts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import CLAIM
+from ics.analysis.claims.words import Row
 from ics.analysis.measured import QUANTITIES
 
 # The claim says that the shift is not reduced: by what is in its column `holds`.
@@ -23,10 +23,6 @@ CHECKS = ("digits",)
 """Data whose runs check the machinery and are no evidence."""
 
 
-Row = dict[Any, Any]
-"""Of the claims table."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """The answer and what it rests on.
@@ -34,16 +30,14 @@ class Answer:
     Attributes:
         short: yes, no or mostly not.
         sentence: in how many comparisons, in which networks, and where it is otherwise.
-        measures: columns of the table.
-        settings: rows of the table: scale, learning rate, and the claim's row (or None) for each measure.
+        settings: scale, learning rate, and the claim's row (or None) for each of `MEASURES`.
         beside: what else the runs say, rows of the claims table.
     """
 
     short: str
     sentence: str
-    measures: list[str]
-    settings: list[tuple[str, str, list[Row | None]]]
-    beside: list[Row]
+    settings: list[tuple[str, float, list[Row | None]]]
+    beside: Sequence[Row]
 
 
 def answer(claims: pd.DataFrame) -> Answer:
@@ -55,7 +49,7 @@ def answer(claims: pd.DataFrame) -> Answer:
     judged = evidence(claims)
     mine = judged[judged["claim"] == CLAIM]
     beside = judged[judged["claim"].isin(BESIDE)].to_dict("records")
-    return Answer(_short(mine), _sentence(mine), list(MEASURES.values()), list(_settings(mine)), beside)
+    return Answer(_short(mine), _sentence(mine), list(_settings(mine)), beside)
 
 
 def evidence(claims: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +86,12 @@ def _sentence(mine: pd.DataFrame) -> str:
     share = f"{len(most)} of the {decided} comparisons" if len(few) else whole
     text = f"In {share} that these runs decide, the shift is {usually} with batch normalisation: {_networks(most)}."
     if len(few):
-        text += f" It is {elsewhere} in {len(few)}: {'; '.join(map(_told, few.to_dict('records')))}."
+        cases = [
+            f"{row['network']} (learning rate {words.rate(row['lr'])}), by {MEASURES[row['quantity']]}: "
+            + words.found(row)
+            for row in few.to_dict("records")
+        ]
+        text += f" It is {elsewhere} in {len(few)}: {'; '.join(cases)}."
     return text + (f" Undecided: {undecided}." if undecided else "")
 
 
@@ -102,13 +101,7 @@ def _networks(rows: pd.DataFrame) -> str:
     return " and ".join(f"{name} (learning rate {' and '.join(map(words.rate, lr))})" for name, lr in rates.items())
 
 
-def _told(row: Row) -> str:
-    return (
-        f"{row['network']} (learning rate {words.rate(row['lr'])}), by {MEASURES[row['quantity']]}: {words.found(row)}"
-    )
-
-
-def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, str, list[Row | None]]]:
+def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, float, list[Row | None]]]:
     for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
         found = {row["quantity"]: row for row in rows.to_dict("records")}
-        yield str(title), words.rate(float(str(lr))), [found.get(name) for name in MEASURES]
+        yield str(title), float(str(lr)), [found.get(name) for name in MEASURES]

@@ -8,7 +8,7 @@ import pandas as pd
 from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import QUESTION
 from ics.analysis.load import Runs
-from ics.report.answer import answer, outcome
+from ics.report.answer import MEASURES, answer, outcome
 from ics.report.origin import origins
 
 NEXT = {
@@ -28,15 +28,12 @@ def closing(runs: Runs, claims: pd.DataFrame, page: Path, figures: Path) -> str:
         figures: the folder of their figures.
     """
     found = answer(claims)
-    said = [
-        [
-            f"  {title}, rate {rate}:",
-            *(f"    {outcome(row)}: {what} {words.found(row)}" for what, row in told),
-        ]
-        for title, rate, rows in found.settings
-        if (told := [(what, row) for what, row in zip(found.measures, rows, strict=True) if row])
-    ]
-    hours = sum(origin.hours for origin in origins(runs))
+    said = []
+    for title, lr, rows in found.settings:
+        said.append(f"  {title}, rate {words.rate(lr)}:")
+        by_measure = zip(MEASURES.values(), rows, strict=True)
+        said += [f"    {outcome(row)}: {label} {words.found(row)}" for label, row in by_measure if row]
+    hours = sum(origin["hours"] for origin in origins(runs))
     drawn = len(list(figures.glob("*.png")))
     wide = max(map(len, NEXT))
     return "\n".join(
@@ -45,7 +42,7 @@ def closing(runs: Runs, claims: pd.DataFrame, page: Path, figures: Path) -> str:
             QUESTION,
             "",
             fill(f"{found.short} {found.sentence}", 100),
-            *(line for lines in said for line in lines),
+            *said,
             "The digits only check the machinery; the answer rests on longer runs: results/README.md",
             "",
             f"{len(runs.settings)} runs, {60 * hours:.0f} minutes of computing",

@@ -1,21 +1,22 @@
-"""What the explorer shows: the tables of both meanings of the shift, run by run, and the paper's curves."""
+"""What the explorer shows: both meanings of the shift as medians and bands over seeds, and the paper's curves."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
+from ics.analysis.layers import PAPERS_DEPTH, common_layers
 from ics.analysis.load import Runs
 from ics.analysis.paper import MODELS, paper_curves
 from ics.analysis.scales import Scale, scales_with, split_by_scale
-from ics.figures.style import ARMS
-from ics.report.packing import Values, linear_codes, log_codes, packed
+from ics.analysis.seeds import over_seeds
+from ics.figures.style import ARMS, darker
+from ics.report.runtime import packed
 
 MAX_BYTES = 600_000
-"""Of all packed numbers, as text in the page."""
+"""Of all numbers, packed."""
 
 POINTS = (200, 100, 75, 50, 34, 25, 17)
 """Steps per curve: the first number with which all numbers fit."""
@@ -23,17 +24,34 @@ POINTS = (200, 100, 75, 50, 34, 25, 17)
 LAYERS = 16
 """Deeper networks show every second layer, or third, …, and the paper's."""
 
+_BAND = ("median", "low", "high")
 _FEW = 2  # arms, without which there is nothing to compare
+_SWEEP = 4  # more scales in one experiment are a sweep over something else, which has a figure of its own
 
-# Name in the page -> table, column. The relative shift is the first over the third, computed in the page.
-_COLUMNS = {
-    "l2": ("shift", "l2"),
-    "cosine": ("shift", "cosine"),
-    "grad_norm": ("shift", "grad_norm"),
-    "input": ("input_shift", "relative_wasserstein"),
+METRICS: dict[str, dict[str, Any]] = {
+    "l2": {
+        "label": "‖G − G′‖₂",
+        "says": "How far a layer’s gradient moves when the layers before it are updated. No shift: 0.",
+        "papers": "ics_l2",
+    },
+    "cosine": {
+        "label": "cos∠(G, G′)",
+        "says": "The direction of a layer’s gradient before and after that update. No shift: 1; opposite: −1.",
+        "papers": "ics_cosine",
+    },
+    "relative_l2": {
+        "label": "‖G − G′‖₂ / ‖G‖₂",
+        "says": "The same distance in lengths of the gradient, so that large and small gradients can be compared.",
+    },
+    "grad_norm": {"label": "‖G‖₂", "says": "The length of the gradient itself, before the update."},
+    "relative_wasserstein": {
+        "label": "W₁ / σ of the layer’s input (2015 meaning)",
+        "says": "The older meaning: how far the distribution of a layer’s input moves (Wasserstein distance, in "
+        "standard deviations) when the layers before it are updated, on the same batch.",
+        "table": "input_shift",
+    },
 }
-# The paper's name of a quantity -> the page's.
-_PAPERS = {"ics_l2": "l2", "ics_cosine": "cosine"}
+"""Column -> its words in the page; its table, if not `shift`; and the paper's name of it."""
 
 
 def explorer_data(runs: Runs | None) -> dict[str, Any]:
@@ -43,17 +61,23 @@ def explorer_data(runs: Runs | None) -> dict[str, Any]:
         runs: what there is; None if nothing.
 
     Returns:
-        `arms` (label and colour by name), and `scales`: each with its title, steps, layers, series (arm, rate, seed,
-        whether it diverged), columns (packed codes of series × layer × step) and the paper's curves.
+        `arms` and `metrics` by name with what the page says of them, and `scales`: each with its title, data, steps,
+        layers, the layers shown first, and curves: metric, arm, rate, layer, n (seeds), median, low and high by step
+        (None where no seed has a value), and lost: the last step and value of runs that diverged. A curve of the
+        paper has its own steps and its number of the layer.
     """
     scales = list(_scales(runs)) if runs is not None else []
     for points in POINTS:
         found = [_scale(runs, scale, points) for scale in scales if runs is not None]
-        if sum(len(text) for scale in found for text in scale["columns"].values()) <= MAX_BYTES:
+        if not found or len(packed(json.dumps(found))) <= MAX_BYTES:
             break
-    shown = {series["arm"] for scale in found for series in scale["series"]}
-    arms = {name: {"label": arm.label, "colour": arm.colour} for name, arm in ARMS.items() if name in shown}
-    return {"arms": arms, "scales": found}
+    shown = {curve["arm"] for scale in found for curve in scale["curves"]}
+    arms = {
+        name: {"label": arm.label, "colour": arm.colour, "paper": [round(255 * part) for part in darker(arm.colour)]}
+        for name, arm in ARMS.items()
+        if name in shown
+    }
+    return {"arms": arms, "metrics": METRICS, "scales": found}
 
 
 def _scales(runs: Runs) -> Iterator[Scale]:
@@ -62,77 +86,87 @@ def _scales(runs: Runs) -> Iterator[Scale]:
     if "shift" not in runs or "model.name" not in settings:
         return
     with_shift = settings[settings["run"].isin(runs["shift"]["run"].unique())]
-    names = [str(name) for name in with_shift["model.name"].unique()]
-    for model in sorted(names, key=lambda name: [*PAPERS_DEPTH, name].index(name)):
-        mine = with_shift[with_shift["model.name"] == model]
-        of_model = scales_with(runs, model, ["shift"]) if model in PAPERS_DEPTH else _by_experiment(mine)
-        for scale in of_model:
-            arms = scale.runs["arm"]
-            if arms.nunique() >= _FEW and arms.isin(list(ARMS)).all():
-                yield scale
-
-
-def _by_experiment(settings: pd.DataFrame) -> Iterator[Scale]:
-    """Scales named by what sets them apart within their experiment."""
-    for experiment, mine in settings.groupby("experiment", observed=True):
-        for scale in split_by_scale(mine):
-            yield Scale(f"{experiment}_{scale.slug}", f"{experiment}: {scale.title}", scale.runs)
+    scales = [scale for model in PAPERS_DEPTH for scale in scales_with(runs, model, ["shift"])]
+    others = with_shift[~with_shift["model.name"].isin(list(PAPERS_DEPTH))]
+    for experiment, mine in others.groupby("experiment", observed=True):
+        named = [Scale(f"{experiment}_{s.slug}", f"{experiment}: {s.title}", s.runs) for s in split_by_scale(mine)]
+        scales += named if len(named) <= _SWEEP else []
+    for scale in scales:
+        arms = scale.runs["arm"]
+        if arms.nunique() >= _FEW and arms.isin(list(ARMS)).all():
+            yield scale
 
 
 def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
-    settings = scale.runs.assign(arm=scale.runs["arm"].astype(str))
-    order = {arm: number for number, arm in enumerate(ARMS)}
-    settings = settings.sort_values(
-        ["optimizer.lr", "arm", "seed"],
-        key=lambda column: column.map(order) if column.name == "arm" else column * (-1, 1)[column.name == "seed"],
-    )
     shift = runs["shift"]
-    shift = shift[shift["run"].isin(settings["run"])]
-    names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"]
-    papers = _papers_layers(scale, shift)
-    layers = _chosen(sorted(names.index), set(papers.values()))
+    shift = shift[shift["run"].isin(scale.runs["run"])]
+    names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index()
+    theirs = _papers(scale)
+    papers = scale.layers(sorted(theirs["layer"].dropna().unique()), shift, "layer_index") if len(theirs) else {}
+    layers = _chosen(names.index.tolist(), set(papers.values()))
     recorded = _common_steps(shift)
     steps = recorded[:: -(-len(recorded) // points)]
-    columns = {}
-    for name, (table, column) in _COLUMNS.items():
-        rows = runs.get(table)
-        if rows is None or not rows["run"].isin(settings["run"]).any():
-            continue
-        values = _values(rows, column, settings["run"], layers, steps)
-        columns[name] = packed(linear_codes(values) if name == "cosine" else log_codes(values))
+    tables = {name: runs.get(metric.get("table", "shift")) for name, metric in METRICS.items()}
+    curves = [
+        curve
+        for name, table in tables.items()
+        if table is not None
+        for curve in _curves(table[table["run"].isin(scale.runs["run"])], name, layers, steps)
+    ]
     return {
         "title": scale.title,
-        "id": scale.slug,
-        "data": str(settings["data_label"].iloc[0]),
-        "steps": steps.tolist(),
-        "every": int(np.diff(steps).min()) if len(steps) > 1 else 0,
+        "data": str(scale.runs["data_label"].iloc[0]),
+        "steps": steps,
         "layers": [{"index": int(index), "name": str(names[index])} for index in layers],
-        "first": sorted(set(papers.values())) or [layers[len(layers) // 2]],
-        "series": [
-            {"arm": arm, "rate": float(rate), "seed": int(seed), "diverged": bool(status == "diverged")}
-            for arm, rate, seed, status in zip(
-                settings["arm"], settings["optimizer.lr"], settings["seed"], settings["status"].astype(str), strict=True
-            )
-        ],
-        "columns": columns,
-        "paper": list(_papers_curves(scale, papers, int(steps[-1]))),
+        "first": sorted(map(int, set(papers.values()))) or [layers[len(layers) // 2]],
+        "curves": curves + list(_papers_curves(theirs, papers, steps[-1])),
     }
 
 
-def _common_steps(shift: pd.DataFrame) -> NDArray[np.int64]:
+def _curves(rows: pd.DataFrame, metric: str, layers: list[int], steps: list[int]) -> Iterator[dict[str, Any]]:
+    rows = rows[rows["layer_index"].isin(layers)]
+    by = ["arm", "optimizer.lr", "layer_index"]
+    band = over_seeds(rows[rows["step"].isin(steps)], metric, by)
+    wide = {name: band.pivot(index=by, columns="step", values=name).reindex(columns=steps) for name in _BAND}
+    values = {name: dict(zip(frame.index, frame.to_numpy(), strict=True)) for name, frame in wide.items()}
+    finite = rows[(rows["status"] == "diverged") & np.isfinite(rows[metric])]
+    last = finite.drop_duplicates(["run", "layer_index"], keep="last").groupby(by, observed=True)
+    lost = {key: list(zip(own["step"].tolist(), _short(own[metric]), strict=True)) for key, own in last}
+    for key, n in band.groupby(by, observed=True)["n"].max().to_dict().items():
+        of_steps = {name: _short(of_curves[key]) for name, of_curves in values.items()}
+        yield _curve(metric, key) | of_steps | {"n": int(n), "lost": lost.get(key, [])}
+
+
+def _papers_curves(theirs: pd.DataFrame, layers: dict[int, int], last: int) -> Iterator[dict[str, Any]]:
+    """Those with numbers on their axis, up to our last step."""
+    shown = theirs[theirs["axis_labelled"] & (theirs["step"] <= last)]
+    for metric, words in METRICS.items():
+        own = shown[shown["quantity"] == words.get("papers")]
+        for (arm, lr, papers_layer), rows in own.groupby(["arm", "lr", "layer"]):
+            layer = int(str(papers_layer))
+            yield _curve(metric, (arm, lr, layers[layer])) | {
+                "papers_layer": layer,
+                "steps": rows["step"].tolist(),
+                "median": _short(rows["value"]),
+            }
+
+
+def _curve(metric: str, key: Any) -> dict[str, Any]:
+    return {"metric": metric, "arm": str(key[0]), "rate": float(key[1]), "layer": int(key[2])}
+
+
+def _papers(scale: Scale) -> pd.DataFrame:
+    """The paper's curves of the network; none for one it does not have."""
+    curves = paper_curves()
+    quantities = [metric["papers"] for metric in METRICS.values() if "papers" in metric]
+    mine = curves["model"].map(MODELS) == scale.runs["model.name"].iloc[0]
+    papers: pd.DataFrame = curves[mine & curves["quantity"].isin(quantities)]
+    return papers
+
+
+def _common_steps(shift: pd.DataFrame) -> list[int]:
     """The steps that every run measured unless it diverged before; all there are if none is common to all."""
-    whole = shift[shift["status"].astype(str) != "diverged"]
-    of_runs = [set(steps) for steps in whole.groupby("run", observed=True)["step"].unique()]
-    common = set.intersection(*of_runs) if of_runs else set()
-    return np.array(sorted(common or set(shift["step"])))
-
-
-def _values(rows: pd.DataFrame, column: str, of_runs: pd.Series, layers: list[int], steps: Any) -> Values:
-    """Run × layer × step; nan where nothing was measured."""
-    rows = rows[rows["run"].isin(of_runs) & rows["layer_index"].isin(layers) & rows["step"].isin(steps)]
-    wide = rows.assign(run=rows["run"].astype(str)).pivot(index=["run", "layer_index"], columns="step", values=column)
-    index = pd.MultiIndex.from_product([of_runs.astype(str), layers])
-    return wide.reindex(index=index, columns=steps).to_numpy(dtype=float).reshape(len(of_runs), len(layers), len(steps))
+    return [int(step) for step in common_layers(shift[shift["status"] != "diverged"], "step") or shift["step"].unique()]
 
 
 def _chosen(layers: list[int], always: set[int]) -> list[int]:
@@ -140,35 +174,6 @@ def _chosen(layers: list[int], always: set[int]) -> list[int]:
     return [index for number, index in enumerate(layers) if number % every == 0 or index in always]
 
 
-def _papers_layers(scale: Scale, shift: pd.DataFrame) -> dict[int, int]:
-    """The paper's layers and ours; none for a network it does not have."""
-    model = str(scale.runs["model.name"].iloc[0])
-    if model not in PAPERS_DEPTH:
-        return {}
-    curves = _curves(model)
-    wanted = sorted({int(layer) for layer in curves["layer"].dropna()})
-    return match_layers(wanted, PAPERS_DEPTH[model], common_layers(shift), int(scale.runs["model.depth"].iloc[0]))
-
-
-def _curves(model: str) -> pd.DataFrame:
-    curves = paper_curves()
-    return curves[(curves["model"].map(MODELS) == model) & curves["quantity"].isin(list(_PAPERS))]
-
-
-def _papers_curves(scale: Scale, layers: dict[int, int], last: int) -> Iterator[dict[str, Any]]:
-    """Those with numbers on their axis, up to our last step."""
-    if not layers:
-        return
-    curves = _curves(str(scale.runs["model.name"].iloc[0]))
-    curves = curves[curves["axis_labelled"] & (curves["step"] <= last)]
-    for key, rows in curves.groupby(["quantity", "arm", "lr", "layer"], sort=True):
-        quantity, arm, lr, layer = map(str, key)
-        yield {
-            "metric": _PAPERS[quantity],
-            "arm": arm,
-            "rate": float(lr),
-            "layer": layers[int(layer)],
-            "papers_layer": int(layer),
-            "steps": rows["step"].tolist(),
-            "values": [float(f"{value:.3g}") for value in rows["value"]],
-        }
+def _short(values: Iterable[float]) -> list[float | None]:
+    """With three digits."""
+    return [float(f"{value:.3g}") if np.isfinite(value) else None for value in values]

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import CLAIM
-from ics.analysis.markdown import number, table
+from ics.analysis.claims.words import Row
+from ics.analysis.markdown import number, records_table, table
 from ics.errors import UserError
 from ics.figures.catalogue import FIGURES, select
-from ics.report.answer import Row, answer, evidence, outcome
-from ics.report.origin import Origin
+from ics.report.answer import MEASURES, answer, evidence, outcome
 from ics.tables import Table
 
 MAIN = ("training", "evaluation", "shift")
@@ -20,6 +21,16 @@ FIRST = {
     CLAIM: "ics_l2",
     "bn_trains_faster": "train_accuracy_percent",
     "noisy_nearly_matches_bn": "train_accuracy_percent",
+}
+# A claim with what the runs, and the paper's own curves, say of it.
+_VERDICTS = {
+    "claim": words.statement,
+    "runs": lambda row: row["scale_title"],
+    "seeds": lambda row: row["n"],
+    "true if": words.claimed,
+    "effect": words.found,
+    "verdict": lambda row: f"**{row['verdict']}**",
+    "the paper's curves": words.papers_curves,
 }
 
 
@@ -60,42 +71,45 @@ def first_table(claims: pd.DataFrame) -> str:
         [judged[(judged["claim"] == name) & (judged["quantity"] == quantity)] for name, quantity in FIRST.items()]
     )
     # Of the deep linear network's two targets the one that the paper states comes first.
-    rows = rows.drop_duplicates(["claim", "network", "lr"])
-    lines = [
-        [
-            str(row["text"]),
-            f"{row['network']}, {words.rate(row['lr'])}",
-            f"{words.found(row)}, n = {row['n']}",
-            f"**{row['verdict']}**",
-            words.papers_effect(row),
-        ]
-        for row in rows.to_dict("records")
-    ]
-    return table(["the paper says", "network, learning rate", "ours", "verdict", "the paper's curves"], lines)
+    return records_table(
+        rows.drop_duplicates(["claim", "network", "lr"]).to_dict("records"),
+        {
+            "the paper says": lambda row: row["text"],
+            "network, learning rate": lambda row: f"{row['network']}, {words.rate(row['lr'])}",
+            "ours": lambda row: f"{words.found(row)}, n = {row['n']}",
+            "verdict": _VERDICTS["verdict"],
+            "the paper's curves": words.papers_effect,
+        },
+    )
 
 
 def shift_table(claims: pd.DataFrame) -> str:
     """What batch normalisation does to the shift, network by network, beside the paper's own curves."""
-    found = answer(claims)
-    lines = [[title, rate, *map(_cell, cells)] for title, rate, cells in found.settings]
-    return table(["network", "learning rate", *found.measures], lines)
+
+    def cell(row: Row | None) -> str:
+        if row is None:
+            return "–"
+        return f"{words.found(row)}, n = {row['n']}; paper {words.papers_effect(row)}: **{outcome(row)}**"
+
+    lines = [[title, words.rate(lr), *map(cell, rows)] for title, lr, rows in answer(claims).settings]
+    return table(["network", "learning rate", *MEASURES.values()], lines)
 
 
 def beside_table(claims: pd.DataFrame) -> str:
     """What else the runs say of the paper's claims, the most asked ones."""
-    return _verdicts(pd.DataFrame(answer(claims).beside))
+    return records_table(answer(claims).beside, _VERDICTS)
 
 
 def not_borne_out_table(claims: pd.DataFrame) -> str:
     """What the runs do not bear out, but for the answer's own claim."""
     rows = evidence(claims)
-    return _verdicts(rows[(rows["holds"] == 0) & (rows["claim"] != CLAIM)])
+    return records_table(rows[(rows["holds"] == 0) & (rows["claim"] != CLAIM)].to_dict("records"), _VERDICTS)
 
 
 def figures_table() -> str:
     """Every figure with the command that makes its runs."""
     figures = [figure for name in FIGURES for figure in select(name)]
-    return table(["figure", "its runs"], [[f.name, f"`{f.command}`"] for f in figures])
+    return records_table(figures, {"figure": lambda one: one.name, "its runs": lambda one: f"`{one.command}`"})
 
 
 def schemas_tables(schemas: Mapping[str, Table]) -> str:
@@ -104,57 +118,38 @@ def schemas_tables(schemas: Mapping[str, Table]) -> str:
     Args:
         schemas: table name → its schema, as `Runs.schemas`.
     """
+    columns = {
+        "column": lambda column: f"`{column.name}`",
+        "kind": lambda column: f"{column.kind} or nan" if column.nan else column.kind,
+        "meaning": lambda column: column.meaning,
+    }
     names = [*(name for name in MAIN if name in schemas), *sorted(set(schemas) - set(MAIN))]
     return "\n".join(
         f"## `{name}.csv`\n\nOne row per {', '.join(f'`{column}`' for column in schemas[name].key)}.\n\n"
-        + table(
-            ["column", "kind", "meaning"],
-            [[f"`{c.name}`", f"{c.kind} or nan" if c.nan else c.kind, c.meaning] for c in schemas[name].columns],
-        )
+        + records_table(schemas[name].columns, columns)
         for name in names
     )
 
 
-def origins_table(origins: list[Origin]) -> str:
-    """Where the committed runs come from: data, seeds, machine, time."""
-    lines = [
-        [
-            f"`{origin.experiment}`",
-            origin.network,
-            origin.data,
-            origin.arms,
-            origin.rates,
-            f"{origin.runs}" + (f", {origin.diverged} diverged" if origin.diverged else ""),
-            str(origin.seeds),
-            origin.hardware,
-            origin.versions,
-            origin.commits,
-            number(origin.hours, 2),
-        ]
-        for origin in origins
-    ]
-    columns = "experiment, network, data, norms, rates, runs, seeds, machine, versions, commit, hours"
-    return table(columns.split(", "), lines)
+def origins_table(origins: list[dict[str, Any]]) -> str:
+    """Where the committed runs come from: data, seeds, machine, time.
 
-
-def _verdicts(rows: pd.DataFrame) -> str:
-    """Claims with what the runs, and the paper's own curves, say of them."""
-    lines = [
-        [
-            words.statement(row),
-            str(row["scale_title"]),
-            str(int(row["n"])),
-            words.claimed(row),
-            words.found(row),
-            f"**{row['verdict']}**",
-            words.papers_curves(row),
-        ]
-        for row in rows.to_dict("records")
-    ]
-    return table(["claim", "runs", "seeds", "true if", "effect", "verdict", "the paper's curves"], lines)
-
-
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return "–"
-    return f"{words.found(row)}, n = {row['n']}; paper {words.papers_effect(row)}: **{outcome(row)}**"
+    Args:
+        origins: from `ics.report.origin`.
+    """
+    return records_table(
+        origins,
+        {
+            "experiment": lambda one: f"`{one['experiment']}`",
+            "network": lambda one: one["network"],
+            "data": lambda one: one["data"],
+            "norms": lambda one: ", ".join(one["arms"]),
+            "rates": lambda one: ", ".join(map(words.rate, one["rates"])),
+            "runs": lambda one: f"{one['runs']}, {one['diverged']} diverged" if one["diverged"] else one["runs"],
+            "seeds": lambda one: one["seeds"],
+            "machine": lambda one: "; ".join(one["hardware"]),
+            "versions": lambda one: "; ".join(one["versions"]),
+            "commit": lambda one: "; ".join(one["commit"]),
+            "hours": lambda one: number(one["hours"], 2),
+        },
+    )

@@ -1,30 +1,20 @@
-"""The claims table as the page shows it: its rows, in an order and with what belongs together side by side."""
-
-from collections import Counter
+"""The claims table as the page shows it: what belongs together side by side, and the paper's own words."""
 
 import pandas as pd
 
-from ics.analysis.claims import words
 from ics.analysis.claims.claim import END, PHASES, START, WHOLE
-from ics.report.answer import Row
-from ics.report.quotes import QUOTES
+from ics.analysis.claims.words import Row
 
-_PHASES = [phase.name for phase in (START, WHOLE, *PHASES, END)]
+QUOTES = {
+    "bn_does_not_reduce_ics": "Models with BatchNorm have similar, or even worse, internal covariate shift",
+    "standard_dln_has_no_ics": "the standard network experiences almost no ICS for the entirety of training",
+    "bn_dln_gradients_uncorrelated": "for BatchNorm it appears that G and G′ are almost uncorrelated",
+    "noise_prevents_training": "prevents it from training entirely",
+    "noisy_less_stable": "has qualitatively less stable distributions than even the standard, non-BatchNorm network",
+}
+"""Claim -> the paper's words (arXiv 1805.11604v3), where its own curves or our runs may not bear it out."""
 
-
-def judged(claims: pd.DataFrame, headline: bool) -> list[Row]:
-    """The rows that runs (or the theorems' arithmetic) decide.
-
-    Args:
-        claims: from `claims_table`.
-        headline: those that stand for their claim; or else the details.
-    """
-    return claims[(claims["headline"] == int(headline)) & (claims["n"] > 0)].to_dict("records")
-
-
-def counted(rows: list[Row]) -> list[tuple[str, int]]:
-    """How many rows have each verdict, the most frequent first."""
-    return Counter(str(row["verdict"]) for row in rows).most_common()
+_ALIKE = ["claim", "text", "lr", "quantity", "arm", "against", "layers", "effect_is", "scale"]
 
 
 def quote(row: Row) -> str:
@@ -33,25 +23,17 @@ def quote(row: Row) -> str:
     return QUOTES.get(row["claim"], "") if otherwise else ""
 
 
-def phases_of(rows: list[Row]) -> list[str]:
-    """The phases of the training that any of the rows is about, in order."""
-    return [name for name in _PHASES if any(row["phase"] == name for row in rows)]
+def by_phase(details: pd.DataFrame) -> tuple[list[str], list[list[Row | None]]]:
+    """Claims with the phases of the training side by side.
 
+    Args:
+        details: rows of the claims table.
 
-def by_phase(rows: list[Row]) -> list[list[Row | None]]:
-    """Details with their phases side by side: for each of `phases_of` its row, None where it was not computed."""
-    groups: dict[tuple[str, ...], dict[str, Row]] = {}
-    for row in rows:
-        key = (words.statement(row), row["scale"], row["effect_is"])
-        groups.setdefault(key, {})[row["phase"]] = row
-    phases = phases_of(rows)
-    return [[found.get(phase) for phase in phases] for found in groups.values()]
-
-
-def missing(claims: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    """Why claims have no runs, with the command that makes them, and which claims these are."""
-    mine = claims[(claims["headline"] == 1) & (claims["n"] == 0) & claims["scale"].isna()]
-    return [
-        (str(note), [words.statement(row) for row in rows.to_dict("records")])
-        for note, rows in mine.groupby("note", sort=False)
-    ]
+    Returns:
+        The phases that any row is about, in order; and for each group of rows that differ only in it a row per phase,
+        None where it was not computed.
+    """
+    phases = [p.name for p in (START, WHOLE, *PHASES, END) if (details["phase"] == p.name).any()]
+    groups = details.groupby(_ALIKE, sort=False, dropna=False)
+    of_phases = [{row["phase"]: row for row in rows.to_dict("records")} for _, rows in groups]
+    return phases, [[found.get(phase) for phase in phases] for found in of_phases]

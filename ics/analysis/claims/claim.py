@@ -1,13 +1,14 @@
 """What a claim is: a statistic of a run, the runs it compares, and the effects for which it is true."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from ics.analysis.claims.interval import CONFIDENCE, Range
-from ics.analysis.measured import QUANTITIES
+from ics.analysis.claims.interval import Range
+from ics.analysis.measured import QUANTITIES, Unit
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,6 @@ PHASES = (EARLY, MIDDLE, LATE)
 ALL_LAYERS: tuple[int, ...] = ()
 """All measured layers but the first, whose shift is 0 by definition."""
 
-_SCALES = {"plain": "{}", "log10": "log10 of {}", "abs": "absolute value of {}"}
-
 
 @dataclass(frozen=True)
 class Statistic:
@@ -63,46 +62,32 @@ class Statistic:
     edge: Literal["value", "low", "high", "width"] = "value"
     scale: Literal["plain", "log10", "abs"] = "plain"
 
-    def of(self, rows: pd.DataFrame, steps: int) -> float:
-        """The number.
+    @property
+    def per_layer(self) -> "Statistic":
+        """The same before a choice of layers, so that it is computed once for all of them."""
+        return self if self.layers is None else replace(self, layers=ALL_LAYERS)
+
+    def of_layers(self, rows: pd.DataFrame, steps: int, by: Sequence[str]) -> pd.DataFrame:
+        """The number of every layer.
 
         Args:
-            rows: one run's curve, of the wanted layers only.
+            rows: curves, each with the steps of one training.
             steps: number of steps of the training.
+            by: columns that tell the curves apart.
 
         Returns:
-            nan where the phase has no values, or a layer has none.
+            `by`, layer (0 for a quantity without layers), value; no row where the phase has none.
         """
         rows = self.phase.rows(rows, steps)
-        values = rows["high"] - rows["low"] if self.edge == "width" else rows[self.edge]
-        values = values.astype("float64")
+        values = (rows["high"] - rows["low"] if self.edge == "width" else rows[self.edge]).astype("float64")
         if self.scale == "abs":
             values = values.abs()
         elif self.scale == "log10":
             with np.errstate(divide="ignore", invalid="ignore"):
-                values = pd.Series(np.log10(values), index=rows.index)
-        layer = rows["layer"] if self.layers is not None else pd.Series(0, index=rows.index)
-        of_layers = values.groupby(layer).agg(self.reduce)
-        return float(of_layers.mean(skipna=False)) if len(of_layers) else float("nan")
-
-    @property
-    def text(self) -> str:
-        """In words, but for the phase."""
-        label = QUANTITIES[self.quantity].label
-        edge = {"value": "", "low": "lowest ", "high": "largest ", "width": "width of the range of the "}[self.edge]
-        over = "last" if self.reduce == "last" else f"{self.reduce} over the steps of the"
-        where = "" if self.layers is None else f"; {self.where}"
-        return f"{over} {_SCALES[self.scale].format(edge + label)}{where}"
-
-    @property
-    def where(self) -> str:
-        """The layers in words."""
-        if self.layers is None:
-            return ""
-        if not self.layers:
-            return "mean of all layers but the first"
-        numbers = " and ".join(f"#{number}" for number in self.layers)
-        return f"mean of layers {numbers}" if len(self.layers) > 1 else f"layer {numbers}"
+                values = values.map(np.log10)
+        layer = rows["layer"] if self.layers is not None else pd.Series(0, index=rows.index, name="layer")
+        keys = [*(rows[name] for name in by), layer]
+        return values.groupby(keys, observed=True).agg(self.reduce).rename("value").reset_index()
 
 
 @dataclass(frozen=True)
@@ -141,31 +126,14 @@ class Claim:
         return (self.arm,) if self.against is None else (self.arm, self.against)
 
     @property
-    def effect(self) -> str:
-        """What the effect is, in words, but for the phase."""
-        single = f"{self.statistic.text}; {self.arm}"
-        return single if self.against is None else f"{single} minus {self.against}, paired by seed"
-
-    @property
-    def unit(self) -> str:
+    def unit(self) -> Unit:
         """Of the effect."""
         if self.statistic.scale == "log10":
-            return "log10" if self.against is None else "log10 ratio"
-        return "percentage points" if self.statistic.quantity.endswith("percent") and self.against else _unit(self)
-
-    @property
-    def rule(self) -> str:
-        """By which the verdict is reached."""
-        return (
-            f"holds if the whole {CONFIDENCE:.0%} t-interval over the seeds is {self.holds} ({self.unit}), "
-            "does not hold if none of it is; otherwise, and with fewer than two seeds, undecided"
-        )
+            return Unit.LOG if self.against is None else Unit.RATIO
+        unit = QUANTITIES[self.statistic.quantity].unit
+        return Unit.POINTS if unit is Unit.PERCENT and self.against else unit
 
     @property
     def command(self) -> str:
         """Makes the runs."""
         return f"python scripts/train.py -m experiment={self.experiment}"
-
-
-def _unit(claim: Claim) -> str:
-    return "%" if claim.statistic.quantity.endswith("percent") else "cosine"

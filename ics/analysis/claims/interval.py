@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -21,13 +22,6 @@ class Range:
 
     def __contains__(self, effect: float) -> bool:
         return self.low <= effect <= self.high
-
-    def __str__(self) -> str:
-        if math.isinf(self.low):
-            return f"at most {_number(self.high)}"
-        if math.isinf(self.high):
-            return f"at least {_number(self.low)}"
-        return f"from {_number(self.low)} to {_number(self.high)}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +85,7 @@ def verdict(holds: bool | None, papers_own: bool) -> Verdict:
     return "borne out" if holds else "not borne out at this scale"
 
 
+@cache
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
     """Half the width of a t-interval in standard errors: P(|T| ≤ t) = confidence.
 
@@ -102,23 +97,6 @@ def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
         >>> round(t_quantile(2), 4)
         4.3027
     """
-    low, high = 0.0, math.pi / 2
-    for _ in range(100):  # bisection to the last bit, in the angle θ = arctan(t / √degrees)
-        middle = (low + high) / 2
-        low, high = (middle, high) if _two_sided(middle, degrees) < confidence else (low, middle)
-    return math.tan((low + high) / 2) * math.sqrt(degrees)
+    from scipy.special import stdtrit  # takes a second to import
 
-
-def _two_sided(angle: float, degrees: int) -> float:
-    """P(|T| ≤ √degrees · tan θ): Student's finite series (Abramowitz & Stegun 26.7.3 and 26.7.4)."""
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = degrees % 2
-    term, total = (cosine if odd else 1.0), 0.0
-    for k in range(1, (degrees - odd) // 2 + 1):
-        total += term
-        term *= cosine**2 * ((2 * k) / (2 * k + 1) if odd else (2 * k - 1) / (2 * k))
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-
-def _number(value: float) -> str:
-    return f"{value:g}".replace("-", "−")
+    return float(stdtrit(degrees, (1 + confidence) / 2))

@@ -1,22 +1,22 @@
 """Claims against runs and against the paper's own curves: one row of the claims table each."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ics.analysis.claims.claim import Claim, Statistic
+from ics.analysis.claims import words
+from ics.analysis.claims.claim import ALL_LAYERS, Claim, Statistic
 from ics.analysis.claims.interval import CONFIDENCE, estimate, judge, verdict
 from ics.analysis.claims.training import FINAL, TRAINS
-from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured
 from ics.analysis.paper import MODELS, all_paper_points
-from ics.analysis.scales import PAPERS_OWN, Scale, scales_with
+from ics.analysis.scales import PAPERS_OWN, scales_with
+from ics.analysis.select import select
 
 COLUMNS = {
     "claim": "name of the claim that the row is part of",
@@ -50,48 +50,91 @@ COLUMNS = {
     "papers_effect": "the same statistic on the paper's own curves, one run",
     "papers_curves": "agree or disagree with the claim by the same rule; not shown: the paper shows no such curve",
     "note": "what else to know: diverged runs, layers that differ from the paper's, why there is no verdict",
+    "arm": "the kind of normalisation that the claim is about",
+    "against": "the one it is compared with; empty: none",
+    "layers": "the paper's layers; all: every one but the first; empty: the quantity knows no layers",
 }
 
-PAIRED = "Student's t, paired by seed"
-SINGLE = "Student's t"
 
-
-@dataclass
 class Evidence:
-    """All runs, by scale, and the paper's curves.
+    """All runs, by scale, and the paper's curves; each scale and statistic is worked out once.
 
     Attributes:
         runs: None if there are none.
+        measured: model, table -> the scales of a network's runs that have the table.
+        values: scale, statistic, arm, lr -> the statistic of every run, by seed; nan where a layer has none.
+        lost: scale, quantity, arm, lr -> whether runs diverged or do not train, in words; "" if not.
     """
 
-    runs: Runs | None
-    _scales: dict[tuple[str, str], list[Measured]] = field(default_factory=dict)
-    _values: dict[tuple[int, Statistic, str, float], pd.Series] = field(default_factory=dict)
+    def __init__(self, runs: Runs | None) -> None:
+        self.runs = runs
+        self.measured: Callable[[str, str], list[Measured]] = cache(self._measured)
+        self.values: Callable[[Measured, Statistic, str, float], dict[int, float]] = cache(self._values)
+        self.lost: Callable[[Measured, str, str, float], str] = cache(self._lost)
+        self._of_runs: Callable[[Measured, Statistic], pd.DataFrame] = cache(self._statistic)
+        self._of_layers: Callable[[Measured, Statistic, str, float], _OfLayers] = cache(
+            lambda measured, statistic, arm, lr: _nested(
+                select(self._of_runs(measured, statistic), arm=arm, lr=lr), "seed"
+            )
+        )
+        self._papers_layers: Callable[[str, Statistic, float], _OfLayers] = cache(self._papers_statistic)
 
-    def measured(self, model: str, table: str) -> list[Measured]:
-        """The scales of a network's runs that have a table."""
-        if (model, table) not in self._scales:
-            scales = scales_with(self.runs, model, [table]) if self.runs is not None else ()
-            self._scales[model, table] = [Measured(self.runs, scale) for scale in scales] if self.runs else []
-        return self._scales[model, table]
+    def papers_value(self, claim: Claim) -> float:
+        """The effect on the paper's own curves, all from one figure; nan if it does not show them."""
+        layers = claim.statistic.layers
+        shown = self._papers_layers(claim.model, claim.statistic.per_layer, claim.lr)
+        for figure in dict.fromkeys(figure for figure, _ in shown) if layers != ALL_LAYERS else ():
+            of_arms = [shown.get((figure, arm), {}) for arm in claim.arms]
+            values = [float(np.mean([own.get(layer, math.nan) for layer in layers or [0]])) for own in of_arms]
+            if not any(map(math.isnan, values)):
+                return values[0] - values[1] if claim.against else values[0]
+        return math.nan
 
-    def values(self, measured: Measured, statistic: Statistic, arm: str, lr: float) -> pd.Series:
-        """The statistic of every run of an arm and rate, by seed."""
-        key = (id(measured), statistic, arm, lr)
-        if key not in self._values:
-            rows = _of_layers(measured.of(statistic.quantity, arm, lr), statistic, measured.scale)
-            steps = int(measured.scale.runs["steps"].iloc[0])
-            found = {
-                int(own["seed"].iloc[0]): statistic.of(own, steps) for _, own in rows.groupby("run", observed=True)
-            }
-            self._values[key] = pd.Series(found, dtype="float64").sort_index()
-        return self._values[key]
+    def _measured(self, model: str, table: str) -> list[Measured]:
+        runs = self.runs
+        return [] if runs is None else [Measured(runs, scale) for scale in scales_with(runs, model, [table])]
 
-    @cached_property
-    def paper(self) -> dict[tuple[str, str], pd.DataFrame]:
-        """The paper's points, by model and quantity."""
-        groups = all_paper_points().groupby(["model", "quantity"], sort=False)
-        return {(MODELS[str(model)], str(quantity)): rows for (model, quantity), rows in groups}
+    def _values(self, measured: Measured, statistic: Statistic, arm: str, lr: float) -> dict[int, float]:
+        layers = statistic.layers
+        ours = set(measured.layers(statistic.quantity, arm, lr, layers).values()) if layers else set()
+        found = {}
+        for (seed,), of_layers in self._of_layers(measured, statistic.per_layer, arm, lr).items():
+            chosen = [
+                v for layer, v in of_layers.items() if layers is None or layer in ours or (not layers and layer > 1)
+            ]
+            found[seed] = float(np.mean(chosen)) if chosen else math.nan
+        return found
+
+    def _statistic(self, measured: Measured, statistic: Statistic) -> pd.DataFrame:
+        steps = int(measured.scale.runs["steps"].iloc[0])
+        return statistic.of_layers(measured.counted(statistic.quantity), steps, ["arm", "lr", "seed"])
+
+    def _papers_statistic(self, model: str, statistic: Statistic, lr: float) -> "_OfLayers":
+        points = all_paper_points()
+        points = points[(points["model"].map(MODELS) == model) & (points["quantity"] == statistic.quantity)]
+        found = select(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), ["figure", "arm", "lr"]), lr=lr)
+        nested = _nested(found, "figure", "arm")
+        return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
+
+    def _lost(self, measured: Measured, quantity: str, arm: str, lr: float) -> str:
+        runs = measured.of(quantity, arm, lr).drop_duplicates("run")
+        if diverged := int((runs["status"] == "diverged").sum()):
+            return f"{diverged} of {len(runs)} runs of {arm} diverged"
+        images = measured.scale.runs["model.name"].iloc[0] == "vgg"
+        if images and any(value <= TRAINS for value in self.values(measured, FINAL, arm, lr).values()):
+            return f"runs of {arm} do not train (training accuracy up to {TRAINS:g} %)"
+        return ""
+
+
+_OfLayers = dict[tuple[Any, ...], dict[int, float]]  # what tells curves apart -> layer -> statistic
+
+
+def _nested(found: pd.DataFrame, *keys: str) -> _OfLayers:
+    """What `Statistic.of_layers` gives, by what tells its curves apart."""
+    nested: _OfLayers = {}
+    for *key, layer, value in found[[*keys, "layer", "value"]].itertuples(index=False):
+        nested.setdefault(tuple(key), {})[layer] = value
+    return nested
 
 
 def evaluate(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
@@ -107,8 +150,8 @@ def evaluate(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
 
 
 def _rows(claim: Claim, evidence: Evidence) -> Iterator[dict[str, Any]]:
-    own = _of_paper(claim, evidence.paper)
-    said = "not shown" if math.isnan(own) else "agree" if own in claim.holds else "disagree"
+    statistic = claim.statistic
+    papers = evidence.papers_value(claim)
     common = {
         "claim": claim.name,
         "headline": int(claim.headline),
@@ -116,33 +159,33 @@ def _rows(claim: Claim, evidence: Evidence) -> Iterator[dict[str, Any]]:
         "place": claim.place,
         "model": claim.model,
         "lr": claim.lr,
-        "quantity": claim.statistic.quantity,
-        "phase": claim.statistic.phase.name,
-        "effect_is": claim.effect,
+        "quantity": statistic.quantity,
+        "phase": statistic.phase.name,
+        "effect_is": words.effect_is(claim),
         "claimed_low": _end(claim.holds.low),
         "claimed_high": _end(claim.holds.high),
-        "unit": claim.unit,
-        "rule": claim.rule,
-        "papers_effect": own,
-        "papers_curves": said,
+        "unit": str(claim.unit),
+        "rule": words.rule(claim),
+        "papers_effect": papers,
+        "papers_curves": "not shown" if math.isnan(papers) else "agree" if papers in claim.holds else "disagree",
+        "arm": claim.arm,
+        "against": claim.against,
+        "layers": None if statistic.layers is None else " ".join(map(str, statistic.layers)) or "all",
     }
-    met = False
-    for measured in evidence.measured(claim.model, QUANTITIES[claim.statistic.quantity].table):
-        if all(len(measured.of(claim.statistic.quantity, arm, claim.lr)) for arm in claim.arms):
-            met = True
-            yield common | _verdict(claim, measured, evidence)
-    if not met:
-        yield common | {"n": 0, "verdict": "undecided", "note": f"no runs; make them with: {claim.command}"}
+    found = [
+        common | _verdict(claim, measured, evidence)
+        for measured in evidence.measured(claim.model, QUANTITIES[statistic.quantity].table)
+        if all(len(measured.of(statistic.quantity, arm, claim.lr)) for arm in claim.arms)
+    ]
+    yield from found or [common | {"n": 0, "verdict": "undecided", "note": f"no runs; make them with: {claim.command}"}]
 
 
 def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, Any]:
-    values = evidence.values(measured, claim.statistic, claim.arm, claim.lr)
-    table = pd.DataFrame({"value": values})
-    if claim.against is not None:
-        others = evidence.values(measured, claim.statistic, claim.against, claim.lr)
-        table = table.join(others.rename("against"), how="inner")
-    table = table.dropna()
-    effects = table["value"] - table["against"] if "against" in table else table["value"]
+    values = [evidence.values(measured, claim.statistic, arm, claim.lr) for arm in claim.arms]
+    seeds = [seed for seed in values[0] if not any(math.isnan(own.get(seed, math.nan)) for own in values)]
+    numbers = np.array([[own[seed] for seed in seeds] for own in values])
+    with np.errstate(invalid="ignore"):
+        effects = numbers[0] - numbers[1] if claim.against else numbers[0]
     found = estimate(effects.tolist())
     holds = judge(found, claim.holds)
     scale = measured.scale
@@ -152,12 +195,12 @@ def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, 
         "network": scale.network,
         "data": str(scale.runs["data_label"].iloc[0]),
         "papers_own": int(scale.is_papers_own),
-        "value": table["value"].mean(),
-        "value_against": table["against"].mean() if "against" in table else math.nan,
+        "value": numbers[0].mean() if seeds else math.nan,
+        "value_against": numbers[1].mean() if seeds and claim.against else math.nan,
         "effect": found.effect,
         "low": found.low,
         "high": found.high,
-        "interval": PAIRED if claim.against else SINGLE,
+        "interval": "Student's t, paired by seed" if claim.against else "Student's t",
         "n": found.n,
         "holds": math.nan if holds is None else int(holds),
         "verdict": verdict(holds, scale.is_papers_own),
@@ -166,58 +209,16 @@ def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, 
 
 
 def _notes(claim: Claim, measured: Measured, evidence: Evidence, n: int) -> Iterator[str]:
-    if n < 2:
-        yield (
-            ("no two runs of the same seed" if claim.against else "no value") if n == 0 else "one seed decides nothing"
-        )
-    for arm in claim.arms:
-        own = measured.of(claim.statistic.quantity, arm, claim.lr)
-        runs = own.drop_duplicates("run")
-        if diverged := int((runs["status"] == "diverged").sum()):
-            yield f"{diverged} of {len(runs)} runs of {arm} diverged"
-        elif claim.model == "vgg" and (evidence.values(measured, FINAL, arm, claim.lr) <= TRAINS).any():
-            yield f"runs of {arm} do not train (training accuracy up to {TRAINS:g} %)"
+    if n == 0:
+        yield "no two runs of the same seed" if claim.against else "no value"
+    elif n == 1:
+        yield "one seed decides nothing"
+    yield from filter(None, (evidence.lost(measured, claim.statistic.quantity, arm, claim.lr) for arm in claim.arms))
     if papers := claim.statistic.layers:
-        ours = _our_layers(papers, own, measured.scale)
+        ours = measured.layers(claim.statistic.quantity, claim.arms[-1], claim.lr, papers)
         if list(ours) != list(ours.values()):
             yield "our layers " + ", ".join(f"#{our} for the paper's #{layer}" for layer, our in ours.items())
 
 
 def _end(bound: float) -> float:
     return bound if math.isfinite(bound) else math.nan
-
-
-def _our_layers(papers: tuple[int, ...], curve: pd.DataFrame, scale: Scale) -> dict[int, int]:
-    depth = int(scale.runs["model.depth"].iloc[0])
-    papers_depth = PAPERS_DEPTH[str(scale.runs["model.name"].iloc[0])]
-    return match_layers(papers, papers_depth, common_layers(curve, "layer"), depth)
-
-
-def _of_layers(rows: pd.DataFrame, statistic: Statistic, scale: Scale) -> pd.DataFrame:
-    if statistic.layers is None or rows.empty:
-        return rows
-    if not statistic.layers:
-        return rows[rows["layer"] > 1]
-    return rows[rows["layer"].isin(_our_layers(statistic.layers, rows, scale).values())]
-
-
-def _of_paper(claim: Claim, points: dict[tuple[str, str], pd.DataFrame]) -> float:
-    """The effect on the paper's own curves, all from one figure; nan if it does not show them."""
-    layers = claim.statistic.layers
-    mine = points.get((claim.model, claim.statistic.quantity))
-    if mine is None or layers == ():
-        return math.nan
-    mine = mine[np.isclose(mine["lr"], claim.lr, atol=0) & mine["arm"].isin(claim.arms)]
-    if layers:
-        mine = mine[mine["layer"].isin(layers).fillna(False)]
-    for _, figure in mine.groupby("figure", sort=False):
-        values = []
-        for arm in claim.arms:
-            own = figure[figure["arm"] == arm]
-            whole = layers is None or set(own["layer"]) == set(layers)
-            values.append(
-                claim.statistic.of(own, int(PAPERS_OWN[claim.model]["steps"])) if len(own) and whole else math.nan
-            )
-        if not any(map(math.isnan, values)):
-            return values[0] - values[1] if len(values) == 2 else values[0]
-    return math.nan

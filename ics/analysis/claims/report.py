@@ -1,12 +1,13 @@
 """The claims table in Markdown."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from ics.analysis.claims import words
 from ics.analysis.claims.interval import CONFIDENCE
-from ics.analysis.markdown import table
+from ics.analysis.markdown import records_table
 
 HEAD = f"""# The paper's claims
 
@@ -60,24 +61,19 @@ def to_markdown(claims: pd.DataFrame) -> str:
 
 
 def _verdicts(rows: pd.DataFrame, statistic: bool = False) -> str:
-    second = "statistic" if statistic else "in the paper"
-    header = ["claim", second, "runs", "true if", "effect", "n", "verdict", "the paper's curves", "note"]
-    return table(header, [_cells(row, statistic) for row in rows.to_dict("records")])
+    columns: dict[str, Callable[[Any], Any]] = {
+        "claim": words.statement,
+        **({"statistic": words.statistic} if statistic else {"in the paper": lambda row: row["place"]}),
+        "runs": lambda row: row["scale"],
+        "true if": words.claimed,
+        "effect": words.found,
+        "n": lambda row: row["n"],
+        "verdict": lambda row: f"**{row['verdict']}**",
+        "the paper's curves": words.papers_curves,
+        "note": lambda row: row["note"],
+    }
+    return records_table(rows.to_dict("records"), columns)
 
 
-def _cells(row: dict[Any, Any], statistic: bool) -> list[str]:
-    return [
-        words.statement(row),
-        words.statistic(row) if statistic else str(row["place"]),
-        str(row["scale"]),
-        words.claimed(row),
-        words.found(row),
-        str(row["n"]),
-        f"**{row['verdict']}**",
-        words.papers_curves(row),
-        str(row["note"]),
-    ]
-
-
-def _rule(row: dict[Any, Any]) -> str:
+def _rule(row: Any) -> str:
     return f"- `{row['claim']}`: {words.statistic(row)}; {row['rule']}.\n"

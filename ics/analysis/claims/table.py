@@ -6,7 +6,7 @@ import pandas as pd
 
 from ics.analysis.claims import catalogue
 from ics.analysis.claims.judge import Evidence, evaluate
-from ics.analysis.claims.theory import evaluate_theory
+from ics.analysis.claims.theory import theory_table
 from ics.analysis.load import Runs
 
 
@@ -18,5 +18,6 @@ def claims_table(runs: Runs | None, names: Collection[str]) -> pd.DataFrame:
         names: of `catalogue.names`.
     """
     found = evaluate([claim for claim in catalogue.all_claims() if claim.name in names], Evidence(runs))
-    theory = evaluate_theory() if set(names) & set(catalogue.THEORY) else found.head(0)
-    return pd.concat([part for part in (found, theory[theory["claim"].isin(names)]) if len(part)], ignore_index=True)
+    theory = theory_table().reindex(columns=found.columns)
+    parts = [part for part in (found, theory[theory["claim"].isin(names)]) if len(part)]
+    return pd.concat(parts, ignore_index=True)
