@@ -4,8 +4,6 @@ import csv
 import json
 import math
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -381,13 +379,6 @@ def test_a_damaged_run_keeps_no_other_from_being_read(tmp_path: Path) -> None:
     assert runs.skipped == {"a/seed0": "unreadable", "a/seed2": "unreadable"}
     with pytest.raises(UserError, match='errors must be "raise" or "warn", not True'):
         load_runs(tmp_path, errors=True)  # type: ignore[arg-type]
-
-
-def test_the_reading_side_needs_no_torch() -> None:
-    modules = "ics.analysis, ics.analysis.paper, ics.figures, ics.figures.fig3"
-    code = f"import sys, {modules}; print('torch' in sys.modules or 'hydra' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
 
 
 def test_the_made_up_tables_are_the_real_ones() -> None:

@@ -26,6 +26,7 @@ from ics.errors import UserError
 from ics.figures.catalogue import select
 from ics.report import explorer, images, page
 from ics.report.answer import answer
+from ics.report.closing import NEXT, closing
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "ics" / "report" / "assets"
@@ -78,6 +79,23 @@ def report(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         quick(patch)
         assert program().main(["--runs", str(runs), "--out", str(out)]) == 0
     return out
+
+
+def test_the_first_command_closes_with_the_answer_and_where_things_are(runs: Path, tmp_path: Path) -> None:
+    loaded = load_runs(runs)
+    claims = claims_table(loaded, names())
+    (tmp_path / "one.png").touch()
+    lines = closing(loaded, claims, tmp_path / "report.html", tmp_path).splitlines()
+    said = answer(claims)
+    assert lines[1] == "Does batch normalisation reduce internal covariate shift?"
+    assert lines[3].startswith(said.short)
+    assert sum(line.endswith(":") and ", rate " in line for line in lines) == len(said.settings) > 0
+    assert f"{len(loaded.settings)} runs, " in "\n".join(lines)
+    assert f"  the page for these runs: {tmp_path / 'report.html'}" in lines
+    assert any(line.startswith("  1 figures, ") for line in lines)
+    commands = lines[lines.index("Next:") + 1 :]
+    assert [command.split("  ")[1] for command in commands] == list(NEXT)
+    assert not [line for line in lines if line.startswith("error") or len(line) > 200]
 
 
 def text_of(report: Path) -> str:
