@@ -64,14 +64,16 @@ def whiten(y: Tensor) -> Tensor:
 
 def curvature(function: Callable[[Tensor], Tensor], at: Tensor, v: Tensor) -> Tensor:
     """vᵀHv."""
-    return (jvp(grad(function), (at,), (v,))[1] * v).sum()
+    bent: Tensor = (jvp(grad(function), (at,), (v,))[1] * v).sum()
+    return bent
 
 
 def theorem_4_1(case: Layer, divisor: float = SAMPLES) -> Tensor:
     """‖∂L̂/∂y_j‖² = γ²/σ_j² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ_j⟩²/m): left − right over left; `divisor` is the last m."""
     left, g = grad(case.loss_of_y)(case.y).square().sum(0), grad(case.loss)(case.z)
     removed = g.sum(0) ** 2 / SAMPLES + (g * case.whitened).sum(0) ** 2 / divisor
-    return (left - (case.gamma / case.sigma) ** 2 * (g.square().sum(0) - removed)) / left
+    turned: Tensor = (left - (case.gamma / case.sigma) ** 2 * (g.square().sum(0) - removed)) / left
+    return turned
 
 
 def theorem_4_2(case: Layer) -> Tensor:
@@ -88,7 +90,8 @@ def theorem_4_2(case: Layer) -> Tensor:
 
 def observation_4_3(case: Layer) -> Tensor:
     """γ = σ_j and β = the mean give back the activations without normalisation."""
-    return (case.sigma * case.whitened + case.y.mean(0) - case.y).norm() / case.y.norm()
+    residual: Tensor = (case.sigma * case.whitened + case.y.mean(0) - case.y).norm() / case.y.norm()
+    return residual
 
 
 def lemma_4_5(case: Layer) -> Tensor:
@@ -101,7 +104,8 @@ def lemma_4_5(case: Layer) -> Tensor:
 
 def scale_invariance(case: Layer) -> Tensor:
     """With BN the loss does not see the length of W: ŷ(kW) = ŷ(W) for k > 0, behind Lemma 4.5."""
-    return (whiten(case.x @ (3.7 * case.w)) - case.whitened).norm() / case.whitened.norm()
+    residual: Tensor = (whiten(case.x @ (3.7 * case.w)) - case.whitened).norm() / case.whitened.norm()
+    return residual
 
 
 RESIDUALS: dict[str, Callable[[Layer], Any]] = {
