@@ -118,6 +118,7 @@ def test_scalings_are_what_their_names_say(photos: torch.Tensor) -> None:
         scaled = scaler(name, photos)(photos)  # type: ignore[arg-type]
         assert scaled.dtype == torch.float32
         torch.testing.assert_close(scaled, images, atol=1e-4, rtol=1e-5)
+        assert torch.equal(scaler(name, photos, gain=28)(photos), scaled * 28)  # type: ignore[arg-type]
     assert scaler("unit", photos)(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)).unique().tolist() == [1.0]
     assert scaler("binary", photos)(torch.tensor([0, 127, 128, 255], dtype=torch.uint8)).tolist() == [
         0,

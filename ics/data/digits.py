@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch.nn import functional as F
 
 from ics.data.dataset import DATASETS, Dataset
@@ -24,6 +24,7 @@ def digits(
     device: torch.device,
     size: Annotated[int, Field(ge=SIDE, le=1024)] = SIDE,
     scaling: Scaling = "standardize",
+    gain: PositiveFloat = 1,
     limit: Count | None = None,
 ) -> Dataset:
     """1,797 grey 8×8 images of ten digits, every fifth of them for testing.
@@ -33,6 +34,7 @@ def digits(
         device: where the images are held.
         size: height and width in pixels; larger ones are interpolated bilinearly, once.
         scaling: see `ics.data.scaling.scaler`.
+        gain: what the scaled images are multiplied by.
         limit: train on this many images only.
     """
     # The file alone: an import of scikit-learn takes as long as that of torch.
@@ -49,6 +51,7 @@ def digits(
         Images(pixels[test], labels[test]),
         outputs=10,
         scaling=scaling,
+        gain=gain,
         limit=limit,
         seed=seed,
         device=device,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import PositiveFloat
 from tqdm import tqdm
 
 from ics.data.cache import cached
@@ -30,6 +31,7 @@ def image_folder(
     root: str,
     label: str | None = None,
     scaling: Scaling = "standardize",
+    gain: PositiveFloat = 1,
     limit: Count | None = None,
 ) -> Dataset:
     """Images from `root/train/<class>/…` and `root/test/<class>/…`, all of one size.
@@ -43,6 +45,7 @@ def image_folder(
         root: the folder with `train` and `test` in it.
         label: the name that results carry; the folder's name by default.
         scaling: see `ics.data.scaling.scaler`.
+        gain: what the scaled images are multiplied by.
         limit: train on this many images only.
 
     Raises:
@@ -64,6 +67,7 @@ def image_folder(
         Images(pixels[count:], _numbers(test)),
         outputs=len(train),
         scaling=scaling,
+        gain=gain,
         limit=limit,
         seed=seed,
         device=device,

@@ -30,6 +30,7 @@ def image_dataset(
     test: Images,
     outputs: int,
     scaling: Scaling,
+    gain: float,
     limit: int | None,
     seed: int,
     device: torch.device,
@@ -42,6 +43,7 @@ def image_dataset(
         test: test images.
         outputs: number of classes.
         scaling: see `ics.data.scaling.scaler`; its statistics are those of the images trained on.
+        gain: what they are multiplied by then.
         limit: train on this many images only, chosen by the seed, the classes balanced.
         seed: of that choice.
         device: where the images are held.
@@ -61,5 +63,5 @@ def image_dataset(
         test=test.to(device),
         outputs=outputs,
         task="classification",
-        transform=scaler(scaling, split.inputs),
+        transform=scaler(scaling, split.inputs, gain),
     )

@@ -37,7 +37,18 @@ def per_image(images: Tensor) -> Tensor:
     return x.sub_(mean).div_(variance.sqrt().clamp_(min=x.shape[1] ** -0.5)).view(images.shape)
 
 
-def scaler(scaling: Scaling, images: Tensor) -> Transform:
+@dataclass(frozen=True)
+class Times:
+    """What a transform gives, times a number."""
+
+    transform: Transform
+    gain: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.transform(images) * self.gain
+
+
+def scaler(scaling: Scaling, images: Tensor, gain: float = 1) -> Transform:
     """The transform of that name, with the statistics of the training images.
 
     Args:
@@ -45,10 +56,13 @@ def scaler(scaling: Scaling, images: Tensor) -> Transform:
             each image by itself), `unit` (0 to 1), `bytes_centered` (0 to 255 minus the channel mean), `binary` (0
             or 1), `none` (0 to 255).
         images: the training images, uint8 (N, C, H, W); the transform works on their device.
+        gain: what is multiplied in last.
 
     Returns:
         A function from uint8 to float32 images of the same shape.
     """
+    if gain != 1:
+        return Times(scaler(scaling, images), gain)
     if scaling in ("binary", "per_image"):  # these know each image by itself
         return binary if scaling == "binary" else per_image
     mean, std = channel_statistics(images)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import PositiveFloat
 
 from ics.data.dataset import DATASETS, Dataset
 from ics.data.images import Images, image_dataset
@@ -29,6 +30,7 @@ def cifar10(
     root: str = "data",
     download: bool = False,
     scaling: Scaling = "standardize",
+    gain: PositiveFloat = 1,
     limit: Count | None = None,
 ) -> Dataset:
     """CIFAR-10: 50,000 + 10,000 colour images of 32×32 pixels in ten classes.
@@ -39,6 +41,7 @@ def cifar10(
         root: folder that holds, or is to hold, `cifar-10-batches-py`.
         download: fetch missing files.
         scaling: see `ics.data.scaling.scaler`.
+        gain: what the scaled images are multiplied by.
         limit: train on this many images only.
 
     Raises:
@@ -53,7 +56,7 @@ def cifar10(
         return Images(files.data.transpose(0, 3, 1, 2), np.asarray(files.targets))  # stored as (N, H, W, C)
 
     train, test = map(images, _read("cifar10", CIFAR10, Path(root), download, sums))
-    return image_dataset("cifar10", train, test, 10, scaling, limit, seed, device)
+    return image_dataset("cifar10", train, test, 10, scaling, gain, limit, seed, device)
 
 
 @DATASETS.register("mnist")
@@ -63,6 +66,7 @@ def mnist(
     root: str = "data",
     download: bool = False,
     scaling: Scaling = "standardize",
+    gain: PositiveFloat = 1,
     limit: Count | None = None,
 ) -> Dataset:
     """MNIST: 60,000 + 10,000 grey images of 28×28 pixels in ten classes.
@@ -73,6 +77,7 @@ def mnist(
         root: folder that holds, or is to hold, `MNIST/raw`.
         download: fetch missing files.
         scaling: see `ics.data.scaling.scaler`.
+        gain: what the scaled images are multiplied by.
         limit: train on this many images only.
 
     Raises:
@@ -86,7 +91,7 @@ def mnist(
         return Images(files.data.unsqueeze(1).numpy(), files.targets.numpy())
 
     train, test = map(images, _read("mnist", MNIST, Path(root), download, sums))
-    return image_dataset("mnist", train, test, 10, scaling, limit, seed, device)
+    return image_dataset("mnist", train, test, 10, scaling, gain, limit, seed, device)
 
 
 def _read(name: str, kind: Any, root: Path, download: bool, md5_sums: Mapping[str, str]) -> tuple[Any, Any]:
