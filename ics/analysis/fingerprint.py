@@ -1,4 +1,4 @@
-"""The set-up that the paper leaves open, told by its first step: whose shift comes nearest to the paper's."""
+"""The set-up that the paper leaves open, told by all that its figures show of the first step."""
 
 from itertools import combinations
 from typing import Any
@@ -8,36 +8,49 @@ import pandas as pd
 
 from ics.analysis.load import Runs
 from ics.analysis.markdown import number, table
-from ics.analysis.paper import all_paper_points
+from ics.analysis.measured import QUANTITIES, Measured
+from ics.analysis.paper import paper_curves
+from ics.analysis.scales import Scale
 from ics.errors import UserError
 
 EXPERIMENT = "fingerprint"
+RATE = 0.1
 
 SETUP = {
-    "model.depth": "depth",
     "model.head": "fully connected",
     "model.head_norm": "BN on them",
     "data.scaling": "input",
-    "model.init.name": "initial weights",
-    "optimizer.weight_decay": "penalty",
+    "data.gain": "times",
+    "weights": "initial weights",
 }
-"""The settings that make a set-up, and what people call them."""
+"""The settings that make a set-up, and what people call them; the weights are those of convolutions and of the head."""
 
-NUMBER = ["arm", "lr", "layer", "quantity"]
-"""What tells the published numbers apart."""
+FIGURES = ("3a", "4a", "4b", "4c")
+SHOWN = {
+    "ics_l2": ["value"],
+    "ics_cosine": ["value"],
+    "loss_range": ["low", "high"],
+    "gradient_predictiveness_range": ["low", "high"],
+    "effective_beta_smoothness": ["value"],
+}
+"""Quantity -> the edges that the paper shows."""
+
+NUMBER = ["arm", "quantity", "layer", "edge"]
+"""What tells the published numbers apart; the edge is that of a range, and "value" where the paper shows none."""
 
 FORMULA = (
-    "distance = √(mean of e² over the twelve numbers), e = ln(ours / paper) for ‖G − G′‖₂ and ours − paper for a "
-    "cosine, all with the same weight"
+    "distance = √(mean of e² over the sixteen numbers), e = ln(ours / paper), and ours − paper for a cosine, all with "
+    "the same weight"
 )
 
 HEAD = """# The paper's set-up by its first step
 
-One update from the initial weights, and what it does to the gradients of layers 5 and 10 of the standard network and of
-BatchNorm at two learning rates: {count} set-ups, nearest to the paper first; {seeds} each, every one with other initial
-weights and another batch of {data}. Medians over the seeds, in brackets their range.
+One update from the initial weights of the standard network and of BatchNorm at the learning rate {rate:g}: the shift
+of layers 5 and 10, and loss, gradient predictiveness and β along the gradient. {count} set-ups at full width, nearest
+to the paper first; {seeds} each, every one with other initial weights and another batch of {data}. Medians over the
+seeds, in brackets their range.
 
-{formula}.
+{formula}. λ is the penalty's factor that would give the set-up the paper's penalty at step 0, its loss less ln 10.
 
 Two seeds of the nearest set-up are {noise} from one another (median over the pairs).
 
@@ -45,47 +58,52 @@ Two seeds of the nearest set-up are {noise} from one another (median over the pa
 
 
 def papers_numbers() -> pd.DataFrame:
-    """The published numbers at step 0 whose axis has numbers: columns of `NUMBER`, and `paper`."""
-    points = all_paper_points()
-    shift = points[points["quantity"].isin(["ics_l2", "ics_cosine"]) & (points["model"] == "vgg")]
-    first = shift[(shift["step"] == 0) & shift["axis_labelled"]]
-    return first.rename(columns={"value": "paper"})[[*NUMBER, "paper"]].astype({"layer": "int64"})
+    """The published numbers of step 0 whose axis has numbers: columns of `NUMBER`, and `paper`."""
+    curves = paper_curves(lr=RATE)
+    mine = curves["figure"].isin(FIGURES) & (curves["model"] == "vgg") & curves["axis_labelled"]
+    return _numbers(curves[mine & curves["quantity"].isin(SHOWN)], [], "paper")
+
+
+def papers_penalty() -> float:
+    """What the penalty adds to the paper's loss at step 0: the standard network, which knows nothing yet, has ln 10."""
+    papers = papers_numbers()
+    loss = papers[(papers["quantity"] == "loss_range") & (papers["arm"] == "standard")]["paper"]
+    return float(loss.mean() - np.log(10))
 
 
 def first_steps(runs: Runs) -> pd.DataFrame:
     """Our numbers beside the paper's.
 
     Args:
-        runs: all there are; only those of the experiment count.
+        runs: all there are; only those of the experiment at `RATE` count.
 
     Returns:
         One row for each published number, set-up and seed: the columns of `SETUP` as text, seed, those of `NUMBER`,
-        paper, ours, error (see `FORMULA`). No rows where there are no such runs. A seed without them all is left out.
+        paper, ours, error (see `FORMULA`), penalty_factor (λ, see `HEAD`). No rows where there are no such runs. A seed
+        without all numbers is left out.
 
     Raises:
         UserError: two runs of the same set-up and seed have other results.
     """
     names = [*SETUP, "seed", *NUMBER]
-    if "shift" not in runs or not {"experiment", "norm.name", *SETUP} <= set(runs.settings):
-        return pd.DataFrame(columns=[*names, "paper", "ours", "error"])
-    shift = runs["shift"]
-    shift = shift[(shift["experiment"] == EXPERIMENT) & (shift["step"] == 0)]
-    measured = shift.assign(
-        **{name: shift[name].map(_text).astype(object) for name in SETUP},
-        arm=shift["arm"].astype(str),
-    ).rename(columns={"optimizer.lr": "lr", "layer": "layer_name", "layer_index": "layer"})
-    long = measured.rename(columns={"l2": "ics_l2", "cosine": "ics_cosine"}).melt(
-        ["run", *SETUP, "seed", "arm", "lr", "layer"], ["ics_l2", "ics_cosine"], "quantity", "ours"
-    )
-    long = long.drop_duplicates([*names, "ours"])
-    _refuse_two_results(long, names)
+    columns = [*names, "paper", "ours", "error", "penalty_factor"]
+    settings = runs.settings
+    if "experiment" not in settings or not {"shift", "landscape", "training"} <= set(runs):
+        return pd.DataFrame(columns=columns)
+    mine = settings[(settings["experiment"] == EXPERIMENT) & np.isclose(settings["optimizer.lr"], RATE, atol=0)]
+    if mine.empty:
+        return pd.DataFrame(columns=columns)
+    setups = _setups(mine)
+    measured = Measured(runs, Scale("", "", mine))
+    curves = [measured.curve(name).assign(quantity=name) for name in SHOWN if QUANTITIES[name].table in runs]
+    long = _numbers(pd.concat(curves, ignore_index=True), ["run", "seed"], "ours")
     papers = papers_numbers()
-    beside = long.merge(papers, on=NUMBER)
-    complete = beside.groupby([*SETUP, "seed"])["ours"].transform("size") == len(papers)
-    beside = beside[complete]
-    return beside.assign(error=_errors(beside["ours"], beside["paper"], beside["quantity"]))[
-        [*names, "paper", "ours", "error"]
-    ].reset_index(drop=True)
+    beside = long.merge(papers, on=NUMBER).merge(setups, on="run").merge(_penalties(runs, mine), on="run")
+    beside = _complete(beside, ["run"], len(papers) // 2).drop_duplicates([*names, "ours"])
+    _refuse_two_results(beside, names)
+    beside = _complete(beside, [*SETUP, "seed"], len(papers))
+    errors = _errors(beside["ours"], beside["paper"], beside["quantity"])
+    return beside.assign(error=errors)[columns].reset_index(drop=True)
 
 
 def ranking(steps: pd.DataFrame) -> pd.DataFrame:
@@ -96,15 +114,20 @@ def ranking(steps: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per set-up: rank (from 1), the columns of `SETUP`, seeds, distance (median over the seeds), low, high
-        (their range), and the median of each number, named like "ics_l2 #5 standard 0.1".
+        (their range), distance_standard and distance_batch (of each arm's numbers), penalty_factor, and the median of
+        each number, named like "standard ics_l2 #5".
     """
-    distances = steps.assign(square=steps["error"] ** 2).groupby([*SETUP, "seed"])["square"].mean() ** 0.5
-    found = distances.groupby(list(SETUP)).agg(["size", "median", "min", "max"])
-    found.columns = ["seeds", "distance", "low", "high"]
-    numbers = steps.assign(number=steps[NUMBER].apply(name_of, axis=1)).pivot_table(
-        "ours", list(SETUP), "number", "median", sort=False
-    )
-    ranked = found.join(numbers).sort_values("distance", kind="stable").reset_index()
+    squares = steps.assign(square=steps["error"] ** 2)
+    setup = list(SETUP)
+    distances = squares.groupby([*setup, "seed"])["square"].mean() ** 0.5
+    found = distances.groupby(setup).agg(seeds="size", distance="median", low="min", high="max")
+    arms = (squares.groupby([*setup, "seed", "arm"])["square"].mean() ** 0.5).groupby([*setup, "arm"]).median()
+    found = found.join(arms.unstack("arm")[["standard", "batch"]].add_prefix("distance_"))
+    of_standard = steps[steps["arm"] == "standard"]
+    found = found.join(of_standard.groupby(setup)["penalty_factor"].median())
+    numbers = steps.assign(number=steps[NUMBER].apply(name_of, axis=1))
+    ranked = found.join(numbers.pivot_table("ours", setup, "number", "median", sort=False))
+    ranked = pd.DataFrame(ranked).sort_values("distance", kind="stable").reset_index()
     ranked.insert(0, "rank", range(1, len(ranked) + 1))
     return ranked
 
@@ -120,17 +143,19 @@ def seed_noise(steps: pd.DataFrame, setup: pd.Series) -> float:
         nan where there is one seed only.
     """
     own = steps[(steps[list(SETUP)] == setup[list(SETUP)]).all(axis=1)]
-    seeds = [rows.set_index(NUMBER).sort_index() for _, rows in own.groupby("seed")]
+    seeds = [rows.set_index(NUMBER)["ours"].sort_index() for _, rows in own.groupby("seed")]
     pairs = [
-        float(np.sqrt((_errors(a["ours"], b["ours"], a.index.get_level_values("quantity")) ** 2).mean()))
+        float(np.sqrt((_errors(a, b, a.index.get_level_values("quantity")) ** 2).mean()))
         for a, b in combinations(seeds, 2)
     ]
     return float(np.median(pairs)) if pairs else float("nan")
 
 
 def name_of(row: Any) -> str:
-    """A published number's name: "ics_l2 #5 standard 0.1"."""
-    return f"{row['quantity']} #{row['layer']} {row['arm']} {row['lr']:g}"
+    """A published number's name: "standard ics_l2 #5", "batch loss_range low"."""
+    which = f" #{row['layer']}" if pd.notna(row["layer"]) else ""
+    edge = "" if row["edge"] == "value" else f" {row['edge']}"
+    return f"{row['arm']} {row['quantity']}{which}{edge}"
 
 
 def seeds_in_words(ranked: pd.DataFrame) -> str:
@@ -145,50 +170,88 @@ def images(runs: Runs) -> str:
     return ", ".join(sorted(mine["data_label"].astype(str).unique()))
 
 
-def to_markdown(steps: pd.DataFrame, data: str) -> str:
-    """The ranking for people, the paper's numbers in its first line.
+def to_markdown(steps: pd.DataFrame, data: str, compared: int = 3) -> str:
+    """The ranking for people, and the numbers of the nearest set-ups beside the paper's.
 
     Args:
         steps: from `first_steps`.
         data: what the images are called.
+        compared: how many set-ups' numbers are shown.
     """
-    ranked, papers = ranking(steps), papers_numbers()
-    cells = [(arm, lr) for lr in (0.1, 0.01) for arm in ("standard", "batch")]
-    columns = [f"{arm} {lr:g}: ℓ₂ #5 / cos #5, cos #10" for arm, lr in cells]
-    theirs = {name_of(row): float(row["paper"]) for row in papers.to_dict("records")}
-    lines = [["", "**paper**", *[""] * (len(SETUP) - 1), "0", *(_cell(theirs, *cell) for cell in cells)]]
+    ranked = ranking(steps)
+    lines = []
     for row in ranked.to_dict("records"):
         distance = f"{number(row['distance'], 2)} [{number(row['low'], 2)}, {number(row['high'], 2)}]"
+        arms = [number(row[f"distance_{arm}"], 2) for arm in ("standard", "batch")]
         setup = [str(row[name]) for name in SETUP]
-        lines.append([str(row["rank"]), *setup, distance, *(_cell(row, *cell) for cell in cells)])
+        lines.append([str(row["rank"]), *setup, distance, *arms, number(row["penalty_factor"])])
     head = HEAD.format(
         count=len(ranked),
+        rate=RATE,
         seeds=seeds_in_words(ranked),
         data=data,
         formula=FORMULA[0].upper() + FORMULA[1:],
         noise=number(seed_noise(steps, ranked.iloc[0]), 2),
     )
-    return head + table(["rank", *SETUP.values(), "distance", *columns], lines)
+    first = table(["rank", *SETUP.values(), "distance", "of standard", "of BN", "λ"], lines)
+    nearest = ranked.head(compared)
+    numbers = [
+        [name_of(row), number(row["paper"], 3), *(number(value, 3) for value in nearest[name_of(row)])]
+        for row in papers_numbers().to_dict("records")
+    ]
+    ranks = [f"rank {rank}" for rank in nearest["rank"]]
+    return f"{head}{first}\n## The numbers\n\n{table(['number', 'paper', *ranks], numbers)}"
 
 
-def _cell(row: dict[Any, Any], arm: str, lr: float) -> str:
-    of = f"{arm} {lr:g}"
-    return f"{number(row[f'ics_l2 #5 {of}'], 2)} / {row[f'ics_cosine #5 {of}']:.2f}, {row[f'ics_cosine #10 {of}']:.2f}"
+def _setups(settings: pd.DataFrame) -> pd.DataFrame:
+    """run -> the columns of `SETUP`, as text."""
+    gain = settings["data.gain"].fillna(1.0) if "data.gain" in settings else 1.0
+    convolutions = settings["model.init.name"].astype(object)
+    head = settings.get("model.init.linear.name", convolutions).astype(object).fillna(convolutions)
+    both = [one if one == two else f"{one}, {two}" for one, two in zip(convolutions, head, strict=True)]
+    full = settings.assign(**{"data.gain": gain}, weights=both)
+    return full[["run"]].assign(**{name: full[name].astype(object).map(_text) for name in SETUP})
+
+
+def _penalties(runs: Runs, settings: pd.DataFrame) -> pd.DataFrame:
+    """run -> the penalty's factor with which it would have the paper's penalty at step 0."""
+    start, landscape = runs["training"], runs["landscape"]
+    plain = start[start["step"] == 0].set_index("run")["loss"]
+    origin = landscape[(landscape["step"] == 0) & (landscape["direction"] == "origin")].set_index("run")["loss"]
+    mine = settings.set_index("run")
+    added = origin.reindex(mine.index) - plain.reindex(mine.index)
+    with np.errstate(divide="ignore"):
+        factor = mine["optimizer.weight_decay"].astype(float) * papers_penalty() / added
+    return factor.rename("penalty_factor").reset_index()
+
+
+def _numbers(curves: pd.DataFrame, of_run: list[str], name: str) -> pd.DataFrame:
+    """Curves -> their first step: one row per number, which stands in a column of that name."""
+    first = curves[curves["step"] == 0].astype({"layer": "Int64"})
+    parts = [
+        first[first["quantity"] == quantity].melt([*of_run, "arm", "quantity", "layer"], edges, "edge", name)
+        for quantity, edges in SHOWN.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _complete(rows: pd.DataFrame, by: list[str], numbers: int) -> pd.DataFrame:
+    return rows[rows.groupby(by, observed=True)["ours"].transform("size") == numbers]
 
 
 def _errors(ours: pd.Series, theirs: pd.Series, quantity: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
     """See `FORMULA`; infinite where there is no gradient, and so no cosine."""
     a, b = ours.to_numpy(dtype=float), theirs.to_numpy(dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.where(np.asarray(quantity) == "ics_l2", np.log(a / b), a - b)
+        errors = np.where(np.asarray(quantity) == "ics_cosine", a - b, np.log(a / b))
     return np.where(np.isnan(errors), np.inf, errors)
 
 
 def _text(value: Any) -> str:
-    """A setting as people write it: 512-512, 5e-4."""
+    """A setting as people write it: 512-512, 0.5."""
     if isinstance(value, tuple):
         return "-".join(map(str, value)) or "none"
-    return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _refuse_two_results(rows: pd.DataFrame, names: list[str]) -> None:

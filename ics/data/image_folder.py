@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def image_folder(
         there, missing = ("train", "test") if name in train else ("test", "train")
         raise UserError(f"{folder / there / name} has no counterpart {folder / missing / name}")
     files = [path for classes in (train, test) for paths in classes.values() for path in paths]
-    pixels = cached(folder, _fingerprint(folder, files), lambda: _decode(files))
+    pixels = cached(folder, _fingerprint(files), lambda: _decode(files))
     count = sum(map(len, train.values()))
     return image_dataset(
         label or folder.resolve().name,
@@ -92,9 +93,8 @@ def _classes(root: Path, split: str) -> Classes:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    images = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(images, key=attrgetter("name"))  # paths themselves take ten times as long to compare
 
 
 def _numbers(classes: Classes) -> NDArray[np.int64]:
@@ -102,10 +102,10 @@ def _numbers(classes: Classes) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
 
 
-def _fingerprint(root: Path, files: list[Path]) -> str:
+def _fingerprint(files: list[Path]) -> str:
     """Changes with the name, the size or the time of change of any file."""
     listing = [
-        (path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns)
+        ("/".join(path.parts[-3:]), status.st_size, status.st_mtime_ns)  # split, class, name
         for path in files
         for status in [path.stat()]
     ]
