@@ -20,7 +20,7 @@ def compare(gradient: Tensor, shifted: Tensor) -> Tensor:
         float64 tensor of shape (5,), in the order of `METRICS`. The cosine is NaN where a gradient is zero, and
         exactly 1 where the two are equal and not zero.
     """
-    g, h = _real(gradient), _real(shifted)
+    g, h = flat(gradient), flat(shifted)
     d = g - h
     dd, gh, gg, hh = torch.stack([d.dot(d), g.dot(h), g.dot(g), h.dot(h)]).unbind()
     distance, g_norm = dd.sqrt(), gg.sqrt()
@@ -29,7 +29,7 @@ def compare(gradient: Tensor, shifted: Tensor) -> Tensor:
     return torch.stack([distance, cosine, distance / g_norm, g_norm, hh.sqrt()])
 
 
-def _real(gradient: Tensor) -> Tensor:
+def flat(gradient: Tensor) -> Tensor:
     """As one float64 vector; a complex number is its two parts, so that ⟨G, G'⟩ is Re Σ G·conj(G')."""
     gradient = gradient.detach()
     return (torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient).flatten().double()

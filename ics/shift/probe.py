@@ -11,7 +11,7 @@ updated value and all the rest its old value, and a backward pass that goes no d
 """
 
 import warnings
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,6 +24,8 @@ from ics.shift.diagnosis import Gradients, agree, check_repeats
 from ics.shift.errors import ProbeError
 from ics.shift.layers import Layer, Params, find_layers, flat_gradient, merged, select_layers
 from ics.shift.metrics import METRICS, compare
+from ics.shift.origins import Origin
+from ics.shift.origins import origins as find_origins
 from ics.shift.passes import LossFunction, Passes
 from ics.shift.replay import Recording
 from ics.shift.watcher import PassWatcher, tensors_in
@@ -63,10 +65,12 @@ class Observation:
         rows: one `LayerShift` per measured layer, in order of execution.
         gradients: with `keep_gradients=True`, layer name → (G, G'), in the weight's shape (with `params="all"`: one
             vector of all the module's parameters); otherwise empty.
+        origins: with `origins=True`, what every cause did to every layer (`ics.shift.origins`); otherwise empty.
     """
 
     def __init__(self) -> None:
         self.rows: list[LayerShift] = []
+        self.origins: list[Origin] = []
         self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
 
 
@@ -155,7 +159,7 @@ class ShiftProbe:
         self.close()
 
     @contextmanager
-    def observe(self, x: Any, y: Any, keep_gradients: bool = False) -> Iterator[Observation]:
+    def observe(self, x: Any, y: Any, keep_gradients: bool = False, origins: bool = False) -> Iterator[Observation]:
         """Measure around an update. Enter after `loss.backward()`, step the optimizer inside.
 
         Args:
@@ -163,6 +167,8 @@ class ShiftProbe:
                 (`model(**x)`).
             y: its targets, as `loss_fn` takes them.
             keep_gradients: keep every layer's G and G' as tensors.
+            origins: find out as well which earlier block's update moved each layer's gradient, at about k/2 more passes
+                and as many for the part that is linear in the update.
 
         Yields:
             An `Observation`, empty inside the block and filled after it. It stays empty if the block raises.
@@ -186,7 +192,10 @@ class ShiftProbe:
             yield observation
             with Passes(watcher, training_pass, self.loss_fn, x, y, before, self._fresh) as passes:
                 shifted = self._measure(passes, Structure.of(self.model, x, gradients), gradients)
-            self._fill(observation, shifted, gradients, keep_gradients)
+                pairs = {i: (_or_zeros(i, _g(i, gradients)), _or_zeros(i, other)) for i, other in shifted.items()}
+                if origins:
+                    observation.origins = find_origins(passes, self._layers, self._order, pairs)
+            _fill(observation, pairs, keep_gradients)
 
     # --- the measurement -----------------------------------------------------------------------------------------
 
@@ -249,20 +258,6 @@ class ShiftProbe:
         first = next(iter(shifted))
         return self._fresh or not first.before.isdisjoint(passes.new) or agree(_g(first, gradients), shifted[first])
 
-    def _fill(self, observation: Observation, shifted: Shifted, gradients: Gradients, keep: bool) -> None:
-        """Fetch all values from the device at once."""
-        pairs = {}
-        for layer, other in shifted.items():
-            gradient = _g(layer, gradients)
-            pairs[layer] = (_or_zeros(layer, gradient), _or_zeros(layer, other))
-        metrics = [compare(*pair) for pair in pairs.values()]
-        table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()
-        observation.rows = [
-            LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
-            for layer, values in zip(pairs, table, strict=True)
-        ]
-        observation.gradients = {layer.name: pair for layer, pair in pairs.items()} if keep else {}
-
 
 @dataclass(frozen=True)
 class Structure:
@@ -288,6 +283,17 @@ class Structure:
             ),
             [modules, hooks, parameters],
         )
+
+
+def _fill(observation: Observation, pairs: Mapping[Layer, tuple[Tensor, Tensor]], keep: bool) -> None:
+    """Fetch all values from the device at once."""
+    metrics = [compare(*pair) for pair in pairs.values()]
+    table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()
+    observation.rows = [
+        LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
+        for layer, values in zip(pairs, table, strict=True)
+    ]
+    observation.gradients = {layer.name: pair for layer, pair in pairs.items()} if keep else {}
 
 
 def _g(layer: Layer, gradients: Gradients) -> Tensor | None:

@@ -1,0 +1,245 @@
+"""Where a layer's shift comes from: which earlier block's update moved its gradient, and how far that is linear.
+
+Definition 2.1 (Santurkar et al. 2018) moves all that comes before layer i at once. Here one block moves at a time:
+
+    S_{j→i} = ∇_{W_i} L(only block j updated) − G_i        block j: what the forward pass uses from W_j on, before W_{j+1}
+
+One pass with block j updated gives S_{j→i} for every later layer i, so that k passes give the whole lower triangle.
+To first order in the update they are, and add up to, the products with the Hessian's off-diagonal blocks:
+
+    S_{j→i} ≈ H_ij ΔW_j,    D_i = G'_i − G_i ≈ Σ_{j<i} H_ij ΔW_j
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ics.shift.layers import Layer, flat_gradient
+from ics.shift.metrics import flat
+from ics.shift.passes import Passes
+
+ALL = -1
+"""As the index of a cause: all that comes before the layer, together."""
+
+INPUT = 0
+"""As the index of a cause: what is used before the first measured layer."""
+
+Block = frozenset[nn.Parameter]
+
+
+class NoSecondDerivative(Exception):
+    """An operation of the model can be differentiated once only."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A part of the network that moves alone.
+
+    Attributes:
+        index: 1-based place of the measured layer that it begins with, or `INPUT`.
+        name: qualified name of that layer's module.
+        block: its parameters.
+        later: the measured layers after it.
+    """
+
+    index: int
+    name: str
+    block: Block
+    later: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one cause did to one layer's gradient at one step.
+
+    Attributes:
+        cause_index: place of the cause among the measured layers; `ALL` for all that comes before the layer together,
+            where S is D_i, the layer's whole shift, and `linear` the sum of the causes' linear parts.
+        cause: qualified name of the module that the cause begins with, "input", or "all".
+        layer_index: place of the layer.
+        layer: qualified name of the layer.
+        l2: ‖S‖₂, loss per unit of weight.
+        cosine: cos∠(S, D_i); NaN where one of them is zero.
+        share: ⟨S, D_i⟩ / ‖D_i‖²; over the causes they add up to 1 where their effects do.
+        interaction: ‖D_i − Σ_j S_{j→i}‖ / ‖D_i‖, how far they do not; NaN for a single cause.
+        linear_l2: ‖H_ij ΔW_j‖₂; NaN where the model has no second derivative.
+        linear_cosine: cos∠(H_ij ΔW_j, S).
+        linear_error: ‖S − H_ij ΔW_j‖ / ‖S‖.
+        gradient_norm: ‖G_i‖₂.
+        relative_update: ‖ΔW‖ / ‖W‖ of the cause's parameters.
+    """
+
+    cause_index: int
+    cause: str
+    layer_index: int
+    layer: str
+    l2: float
+    cosine: float
+    share: float
+    interaction: float
+    linear_l2: float
+    linear_cosine: float
+    linear_error: float
+    gradient_norm: float
+    relative_update: float
+
+
+def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Block) -> list[Cause]:
+    """The blocks between the measured layers: together, all that is used before the last of them.
+
+    Args:
+        layers: in order of execution.
+        order: all parameters in order of first use.
+        moving: the parameters that the update may move; blocks without one are left out.
+    """
+    place = {parameter: i for i, parameter in enumerate(order)}
+    starts = [min(place.get(p, len(order)) for p in layer.parameters) for layer in layers]
+    heads = [(INPUT, "input"), *((layer.index, layer.name) for layer in layers)]
+    found = [
+        Cause(index, name, frozenset(order[begin:end]) & moving, tuple(layers[number:]))
+        for number, ((index, name), begin, end) in enumerate(zip(heads, [0, *starts], starts, strict=False))
+    ]
+    return [cause for cause in found if cause.block]
+
+
+def shifts_alone(passes: Passes, cause: Cause) -> dict[Layer, Tensor | None]:
+    """∇_{W_i} L of every later layer with the cause's block alone updated, by a full pass."""
+    passes.start(cause.block)
+    return gradients_of(passes.loss(), cause.later)
+
+
+def gradients_of(loss: Tensor, layers: Sequence[Layer]) -> dict[Layer, Tensor | None]:
+    """Layer → gradient of the loss, None where it does not depend on the layer; the backward pass goes no deeper."""
+    parameters = [p for layer in layers for p in layer.parameters]
+    parts: Iterator[Tensor | None] = iter(())
+    if loss.requires_grad:
+        parts = iter(torch.autograd.grad(loss, parameters, allow_unused=True))
+    return {layer: flat_gradient(layer, [next(parts, None) for _ in layer.parameters]) for layer in layers}
+
+
+def _check_differentiable(gradients: Sequence[Tensor | None]) -> None:
+    """Raise where a gradient's own graph has a hole, which autograd only sees if its way leads through it."""
+    todo = [g.grad_fn for g in gradients if g is not None]
+    seen = set(todo)
+    for node in todo:
+        if node is not None:
+            if node.name() in ("torch::autograd::Error", "torch::autograd::NotImplemented"):
+                raise NoSecondDerivative("an operation of the model has no second derivative")
+            new = {following for following, _ in node.next_functions} - seen
+            seen |= new
+            todo += new
+
+
+def linear_shifts(passes: Passes, found: Sequence[Cause]) -> Iterator[dict[Layer, Tensor | None]]:
+    """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i.
+
+    Raises:
+        NoSecondDerivative: of an operation of the model.
+    """
+    passes.start(frozenset())
+    moved = [p for cause in found for p in cause.block]
+    update = {p: passes.new[p] - passes.old[p] for p in moved}
+    gradients = torch.autograd.grad(passes.loss(), moved, create_graph=True, allow_unused=True)
+    _check_differentiable(gradients)
+    gradient = dict(zip(moved, gradients, strict=True))
+    for cause in found:
+        # ⟨g_j, ΔW_j⟩, whose gradient with respect to W_i is Σ ∂g_j/∂W_i ΔW_j = H_ij ΔW_j
+        slope = [(gradient[p] * update[p]).sum() for p in cause.block if gradient[p] is not None]
+        parameters = [p for layer in cause.later for p in layer.parameters]
+        total = sum(slope, torch.zeros(()))
+        parts: Iterator[Tensor | None] = iter(())
+        if total.requires_grad:
+            parts = iter(torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True))
+        yield {layer: flat_gradient(layer, [next(parts, None) for _ in layer.parameters]) for layer in cause.later}
+
+
+def origins(
+    passes: Passes,
+    layers: Sequence[Layer],
+    order: Sequence[nn.Parameter],
+    pairs: Mapping[Layer, tuple[Tensor, Tensor]],
+) -> list[Origin]:
+    """Every cause of every layer's shift, and all of them together.
+
+    Args:
+        passes: the training pass, after the update.
+        layers: the measured ones, in order of execution.
+        order: all parameters in order of first use.
+        pairs: layer → (G, G').
+
+    Returns:
+        By layer, in order of execution; of each the causes from the input on, then `ALL`.
+    """
+    found = causes(layers, order, frozenset(passes.new))
+    linear: list[Mapping[Layer, Tensor | None]] = []
+    alone: list[Mapping[Layer, Tensor | None]] = []
+    for cause in found:
+        alone.append(shifts_alone(passes, cause))
+    try:
+        linear = list(linear_shifts(passes, found))
+    except (NoSecondDerivative, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "not implemented" not in str(error):
+            raise
+        warnings.warn(f"the shift's linear part is not measured: {error}", stacklevel=4)
+    result = []
+    for layer in layers:
+        g, shifted = (flat(tensor) for tensor in pairs[layer])
+        whole = shifted - g
+        mine = [number for number, cause in enumerate(found) if layer in cause.later]
+        parts = [_vector(alone[number][layer], g) - g for number in mine]
+        straight = [_vector(linear[number][layer], g) if linear else g * torch.nan for number in mine]
+        for number, part, line in zip(mine, parts, straight, strict=True):
+            cause = found[number]
+            relative = _relative_update(passes, cause.block)
+            result.append(_origin(cause.index, cause.name, layer, part, whole, line, g, relative))
+        if mine:
+            block = frozenset().union(*(found[number].block for number in mine))
+            rest = float((whole - sum(parts)).norm() / whole.norm())
+            relative, line = _relative_update(passes, block), sum(straight, torch.zeros_like(g))
+            result.append(_origin(ALL, "all", layer, whole, whole, line, g, relative, rest))
+    return result
+
+
+def _origin(
+    index: int,
+    name: str,
+    layer: Layer,
+    part: Tensor,
+    whole: Tensor,
+    linear: Tensor,
+    gradient: Tensor,
+    relative_update: float,
+    interaction: float = float("nan"),
+) -> Origin:
+    return Origin(
+        cause_index=index,
+        cause=name,
+        layer_index=layer.index,
+        layer=layer.name,
+        l2=float(part.norm()),
+        cosine=_cosine(part, whole),
+        share=float(part.dot(whole) / whole.dot(whole)),
+        interaction=interaction,
+        linear_l2=float(linear.norm()),
+        linear_cosine=_cosine(linear, part),
+        linear_error=float((part - linear).norm() / part.norm()),
+        gradient_norm=float(gradient.norm()),
+        relative_update=relative_update,
+    )
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float((a.dot(b) / (a.dot(a) * b.dot(b)).sqrt()).clamp(-1, 1))
+
+
+def _vector(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if gradient is None else flat(gradient)
+
+
+def _relative_update(passes: Passes, block: Block) -> float:
+    old = torch.cat([flat(passes.old[p]) for p in block])
+    new = torch.cat([flat(passes.new[p]) for p in block])
+    return float((new - old).norm() / old.norm())
