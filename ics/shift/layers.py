@@ -166,6 +166,16 @@ def flat_gradient(layer: Layer, parts: Sequence[Tensor | None]) -> Tensor | None
     return full[0].detach() if len(full) == 1 else torch.cat([part.detach().flatten() for part in full])
 
 
+def gradients_of(loss: Tensor, layers: Sequence[Layer], keep_graph: bool = False) -> dict[Layer, Tensor | None]:
+    """Layer → gradient of a scalar, None where it does not depend on the layer; the backward pass goes no deeper."""
+    parameters = [p for layer in layers for p in layer.parameters]
+    parts: Sequence[Tensor | None] = [None] * len(parameters)
+    if loss.requires_grad:
+        parts = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+    of = iter(parts)
+    return {layer: flat_gradient(layer, [next(of) for _ in layer.parameters]) for layer in layers}
+
+
 def _weights(module: nn.Module) -> list[nn.Parameter]:
     """The trainable tensors behind `module.weight`: itself, or what a parametrization (weight norm, …) makes it of."""
     weight = module._parameters.get("weight")

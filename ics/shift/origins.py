@@ -2,7 +2,7 @@
 
 Definition 2.1 (Santurkar et al. 2018) moves all that comes before layer i at once. Here one block moves at a time:
 
-    S_{j→i} = ∇_{W_i} L(only block j updated) − G_i        block j: what the forward pass uses from W_j on, before W_{j+1}
+    S_{j→i} = ∇_{W_i} L(only block j updated) − G_i    block j: what the forward pass uses from W_j on, before W_{j+1}
 
 One pass with block j updated gives S_{j→i} for every later layer i, so that k passes give the whole lower triangle.
 To first order in the update they are, and add up to, the products with the Hessian's off-diagonal blocks:
@@ -11,15 +11,18 @@ To first order in the update they are, and add up to, the products with the Hess
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ics.shift.layers import Layer, flat_gradient
+from ics.shift import replay
+from ics.shift.layers import Layer, gradients_of
 from ics.shift.metrics import flat
 from ics.shift.passes import Passes
+from ics.shift.replay import Recording
 
 ALL = -1
 """As the index of a cause: all that comes before the layer, together."""
@@ -105,19 +108,22 @@ def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Block
     return [cause for cause in found if cause.block]
 
 
-def shifts_alone(passes: Passes, cause: Cause) -> dict[Layer, Tensor | None]:
-    """∇_{W_i} L of every later layer with the cause's block alone updated, by a full pass."""
+def shifts_alone(
+    passes: Passes, cause: Cause, recording: Recording, slow: Collection[str] | None
+) -> dict[Layer, Tensor | None]:
+    """∇_{W_i} L of every later layer with the cause's block alone updated.
+
+    Args:
+        passes: the training pass, to be run again.
+        cause: what moves.
+        recording: of a pass in which nothing has moved.
+        slow: names of layers before which nothing may be skipped; None: of all.
+    """
+    if slow is not None and cause.index != INPUT and cause.name not in slow:
+        with suppress(Exception):  # whatever a skip has broken, a full pass does without it
+            return replay.gradients(passes, recording, cause.block, cause.later)
     passes.start(cause.block)
     return gradients_of(passes.loss(), cause.later)
-
-
-def gradients_of(loss: Tensor, layers: Sequence[Layer]) -> dict[Layer, Tensor | None]:
-    """Layer → gradient of the loss, None where it does not depend on the layer; the backward pass goes no deeper."""
-    parameters = [p for layer in layers for p in layer.parameters]
-    parts: Iterator[Tensor | None] = iter(())
-    if loss.requires_grad:
-        parts = iter(torch.autograd.grad(loss, parameters, allow_unused=True))
-    return {layer: flat_gradient(layer, [next(parts, None) for _ in layer.parameters]) for layer in layers}
 
 
 def _check_differentiable(gradients: Sequence[Tensor | None]) -> None:
@@ -148,12 +154,7 @@ def linear_shifts(passes: Passes, found: Sequence[Cause]) -> Iterator[dict[Layer
     for cause in found:
         # ⟨g_j, ΔW_j⟩, whose gradient with respect to W_i is Σ ∂g_j/∂W_i ΔW_j = H_ij ΔW_j
         slope = [(gradient[p] * update[p]).sum() for p in cause.block if gradient[p] is not None]
-        parameters = [p for layer in cause.later for p in layer.parameters]
-        total = sum(slope, torch.zeros(()))
-        parts: Iterator[Tensor | None] = iter(())
-        if total.requires_grad:
-            parts = iter(torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True))
-        yield {layer: flat_gradient(layer, [next(parts, None) for _ in layer.parameters]) for layer in cause.later}
+        yield gradients_of(sum(slope, torch.zeros(())), cause.later, keep_graph=True)
 
 
 def origins(
@@ -161,6 +162,8 @@ def origins(
     layers: Sequence[Layer],
     order: Sequence[nn.Parameter],
     pairs: Mapping[Layer, tuple[Tensor, Tensor]],
+    recording: Recording,
+    slow: Collection[str] | None,
 ) -> list[Origin]:
     """Every cause of every layer's shift, and all of them together.
 
@@ -169,15 +172,16 @@ def origins(
         layers: the measured ones, in order of execution.
         order: all parameters in order of first use.
         pairs: layer → (G, G').
+        recording: of a pass in which nothing has moved.
+        slow: see `shifts_alone`.
 
     Returns:
         By layer, in order of execution; of each the causes from the input on, then `ALL`.
     """
     found = causes(layers, order, frozenset(passes.new))
     linear: list[Mapping[Layer, Tensor | None]] = []
-    alone: list[Mapping[Layer, Tensor | None]] = []
-    for cause in found:
-        alone.append(shifts_alone(passes, cause))
+    # Deepest first, since what lies beyond a cause can be forgotten.
+    alone = [shifts_alone(passes, cause, recording, slow) for cause in reversed(found)][::-1]
     try:
         linear = list(linear_shifts(passes, found))
     except (NoSecondDerivative, RuntimeError) as error:

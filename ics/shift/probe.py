@@ -194,7 +194,7 @@ class ShiftProbe:
                 shifted = self._measure(passes, Structure.of(self.model, x, gradients), gradients)
                 pairs = {i: (_or_zeros(i, _g(i, gradients)), _or_zeros(i, other)) for i, other in shifted.items()}
                 if origins:
-                    observation.origins = find_origins(passes, self._layers, self._order, pairs)
+                    observation.origins = self._origins(passes, pairs)
             _fill(observation, pairs, keep_gradients)
 
     # --- the measurement -----------------------------------------------------------------------------------------
@@ -252,6 +252,10 @@ class ShiftProbe:
         if passes.has_moved:  # an update of nothing proves nothing
             self._slow[recording.way] = slow
         return shifted
+
+    def _origins(self, passes: Passes, pairs: Mapping[Layer, tuple[Tensor, Tensor]]) -> list[Origin]:
+        recording = replay.record(passes, self._habits, moved=set())
+        return find_origins(passes, self._layers, self._order, pairs, recording, self._slow.get(recording.way))
 
     def _is_sound(self, passes: Passes, shifted: Shifted, gradients: Gradients) -> bool:
         """Before the very first layer nothing has moved: G' must be G, or the passes were not the same."""

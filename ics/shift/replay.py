@@ -19,7 +19,7 @@ Whether all of it is the definition's to the bit is not argued here but compared
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ics.shift.layers import Layer, ParameterUse, flat_gradient, storage_of
+from ics.shift.layers import Layer, ParameterUse, gradients_of, storage_of
 from ics.shift.passes import Passes
 from ics.shift.state import Hold, Place
 from ics.shift.watcher import tensors_in
@@ -42,17 +42,19 @@ class OtherWay(Exception):
     """A pass made other calls than the recorded one, or one whose output is not remembered."""
 
 
-def record(passes: Passes, habits: set[Any]) -> "Recording":
-    """A forward pass with the updated weights that remembers every call.
+def record(passes: Passes, habits: set[Any], moved: Set[nn.Parameter] | None = None) -> "Recording":
+    """A forward pass that remembers every call.
 
     Args:
         passes: the training pass, to be run again.
         habits: what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
             generators of random numbers that are drawn from.
+        moved: the parameters that have their updated values; all by default.
     """
+    moved = passes.new.keys() if moved is None else moved
     for _ in range(ATTEMPTS):  # the first one may find state to hold, and outputs to copy
-        passes.start(moved=set(passes.new))
-        recording = Recording(passes.watcher.model, passes.watcher.random, passes.volatile(), habits)
+        passes.start(moved)
+        recording = Recording(passes.watcher.model, passes.watcher.random, passes.volatile(), habits, moved)
         with recording.interceptor.route(recording.handle), recording:
             passes.forward()
         has_new_state = passes.look()
@@ -68,24 +70,36 @@ def shifted_gradients(
     """G' of every layer, deepest first; None where the loss does not depend on the layer.
 
     Raises:
+        OtherWay: see `gradients`.
+    """
+    # Deepest first, since what lies beyond a layer can be forgotten.
+    for layer in sorted(layers, key=lambda layer: min(map(recording.place, layer.parameters)), reverse=True):
+        moved = layer.before.intersection(passes.new)
+        yield layer, gradients(passes, recording, moved, [layer])[layer]
+
+
+def gradients(
+    passes: Passes, recording: "Recording", moved: Set[nn.Parameter], layers: Sequence[Layer]
+) -> dict[Layer, Tensor | None]:
+    """∇_{W_i} L of some layers, from the first parameter on whose value is another than in the recording.
+
+    Args:
+        passes: the training pass, to be run again.
+        recording: what lies before is taken from it, and what lies beyond is forgotten.
+        moved: the parameters that have their updated values.
+        layers: those whose gradient is wanted; None where the loss does not depend on one.
+
+    Raises:
         OtherWay: the model went another way than the recorded one, or the recording is not sound.
     """
     if not recording.is_sound:
         raise OtherWay
-
-    def place(parameter: nn.Parameter) -> float:
-        return recording.first_use.get(parameter, NEVER)
-
-    # Deepest first, since what lies beyond a layer can be forgotten.
-    for layer in sorted(layers, key=lambda layer: min(map(place, layer.parameters)), reverse=True):
-        moved = layer.before.intersection(passes.new)
-        start = min((place(p) for p in passes.new if p not in moved), default=NEVER)
-        recording.forget_from(start)
-        passes.start(moved)
-        with recording.interceptor.route(Replay(recording, start).handle):
-            loss = passes.loss()
-        parts = torch.autograd.grad(loss, layer.parameters, allow_unused=True) if loss.requires_grad else [None]
-        yield layer, flat_gradient(layer, parts)
+    start = min(map(recording.place, recording.moved ^ moved), default=NEVER)
+    recording.forget_from(start)
+    passes.start(moved)
+    with recording.interceptor.route(Replay(recording, start).handle):
+        loss = passes.loss()
+    return gradients_of(loss, layers)
 
 
 class Interceptor:
@@ -161,13 +175,22 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         random: the generators of random numbers.
         volatile: what else a pass may change and a skip must keep up with.
         habits: modules whose outputs are remembered as copies, and generators that are kept up with.
+        moved: the parameters that have their updated values.
 
     Attributes:
         is_sound: whether all that is remembered is as the calls left it.
     """
 
-    def __init__(self, model: nn.Module, random: Sequence[Place], volatile: Sequence[Place], habits: set[Any]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        random: Sequence[Place],
+        volatile: Sequence[Place],
+        habits: set[Any],
+        moved: Set[nn.Parameter],
+    ) -> None:
         super().__init__(model.parameters())
+        self.moved = moved
         self.interceptor = Interceptor(model)
         self.calls: list[Call] = []
         self.first_use: dict[nn.Parameter, int] = {}
@@ -182,6 +205,10 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
     def way(self) -> Hashable:
         """What two passes have in common that go the same way through the model."""
         return tuple((id(call.module), call.skipped) for call in self.calls), tuple(map(id, self.order))
+
+    def place(self, parameter: nn.Parameter) -> float:
+        """The time of its first use."""
+        return self.first_use.get(parameter, NEVER)
 
     def on_first_use(self, parameter: nn.Parameter) -> None:
         self.first_use[parameter] = self._tick()
