@@ -209,3 +209,19 @@ def test_a_model_without_second_derivative_keeps_the_rest(operation: nn.Module) 
         found, *_ = measured(network, half_squared, x, y, 1e-3)
     assert found[1, 4].l2 > 0
     assert math.isnan(found[1, 4].linear_l2) and math.isnan(found[ALL, 4].linear_error)
+
+
+def test_the_example_of_the_docs() -> None:
+    """L = ½(w₂w₁)², w₁ from 2 to 1; see docs/method.md."""
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+    with torch.no_grad():
+        network[0].weight.fill_(2)
+        network[1].weight.fill_(3)
+    x, y = torch.ones(1, 1), torch.zeros(1, 1)
+    with ShiftProbe(network, half_squared) as probe:
+        half_squared(network(x), y).backward()
+        with probe.observe(x, y, origins=True) as shift, torch.no_grad():
+            network[0].weight.fill_(1)
+    one, together = shift.origins
+    assert (one.l2, one.share, one.linear_l2, together.interaction) == (9, 1, 12, 0)
+    assert one.linear_error == pytest.approx(1 / 3)

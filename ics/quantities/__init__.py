@@ -6,6 +6,7 @@ from ics.quantities import (
     input_shift,
     landscape,
     moments,
+    origins,
     sharpness,
     shift,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "input_shift",
     "landscape",
     "moments",
+    "origins",
     "sharpness",
     "shift",
 ]
