@@ -67,6 +67,7 @@ FIGURES = {
     "ioffe_szegedy": "ics.laboratory.figures.ioffe_szegedy:IOFFE_SZEGEDY",
     "running_stats": "ics.laboratory.figures.running_stats:RUNNING_STATS",
     "fingerprint": "ics.figures.fingerprint:FINGERPRINT",
+    "origins": "ics.figures.origins:ORIGINS",
 }
 WHOLE = {"fig3": ("fig3a", "fig3b"), "fig5": ("fig5a", "fig5b"), "fig8": ("fig8a", "fig8b"), "all": tuple(FIGURES)}
 """What stands for several."""

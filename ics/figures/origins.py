@@ -1,0 +1,164 @@
+"""Where the shift comes from: which block moved which layer, from how far away, and whether along a straight line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from ics.analysis.load import Runs
+from ics.analysis.scales import Scale, scales_with
+from ics.analysis.seeds import BAND
+from ics.figures import style
+from ics.figures.axes import plain_ticks, step_axis
+from ics.figures.axes import rate as written
+from ics.figures.catalogue import Figure
+from ics.figures.curves import draw_curves
+from ics.figures.sheet import Handle, Sheet, handle
+
+HOW_TO_READ = (
+    "How to read: block j is what the forward pass uses from layer j on, before layer j + 1. Its share is how much of "
+    "layer i's shift comes from updating block j alone: red adds to it, blue works against it. A column adds up "
+    "to 1 where the blocks do not interact. Top: medians over seeds and steps, at the start (the first tenth of the "
+    "training) and in its second half. Bottom left: the same by distance, second half. Middle: the first-order part "
+    "against the measured one, a dot per pair. Right: how far the blocks' effects do not add up, and how far the shift "
+    "is not linear in the update; medians over the layers."
+)
+ARMS = ("standard", "batch", "noisy_batch")
+ALL = -1
+"""The cause that is all of them together, see docs/tables.md."""
+
+LIMIT = 0.5
+"""Shares beyond are drawn like this one."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rows of one scale and one learning rate.
+
+    Attributes:
+        scale: where they come from.
+        rate: the learning rate.
+        rows: of `origins.csv`.
+        arms: those that are there, in order.
+    """
+
+    scale: Scale
+    rate: float
+    rows: pd.DataFrame
+    arms: tuple[str, ...]
+
+    @property
+    def last_step(self) -> int:
+        """The end of the training."""
+        return int(self.scale.runs["steps"].max())
+
+    def part(self, late: bool) -> pd.DataFrame:
+        """The single causes' rows of the start, or of the second half."""
+        steps = self.rows["step"]
+        inside = steps >= self.last_step / 2 if late else steps < self.last_step / 10
+        return self.rows[inside & (self.rows["cause_index"] != ALL)]
+
+
+def _find(runs: Runs) -> Iterator[tuple[str, Found]]:
+    for model in ("vgg", "deep_linear"):
+        for scale in scales_with(runs, model, ["origins"]):
+            table = runs["origins"]
+            mine = table[table["run"].isin(scale.runs["run"])]
+            for rate, rows in mine.groupby("optimizer.lr"):
+                arms = tuple(arm for arm in ARMS if (rows["arm"] == arm).any())
+                rows = rows.assign(arm=rows["arm"].astype(str))
+                yield f"origins_{scale.slug}_lr{rate:g}", Found(scale, float(str(rate)), rows, arms)
+
+
+def _figure(found: Found) -> Sheet:
+    title = f"Origins of the shift: {found.scale.title}, learning rate {written(found.rate)}"
+    sheet = Sheet(title, [_legend(found)], f"{HOW_TO_READ} {BAND[0].upper()}{BAND[1:]}.", body=4.2, above=0.3)
+    outer = sheet.grid(2, 1, left=0.075, right=0.935, hspace=0.3, height_ratios=(1, 1.05))
+    maps = outer[0].subgridspec(1, 2 * len(found.arms) + 1, width_ratios=[*[1] * 2 * len(found.arms), 0.06], wspace=0.1)
+    bar = sheet.add_subplot(maps[-1])
+    for column in range(2 * len(found.arms)):
+        arm, late = found.arms[column // 2], bool(column % 2)
+        axes = sheet.add_subplot(maps[column])
+        _map(axes, found.part(late), arm, bar)
+        axes.set_title(f"{style.ARMS[arm].label}, {'second half' if late else 'start'}", fontsize=7.5)
+        axes.set_xlabel("layer i")
+        axes.set_ylabel("block j" if column == 0 else "")
+        if column:
+            axes.set_yticks([])
+    below = outer[1].subgridspec(1, 3, wspace=0.34)
+    profile, line, course = (sheet.add_subplot(below[column]) for column in range(3))
+    _profile(profile, found)
+    _linear(line, found)
+    _course(course, found)
+    return sheet
+
+
+def _map(axes: Axes, rows: pd.DataFrame, arm: str, bar: Axes) -> None:
+    """The median share of every pair: blocks downwards, layers to the right."""
+    table = rows[rows["arm"] == arm].pivot_table("share", "cause_index", "layer_index", "median")
+    sns.heatmap(table, ax=axes, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, cbar_ax=bar, square=True, rasterized=True)
+    for axis, names, put in ((axes.xaxis, table.columns, axes.set_xticks), (axes.yaxis, table.index, axes.set_yticks)):
+        places = range(0, len(names), max(1, len(names) // 4))
+        put([place + 0.5 for place in places], labels=[f"{names[place]}" for place in places], rotation=0)
+        axis.set_tick_params(length=2, labelsize=6.5)
+    axes.grid(visible=False)
+    bar.set_ylabel("share of the layer's shift", fontsize=7)
+    bar.tick_params(labelsize=6.5, length=2)
+
+
+def _profile(axes: Axes, found: Found) -> None:
+    rows = found.part(late=True)
+    rows = rows.assign(distance=rows["layer_index"] - rows["cause_index"])
+    medians = rows.groupby(["arm", "run", "distance"], observed=True)["share"].median().reset_index()
+    far = medians.rename(columns={"distance": "step"}).assign(status="done")
+    axes.axhline(0, **style.IDEAL)
+    draw_curves(axes, far, "share")
+    axes.set(xlabel="distance i − j", ylabel="median share")
+
+
+def _linear(axes: Axes, found: Found) -> None:
+    rows = found.part(late=True)
+    pair = ["arm", "cause_index", "layer_index"]
+    medians = rows.groupby(pair)[["l2", "linear_l2"]].median().reset_index()
+    medians = medians[(medians["l2"] > 0) & (medians["linear_l2"] > 0)]
+    axes.set(xscale="log", yscale="log", xlabel="measured ‖S‖₂", ylabel="linear ‖H ΔW‖₂")
+    if medians.empty:
+        return
+    sns.scatterplot(medians, x="l2", y="linear_l2", hue="arm", palette=style.COLOURS, s=5, linewidth=0, legend=False,
+                    ax=axes, alpha=0.6)  # fmt: skip
+    ends = [medians[["l2", "linear_l2"]].min().min(), medians[["l2", "linear_l2"]].max().max()]
+    axes.plot(ends, ends, **style.IDEAL)
+    decades = [m * 10.0**k for k in range(-12, 12) for m in ((1, 3) if ends[1] < 100 * ends[0] else (1,))]
+    plain_ticks(axes.xaxis, [tick for tick in decades if ends[0] <= tick <= ends[1]])
+    axes.set(xlabel="measured ‖S‖₂", ylabel="linear ‖H ΔW‖₂")
+
+
+def _course(axes: Axes, found: Found) -> None:
+    together = found.rows[found.rows["cause_index"] == ALL]
+    keys = ["arm", "run", "status", "step"]
+    medians = together.groupby(keys, observed=True)[["interaction", "linear_error"]].median().reset_index()
+    axes.set_yscale("log")
+    for column, dashes in (("interaction", "-"), ("linear_error", (0, (3, 1.5)))):
+        draw_curves(axes, medians, column, linestyle=dashes)
+    axes.set_ylabel("beyond the sum, beyond the line")
+    step_axis(axes, found.last_step, labelled=True)
+
+
+def _legend(found: Found) -> list[Handle]:
+    runs = found.scale.runs
+    seeds = {arm: runs[(runs["arm"] == arm)]["seed"].nunique() for arm in found.arms}
+    arms: list[Handle] = [
+        handle(f"{style.ARMS[arm].label} ({count} seed{'s' if count > 1 else ''})", color=style.COLOURS[arm])
+        for arm, count in seeds.items()
+    ]
+    return [
+        *arms,
+        handle("interaction", linestyle="-"),
+        handle("linear error", linestyle=(0, (3, 1.5))),
+        handle("0, or equal", **style.IDEAL),
+    ]
+
+
+ORIGINS = Figure("origins", "origins", HOW_TO_READ, _find, _figure, "scale=cpu")
