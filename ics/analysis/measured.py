@@ -18,6 +18,7 @@ from ics.analysis.scales import Scale
 from ics.analysis.select import select
 
 OF_RUN = ["run", "arm", "lr", "seed", "status"]
+ALL_CAUSES = -1  # in a column `cause_index`: what all that comes before a layer did together
 ALL_UNITS = -1  # in a column `unit`: an average, or the values of all of them
 
 CHANCE = dict.fromkeys(("cifar10", "cifar10_folder", "mnist", "digits"), 10.0)
@@ -33,6 +34,7 @@ class Unit(StrEnum):
     POINTS = "percentage points"
     COSINE = "cosine"
     RESIDUAL = "relative residual"
+    SHARE = "share"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,21 @@ def _drift(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates(point).assign(value=drift.to_numpy())
 
 
+def _near_share(rows: pd.DataFrame) -> pd.DataFrame:
+    """How much of a layer's shift comes from the two blocks next below it; layers with no others below are left out."""
+    distance = rows["layer_index"] - rows["cause_index"]
+    alone = rows[rows["cause_index"] >= 0]
+    others = alone["layer_index"] > alone.groupby("run", observed=True)["cause_index"].transform("min") + 2
+    near = alone[others & (distance[alone.index] <= 2)]
+    point = ["run", "layer_index", "step"]
+    share = near.groupby([near[key] for key in point], observed=True, sort=False)["share"].sum()
+    return near.drop_duplicates(point).assign(value=share.to_numpy())
+
+
+def _together(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    return _column(name, rows[rows["cause_index"] == ALL_CAUSES])
+
+
 def _accuracy(table: str, columns: tuple[str, ...], label: str) -> Quantity:
     return Quantity(table, columns, _percent, label, log=False, unit=Unit.PERCENT, diverged="chance")
 
@@ -113,6 +130,24 @@ QUANTITIES: dict[str, Quantity] = {
     "input_shift_relative_wasserstein": _plain("input_shift", "relative_wasserstein", "W₁ / σ of a layer's input"),
     "ics_l2": _plain("shift", "l2", "‖G − G′‖₂"),
     "ics_cosine": _plain("shift", "cosine", "cos∠(G, G′)", log=False),
+    "origins_near_share": Quantity(
+        "origins",
+        ("cause_index", "share"),
+        _near_share,
+        "share of the two blocks next below",
+        log=False,
+        per_layer=True,
+        unit=Unit.SHARE,
+    ),
+    "origins_linear_error": Quantity(
+        "origins",
+        ("cause_index", "linear_error"),
+        partial(_together, "linear_error"),
+        "‖D − Σ H ΔW‖ / ‖D‖",
+        log=False,
+        per_layer=True,
+        unit=Unit.RESIDUAL,
+    ),
     "ics_relative_l2": _plain("shift", "relative_l2", "‖G − G′‖₂ / ‖G‖₂"),
 }
 for _moment, _sign in (("mean", "μ"), ("variance", "σ²")):

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from ics.analysis.load import Runs
+from ics.analysis.measured import ALL_CAUSES
 from ics.analysis.scales import Scale, scales_with
 from ics.analysis.seeds import BAND
 from ics.figures import style
@@ -26,9 +27,6 @@ HOW_TO_READ = (
     "is not linear in the update; medians over the layers."
 )
 ARMS = ("standard", "batch", "noisy_batch")
-ALL = -1
-"""The cause that is all of them together, see docs/tables.md."""
-
 LIMIT = 0.5
 """Shares beyond are drawn like this one."""
 
@@ -58,7 +56,7 @@ class Found:
         """The single causes' rows of the start, or of the second half."""
         steps = self.rows["step"]
         inside = steps >= self.last_step / 2 if late else steps < self.last_step / 10
-        return self.rows[inside & (self.rows["cause_index"] != ALL)]
+        return self.rows[inside & (self.rows["cause_index"] != ALL_CAUSES)]
 
 
 def _find(runs: Runs) -> Iterator[tuple[str, Found]]:
@@ -136,7 +134,7 @@ def _linear(axes: Axes, found: Found) -> None:
 
 
 def _course(axes: Axes, found: Found) -> None:
-    together = found.rows[found.rows["cause_index"] == ALL]
+    together = found.rows[found.rows["cause_index"] == ALL_CAUSES]
     keys = ["arm", "run", "status", "step"]
     medians = together.groupby(keys, observed=True)[["interaction", "linear_error"]].median().reset_index()
     axes.set_yscale("log")

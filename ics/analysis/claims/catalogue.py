@@ -1,9 +1,9 @@
 """All claims by family. A new family joins in one line."""
 
-from ics.analysis.claims import covariate_shift, landscape, stability, theory, training
+from ics.analysis.claims import covariate_shift, landscape, origins, stability, theory, training
 from ics.analysis.claims.claim import Claim
 
-FAMILIES = (training, stability, covariate_shift, landscape)
+FAMILIES = (training, stability, covariate_shift, landscape, origins)
 THEORY = theory.NAMES
 
 

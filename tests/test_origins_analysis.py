@@ -1,0 +1,64 @@
+"""What is made of `origins.csv`: the share of the near blocks, the claims, the figure."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from figure_tools import sheet
+from made_up_runs import DLN, SETTINGS, merged, write_run
+
+from ics import load_runs
+from ics.analysis.claims import origins
+from ics.analysis.claims.judge import Evidence, evaluate
+from ics.quantities.origins import Origins
+
+DEPTH = 5
+
+
+def write_origins(root: Path, arm: str, seed: int, near: float, error: float) -> None:
+    """Runs in which the block next below has the share `near`, the others the rest; 1,000 steps."""
+    rows: list[dict[str, Any]] = []
+    for step in range(0, 1000, 50):
+        for layer in range(2, DEPTH + 1):
+            for cause in range(1, layer):
+                share = near if cause == layer - 1 else (1 - near) / (layer - 2)
+                rows.append(origin(step, cause, layer, share, error))
+            rows.append(origin(step, -1, layer, 1.0, error))
+    rows.sort(key=lambda row: (row["step"], row["cause_index"], row["layer_index"]))
+    norm = {"norm": {"name": "none" if arm == "standard" else arm}, "seed": seed, "steps": 1000}
+    settings = merged(SETTINGS, DLN, {"experiment": "origins_dln"}, norm)
+    write_run(root, f"{arm}/seed{seed}", settings, {Origins.table: rows})
+
+
+def origin(step: int, cause: int, layer: int, share: float, error: float) -> dict[str, Any]:
+    row = dict.fromkeys(Origins.table.header, 1.0)
+    own = {"step": step, "cause_index": cause, "layer_index": layer, "cause": "all", "layer": "linear"}
+    return row | own | {"share": share, "linear_error": error, "interaction": error}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for seed in range(3):
+        write_origins(tmp_path, "standard", seed, near=0.9, error=0.1 + 0.01 * seed)
+        write_origins(tmp_path, "batch", seed, near=0.01 * seed, error=0.5)
+    return tmp_path
+
+
+def test_what_is_local_and_linear_is_told_from_what_is_not(runs: Path) -> None:
+    table = evaluate(list(origins.claims()), Evidence(load_runs(runs))).query("n == 3")
+    holds = table.set_index(["claim", "arm", "phase"])["holds"].groupby(["claim", "arm"]).unique()
+    assert holds["shift_is_local", "standard"].tolist() == [1]
+    assert holds["shift_is_local", "batch"].tolist() == [0]
+    assert holds["shift_is_linear", "standard"].tolist() == [1]
+    assert holds["shift_is_linear", "batch"].tolist() == [0]
+    local = table[(table["claim"] == "shift_is_local") & (table["arm"] == "standard")]
+    # Layers 4 and 5 have more than two blocks below: 0.9 + 0.1/2 and 0.9 + 0.1/3.
+    assert local["value"].to_numpy() == pytest.approx((0.95 + 0.9 + 0.1 / 3) / 2)
+
+
+def test_the_figure_shows_every_arm_at_both_ends_of_the_training(runs: Path) -> None:
+    axes = sheet("origins", load_runs(runs)).axes
+    titles = [panel.get_title() for panel in axes if panel.get_title()]
+    assert titles == ["standard, start", "standard, second half", "BatchNorm, start", "BatchNorm, second half"]
+    (maps,) = axes[1].collections
+    assert maps.get_array().reshape(DEPTH - 1, DEPTH - 1)[3, 3] == pytest.approx(0.9)  # block 4 on layer 5
