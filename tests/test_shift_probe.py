@@ -267,9 +267,11 @@ def test_an_evaluation_that_leaves_layers_out_does_not_decide() -> None:
 def test_attention_is_measured_where_its_weights_are_used() -> None:
     rows = observe_once(Attention(), torch.randint(0, 11, (4, 5)), torch.randint(0, 4, (4,)))
     assert [row.layer for row in rows] == [
+        "encoder.self_attn.in_proj_weight",
         "encoder.self_attn.out_proj",
         "encoder.linear1",
         "encoder.linear2",
+        "attend.in_proj_weight",
         "attend.out_proj",
         "out",
     ]

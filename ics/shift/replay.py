@@ -19,7 +19,7 @@ Whether all of it is the definition's to the bit is not argued here but compared
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,20 +42,23 @@ class OtherWay(Exception):
     """A pass made other calls than the recorded one, or one whose output is not remembered."""
 
 
-def record(passes: Passes, habits: set[Any]) -> "Recording":
+def record(passes: Passes, habits: set[Any], moving: Container[nn.Parameter] | None = None) -> "Recording":
     """A forward pass with the updated weights that remembers every call.
 
     Args:
         passes: the training pass, to be run again.
+        moving: the parameters that have their updated value, all others having the one from before; None: all.
         habits: what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
             generators of random numbers that are drawn from.
     """
+    moved = frozenset(p for p in passes.new if moving is None or p in moving)
     for _ in range(ATTEMPTS):  # the first one may find state to hold, and outputs to copy
-        passes.start(moved=set(passes.new))
+        passes.start(moved)
         recording = Recording(passes.watcher.model, passes.watcher.random, passes.volatile(), habits)
         with recording.interceptor.route(recording.handle), recording:
             passes.forward()
         has_new_state = passes.look()
+        recording.moved = moved
         if recording.finish() and not has_new_state:
             recording.is_sound = True
             break
@@ -79,7 +82,7 @@ def shifted_gradients(
     # Deepest first, since what lies beyond a layer can be forgotten.
     for layer in sorted(layers, key=lambda layer: min(map(place, layer.parameters)), reverse=True):
         moved = layer.before.intersection(passes.new)
-        start = min((place(p) for p in passes.new if p not in moved), default=NEVER)
+        start = min((place(p) for p in recording.moved if p not in moved), default=NEVER)
         recording.forget_from(start)
         passes.start(moved)
         with recording.interceptor.route(Replay(recording, start).handle):
@@ -164,6 +167,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
 
     Attributes:
         is_sound: whether all that is remembered is as the calls left it.
+        moved: the parameters that had their updated value.
     """
 
     def __init__(self, model: nn.Module, random: Sequence[Place], volatile: Sequence[Place], habits: set[Any]) -> None:
@@ -172,6 +176,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.first_use: dict[nn.Parameter, int] = {}
         self.is_sound = False
+        self.moved: frozenset[nn.Parameter] = frozenset()
         self._clock = 0
         self._habits = habits
         self._start = self._state = Hold([*habits.intersection(random), *volatile])
