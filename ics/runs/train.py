@@ -215,9 +215,7 @@ class Training:
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise UserError(f"measure.{name}.every must be a whole number of steps from 1 on, not {every!r}")
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
-            raise UserError(
-                f"measure.{name} is the name of a table; take letters, digits and _, and none that is taken"
-            )
+            raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
         kind = options.pop("quantity", name)  # by default a table is called after what it holds
         return every, QUANTITIES.build({"name": kind, **options}, model=self.model, loss_fn=self.loss_fn)
 

@@ -130,7 +130,7 @@ class Attachment:
                         f"a pass before step {self._step} gives no row: its gradients were cleared without a step (a "
                         "GradScaler skips the steps whose gradients are not finite)"
                     )
-                self._done, self._trouble = [], None
+                    self._done, self._trouble = [], None
             elif not self._done:
                 self._trouble = ".grad held gradients of passes that were not seen, since it was not cleared before"
         self._reached.append(batch)
@@ -139,12 +139,13 @@ class Attachment:
         reached, self._reached = self._reached or [], None
         if self._is_cleared():  # torch.autograd.grad, as part of a loss
             return
+        batches = [batch for batch in self._open if batch in reached]
         self._open = [batch for batch in self._open if batch not in reached]
-        if self._closure is None and len(set(reached)) > 1:
+        if self._closure is None and len(batches) > 1:
             self._trouble = "its loss comes from several calls of the model; give attach a closure"
         if self._closure is not None and self._done:
             self._trouble = "a closure cannot say what batches were accumulated before"
-        self._done += reached[:1]
+        self._done += batches[:1]
         self._probe.watcher.learn()
         self._start = self._probe.begin(self._done)
 

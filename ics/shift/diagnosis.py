@@ -140,10 +140,11 @@ def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Ten
 
 
 def common_factor(gradients: Gradients, repeated: Gradients) -> float | None:
-    """c where G = c·G_repeated for all parameters."""
-    pairs = [(g, repeated[p]) for p, g in gradients.items() if p in repeated and bool((repeated[p] != 0).any())]
-    if not pairs:
+    """c where G = c·G_repeated for all parameters together, within rounding: a gradient may be nothing but rounding."""
+    pairs = [(g.flatten(), repeated[p].flatten()) for p, g in gradients.items() if p in repeated]
+    length = sum(float(torch.vdot(h, h).real) for _, h in pairs)
+    if not length:
         return None
-    g, h = (t.flatten() for t in pairs[0])
-    c = float((torch.vdot(h, g) / torch.vdot(h, h)).real)
-    return c if all(agree(g, c * h) for g, h in pairs) else None
+    c = sum(float(torch.vdot(h, g).real) for g, h in pairs) / length
+    away = sum(float(torch.linalg.vector_norm(g - c * h)) ** 2 for g, h in pairs)
+    return c if away <= UNREPEATED**2 * c**2 * length else None

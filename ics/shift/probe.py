@@ -268,8 +268,9 @@ class ShiftProbe:
         start.recomputed.clear()
         with self.watcher.pause():
             for batch in start.batches:
+                loss_fn = self.loss_fn if batch.call.function is self.model else _itself
                 with Passes(
-                    self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, start.before, self._fresh
+                    self.watcher, batch.training_pass, loss_fn, batch.call, batch.y, start.before, self._fresh
                 ) as passes:
                     gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
                     structure = Structure.of(self.model, batch.call.inputs, gradients)
@@ -415,6 +416,11 @@ class Structure:
 def _g(layer: Layer, gradients: Gradients) -> Tensor | None:
     """G_i as it was when `observe` was entered; None where the layer took no part in the loss."""
     return flat_gradient(layer, [gradients.get(p) for p in layer.parameters])
+
+
+def _itself(loss: Tensor, y: Any) -> Tensor:
+    """What a closure returns is its loss."""
+    return loss
 
 
 def _one_of(option: str, value: object, known: Sequence[str]) -> None:
