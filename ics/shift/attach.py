@@ -86,7 +86,7 @@ class Attachment:
         self._reached: list[Batch] | None = None  # in the backward pass under way
         self._start: Start | None = None
         self._trouble = None
-        self._inside: int | None = None  # in a step with a closure: how many were done before it
+        self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
 
     # --- what happens before the update, in this order ---------------------------------------------------------------
 
@@ -155,8 +155,7 @@ class Attachment:
     # --- the update ----------------------------------------------------------------------------------------------
 
     def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if args or kwargs.get("closure") is not None:
-            self._inside = len(self._done)
+        self._inside = len(self._done)
 
     def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._due:
