@@ -4,6 +4,7 @@
 # make test-full   the tests with their full counts
 # make test-portable  the tests with the kernels of an old processor, of one with AVX2, and this one's own
 # make test-cluster  sweeps on a real Slurm and a real Ray, of one machine (Debian: installs Slurm as root)
+# make test-integrations  the probe in Lightning, transformers, accelerate and peft, in an environment of their own
 # make lock        choose dependency versions anew
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 # An import of torch takes twice as long without cached bytecode, and every process imports it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce figures test test-full test-portable test-cluster lint lock clean
+.PHONY: reproduce figures test test-full test-portable test-cluster test-integrations lint lock clean
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11-3.13 is needed, not " + sys.version.split()[0] + "; name one with make PYTHON=...")'
@@ -44,7 +45,7 @@ test: lint
 	$(BIN)/python -m pytest -n auto
 
 test-full: lint
-	$(BIN)/python -m pytest -n auto -m "not cluster"
+	$(BIN)/python -m pytest -n auto -m "not cluster and not integrations"
 
 test-portable: lint
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n auto
@@ -59,6 +60,12 @@ test-cluster: $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(CLUSTER)/bin/python -r requirements-cluster.lock -e .
 	$(CLUSTER)/bin/python -m pytest -m cluster
 
+INTEGRATIONS := $(VENV)-integrations
+test-integrations: $(STAMP)
+	$(PYTHON) -m venv $(INTEGRATIONS)
+	$(BIN)/uv pip install --quiet --python $(INTEGRATIONS)/bin/python -r requirements.lock -e '.[lightning,transformers]' peft tensorboard
+	$(INTEGRATIONS)/bin/python -m pytest -m integrations
+
 COMPILE := $(BIN)/uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep --extra report
 lock: $(STAMP)
 	$(COMPILE) -o requirements.lock
@@ -66,4 +73,4 @@ lock: $(STAMP)
 	$(COMPILE) --extra ray -o requirements-cluster.lock
 
 clean:
-	rm -rf $(VENV) $(CLUSTER) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLUSTER) $(INTEGRATIONS) .pytest_cache .mypy_cache .ruff_cache

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "analysis": {"errors", "files", "folder", "tables"},
     "figures": {"analysis", "errors", "files", "tables"},
     "report": {"analysis", "figures", "errors", "files", "folder", "tables"},
+    "integrations": {"shift"},
     "registry": {"errors"},
     "folder": {"errors", "tables"},
     "tables": set(),

@@ -53,7 +53,7 @@ def build(config: RunConfig) -> None:
     OPTIMIZERS.build(config.optimizer, parameters=model.parameters())
     for name, options in config.measure.items():
         chosen = {key: value for key, value in options.items() if key != "every"}
-        QUANTITIES.build({"name": name, **chosen}, model=model, loss_fn=cross_entropy).close()
+        QUANTITIES.build({"name": chosen.pop("quantity", name), **chosen}, model=model, loss_fn=cross_entropy).close()
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

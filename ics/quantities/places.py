@@ -27,7 +27,7 @@ from torch.utils.hooks import RemovableHandle
 from ics.quantities.base import LossFunction
 from ics.quantities.passes import TrainingPasses
 from ics.shift import Layer, ProbeError
-from ics.shift.layers import ParameterUse, find_layers, select_layers
+from ics.shift.layers import ParameterUse, candidates, find_layers, select_layers
 from ics.shift.passes import Passes
 from ics.shift.watcher import TrainingPass
 
@@ -120,7 +120,8 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
     with _hooks(module.register_forward_hook(note) for module in leaves), use:
         passes.forward()
     modules = dict(model.named_modules(remove_duplicate=False))
-    chosen = select_layers(find_layers(model, use.order, "weight"), wanted)
+    called = candidates(model, "weight", (nn.Linear, _ConvNd), None)
+    chosen = select_layers(find_layers(use.order, called, "weight"), wanted, model)
     for layer in chosen:
         if wanted is not None and modules[layer.name] not in found:
             raise ProbeError(

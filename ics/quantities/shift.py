@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from torch import nn
 
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
@@ -19,8 +19,7 @@ class Shift:
 
     Args:
         layers: 1-based indices or names; None means all.
-        noise: see `ShiftProbe`.
-        params: see `ShiftProbe`.
+        noise, params, moved, penalty: see `ShiftProbe`.
     """
 
     table = Table(
@@ -45,8 +44,12 @@ class Shift:
         layers: list[Annotated[int, Field(ge=1)] | str] | None = None,
         noise: Literal["same", "fresh"] = "same",
         params: Literal["weight", "all"] = "weight",
+        moved: Literal["all", "weights"] = "all",
+        penalty: NonNegativeFloat = 0.0,
     ) -> None:
-        self._probe = ShiftProbe(model, loss_fn, layers=layers, noise=noise, params=params)
+        self._probe = ShiftProbe(
+            model, loss_fn, layers=layers, noise=noise, params=params, moved=moved, penalty=penalty
+        )
 
     @contextmanager
     def observe(self, step: Step) -> Iterator[list[Row]]:

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,8 @@ class Training:
     def tables(self) -> list[Table]:
         """The tables that this run writes."""
         evaluated = [EVALUATION] if self.config.evaluation.every else []
-        return [TRAINING, *evaluated, *(quantity.table for _, quantity in self.quantities.values())]
+        measured = (replace(quantity.table, name=name) for name, (_, quantity) in self.quantities.items())
+        return [TRAINING, *evaluated, *measured]
 
     def close(self) -> None:
         """Remove the quantities' hooks."""
@@ -133,7 +135,7 @@ class Training:
         loss = self.loss_fn(outputs, y)
         loss.backward()  # type: ignore[no-untyped-call]
 
-        measured = [quantity for every, quantity in self.quantities.values() if self._is_due(every)]
+        measured = {name: quantity for name, (every, quantity) in self.quantities.items() if self._is_due(every)}
         recorded = self._is_due(self.config.record_every)
         if not (measured or recorded):
             self.optimizer.step()
@@ -149,7 +151,7 @@ class Training:
         decay = {p: group["weight_decay"] for group in self.optimizer.param_groups for p in group["params"]}
         step = Step(self.step, x, y, value, lr, lambda: self.batches[self.step + 1][0], decay)
         with ExitStack() as stack:
-            rows = {quantity.table.name: stack.enter_context(quantity.observe(step)) for quantity in measured}
+            rows = {name: stack.enter_context(quantity.observe(step)) for name, quantity in measured.items()}
             self.optimizer.step()
         for table, found in rows.items():
             recorder.write(table, ({"step": self.step, **row} for row in found))
@@ -212,7 +214,10 @@ class Training:
         every = options.pop("every", None)
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise UserError(f"measure.{name}.every must be a whole number of steps from 1 on, not {every!r}")
-        return every, QUANTITIES.build({"name": name, **options}, model=self.model, loss_fn=self.loss_fn)
+        if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
+            raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
+        kind = options.pop("quantity", name)  # by default a table is called after what it holds
+        return every, QUANTITIES.build({"name": kind, **options}, model=self.model, loss_fn=self.loss_fn)
 
 
 def _located(settings: Mapping[str, Any]) -> dict[str, Any]:

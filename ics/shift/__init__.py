@@ -3,6 +3,7 @@
 from ics.shift.errors import ProbeError
 from ics.shift.layers import Layer
 from ics.shift.metrics import cosine, l2, relative_l2
-from ics.shift.probe import LayerShift, Observation, ShiftProbe
+from ics.shift.observation import LayerShift, Observation
+from ics.shift.probe import ShiftProbe
 
 __all__ = ["Layer", "LayerShift", "Observation", "ProbeError", "ShiftProbe", "cosine", "l2", "relative_l2"]

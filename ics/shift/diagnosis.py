@@ -1,21 +1,19 @@
 """Whether the training pass, run again, gives the gradients it gave; and if not why: checked, not guessed."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ics.shift.errors import ProbeError
+from ics.shift.errors import OtherGradients, ProbeError
+from ics.shift.observation import Gradients
 from ics.shift.passes import Passes
 from ics.shift.state import same_bits
 from ics.shift.watcher import tensors_in
 
 UNREPEATED = 1e-3
 """Relative distance of two tensors beyond what rounding can explain."""
-
-Gradients = Mapping[nn.Parameter, Tensor]
 
 
 def agree(one: Tensor | None, other: Tensor | None, exact: bool = False) -> bool:
@@ -53,7 +51,7 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     else:
         watcher.loss_autocast = True
         watcher.forget()
-        raise ProbeError(_cause(passes, gradients))
+        raise _cause(passes, gradients)
     idle = watcher.idle()
     if training_pass.whole and idle and not _alike(repeated, _repeat(passes, statistics=False), exact=True):
         watcher.hold_statistics = True
@@ -70,48 +68,62 @@ def _alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
     return all(agree(one.get(p), other.get(p), exact) for p in one.keys() | other.keys())
 
 
-def _cause(passes: Passes, gradients: Gradients) -> str:
+def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
     """One line that says what made the difference and what to do."""
     repeated, outputs = _watched_repeat(passes)
     _, again = _watched_repeat(passes)
     for (name, one), (_, other) in zip(outputs, again, strict=False):
         if len(one) != len(other) or not all(map(agree, one, other)):
             where = f"module {name!r}" if name else "the model"
-            return (
+            return ProbeError(
                 f"two passes from the same state differ, first in the output of {where}: it depends on something that "
                 "the probe cannot hold, such as a random source of its own, an iterator, a file or the time; make it "
                 "repeatable"
             )
     for name, p in passes.watcher.model.named_parameters():
         if p not in gradients and not agree(None, repeated.get(p)):
-            return (
+            return OtherGradients(
                 f"{name!r} had no gradient when observe was entered, yet the loss depends on it; call loss.backward() "
                 "and do not clear .grad before"
             )
-    if passes.has_moved_before():
-        return "parameters were changed after the training pass; enter observe before optimizer.step(), and step inside"
-    if not passes.is_batch_of_training():
-        return "observe was given another batch than the model's last training pass; give it that very batch"
+    try:
+        check_batch(passes)
+    except ProbeError as error:
+        return error
     if passes.has_new_state and not passes.training_pass.whole:
-        return (
+        return ProbeError(
             "the training pass changed state that no pass had changed before, so that its start is not known; such "
             "state is held from the next pass on"
         )
-    if (factor := _common_factor(gradients, repeated)) is not None:
-        return (
+    if (factor := common_factor(gradients, repeated)) is not None:
+        return OtherGradients(
             f"all gradients are {factor:.4g} times those of the loss: they were scaled or clipped, or the loss was "
             "divided; enter observe with the gradients as loss.backward() leaves them, and scale or clip inside"
         )
     before = passes.training_pass.gradient
     if before is not None and bool(before != 0):
-        return (
+        return ProbeError(
             ".grad held another pass's gradients when the training pass began (no zero_grad, or accumulation); "
             "clear it before each measured pass"
         )
-    return (
+    return OtherGradients(
         "the training pass, run again, gives other gradients, each time alike: the loss was computed otherwise than "
         "loss_fn(model(x), y), or something changed between that pass and observe"
     )
+
+
+def check_batch(passes: Passes) -> None:
+    """See that the training pass can be run again at all.
+
+    Raises:
+        ProbeError: its weights or its batch are not there any more.
+    """
+    if passes.has_moved_before():
+        raise ProbeError(
+            "parameters were changed after the training pass; enter observe before optimizer.step(), and step inside"
+        )
+    if not passes.is_batch_of_training():
+        raise ProbeError("observe was given another batch than the model's last training pass; give it that very batch")
 
 
 def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Tensor]]]]:
@@ -127,11 +139,12 @@ def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Ten
         return _repeat(passes), outputs
 
 
-def _common_factor(gradients: Gradients, repeated: Gradients) -> float | None:
-    """c where G = c·G_repeated for all parameters."""
-    pairs = [(g, repeated[p]) for p, g in gradients.items() if p in repeated and bool((repeated[p] != 0).any())]
-    if not pairs:
+def common_factor(gradients: Gradients, repeated: Gradients) -> float | None:
+    """c where G = c·G_repeated for all parameters together, within rounding: a gradient may be nothing but rounding."""
+    pairs = [(g.flatten(), repeated[p].flatten()) for p, g in gradients.items() if p in repeated]
+    length = sum(float(torch.vdot(h, h).real) for _, h in pairs)
+    if not length:
         return None
-    g, h = (t.flatten() for t in pairs[0])
-    c = float((torch.vdot(h, g) / torch.vdot(h, h)).real)
-    return c if all(agree(g, c * h) for g, h in pairs) else None
+    c = sum(float(torch.vdot(h, g).real) for g, h in pairs) / length
+    away = sum(float(torch.linalg.vector_norm(g - c * h)) ** 2 for g, h in pairs)
+    return c if away <= UNREPEATED**2 * c**2 * length else None

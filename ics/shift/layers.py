@@ -1,11 +1,12 @@
-"""The measured layers of a model: which modules they are, what their W_i is, and in which order they run."""
+"""The measured layers of a model: which weights they are, what their W_i is, and in which order they run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -13,6 +14,10 @@ from torch.utils._pytree import tree_leaves
 from ics.shift.errors import ProbeError
 
 Params = Literal["weight", "all"]
+Kinds = Collection[type[nn.Module]] | None
+
+_NO_MATRICES = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _NormBase)
+"""Modules whose `weight` may have two dimensions and is no matrix that an input is multiplied with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +26,10 @@ class Layer:
 
     Attributes:
         index: 1-based place among the model's measurable layers, in order of execution.
-        name: qualified name of the module in the model.
+        name: qualified name of the module in the model, or of the parameter where that is not the module's `weight`.
         parameters: W_i, the tensors whose gradient is compared.
-        before: all parameters that the forward pass uses before them; none of the module's own.
+        before: the parameters that have moved in G': by default all that the forward pass uses before W_i, but no bias
+            of its own.
     """
 
     index: int
@@ -95,13 +101,13 @@ def merged(known: Sequence[nn.Parameter], order: Sequence[nn.Parameter], model: 
     return result
 
 
-def find_layers(model: nn.Module, order: Sequence[nn.Parameter], params: Params) -> list[Layer]:
-    """The measurable layers: trainable convolutions and linear maps, by the first use of their weight.
+def find_layers(order: Sequence[nn.Parameter], candidates: Iterable["Candidate"], params: Params) -> list[Layer]:
+    """The measured layers, by the first use of their weight.
 
     Args:
-        model: any module.
         order: the parameters in order of first use (`ParameterUse.order`).
-        params: "weight": W_i is the module's weight; "all": all of the module's parameters.
+        candidates: what may be a layer.
+        params: "weight": W_i is one weight; "all": all parameters of the module that holds it.
 
     Returns:
         The layers in order of execution. A weight that several modules share is one layer, under the first name. A
@@ -111,45 +117,96 @@ def find_layers(model: nn.Module, order: Sequence[nn.Parameter], params: Params)
         ProbeError: there is no such layer.
     """
     place = {parameter: i for i, parameter in enumerate(order)}
-    found: dict[tuple[nn.Parameter, ...], tuple[int, str, nn.Module]] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | _ConvNd):
-            weights = tuple(p for p in _weights(module) if p.requires_grad and p in place)
-            wanted = weights if params == "weight" else tuple(p for p in module.parameters() if p.requires_grad)
-            if weights and wanted not in found:
-                found[wanted] = (min(place[p] for p in weights), name, module)
+    found: dict[tuple[nn.Parameter, ...], tuple[int, str, frozenset[nn.Parameter]]] = {}
+    for candidate in candidates:
+        weights = tuple(p for p in candidate.weights if p in place)
+        wanted = weights if params == "weight" else candidate.parameters
+        if weights and wanted not in found:
+            found[wanted] = (min(place[p] for p in weights), candidate.name, candidate.beside)
     if not found:
         raise ProbeError(
-            "the model has no measurable layer: no trainable convolution or linear module took part in the forward pass"
+            "the model has no measurable layer: no module with a trainable weight matrix took part in the forward pass"
         )
     ordered = sorted(found.items(), key=lambda item: item[1][0])
     return [
-        # Of a layer's own bias autocast may make use first, yet it is no earlier layer's.
-        Layer(
-            i,
-            name,
-            parameters,
-            frozenset(order[: min(place.get(p, len(order)) for p in parameters)]) - {*module.parameters()},
-        )
-        for i, (parameters, (_, name, module)) in enumerate(ordered, start=1)
+        Layer(i, name, own, frozenset(order[: min(place.get(p, len(order)) for p in own)]) - beside)
+        for i, (own, (_, name, beside)) in enumerate(ordered, start=1)
     ]
 
 
-def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None) -> list[Layer]:
-    """The wanted layers, by 1-based index or by name, in order of execution; None means all.
+@dataclass(frozen=True)
+class Candidate:
+    """What is a layer if the forward pass uses it.
+
+    Attributes:
+        name: the module's; the parameter's where that is not called `weight`.
+        weights: the trainable tensors behind one weight.
+        parameters: all trainable parameters of the module that are no other candidate's.
+        beside: what is never used before it, though autocast may use a layer's own bias first: all of its module, or
+            where that has several weights, what it registers from this one on.
+    """
+
+    name: str
+    weights: tuple[nn.Parameter, ...]
+    parameters: tuple[nn.Parameter, ...]
+    beside: frozenset[nn.Parameter]
+
+
+def candidates(model: nn.Module, params: Params, kinds: Kinds, wanted: Sequence[int | str] | None) -> list[Candidate]:
+    """What may be a layer, used or not.
+
+    Args:
+        model: any module.
+        params: "all": one candidate for each module.
+        kinds: classes of modules; None: all modules that hold a weight matrix.
+        wanted: names of modules and of parameters that are candidates whatever their kind.
+    """
+    modules = dict(model.named_modules())
+    weights = {name: of for name, module in modules.items() if (of := _chosen(name, module, kinds, wanted or ()))}
+    found = []
+    for name, of in weights.items():
+        below = [modules[other] for other in weights if other != name and other.startswith(f"{name}." if name else "")]
+        others = {p for module in below for p in module.parameters()}
+        own = [p for p in modules[name].parameters() if p not in others]
+        trainable = tuple(p for p in own if p.requires_grad)
+        places = {p: i for i, p in enumerate(own)}
+        for key, tensors in of.items():
+            alone = params == "all" or len(of) == 1
+            found.append(
+                Candidate(
+                    name if params == "all" or key == "weight" else f"{name}.{key}".lstrip("."),
+                    tuple(p for p in tensors if p.requires_grad),
+                    trainable,
+                    frozenset(p for i, p in enumerate(own) if alone or i >= places[tensors[0]]),
+                )
+            )
+    return found
+
+
+def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None, model: nn.Module) -> list[Layer]:
+    """The wanted layers, in order of execution; None means all.
+
+    Args:
+        layers: all there are.
+        wanted: 1-based indices; names of layers, of their parameters, or of modules, which mean all layers inside.
+        model: theirs.
 
     Raises:
         ProbeError: a layer does not exist; the message lists those that do.
     """
     if wanted is None:
         return layers
+    names = dict(model.named_parameters(remove_duplicate=False))
     chosen = set()
     for key in wanted:
         match = [layer for layer in layers if key in (layer.index, layer.name)]
+        if isinstance(key, str) and not match:
+            inside = [layer for layer in layers if layer.name.startswith(f"{key}.")]
+            match = [layer for layer in layers if any(p is names.get(key) for p in layer.parameters)] or inside
         if not match:
             known = ", ".join(f"{layer.index} ({layer.name})" for layer in layers)
             raise ProbeError(f"there is no layer {key!r}; the measurable layers are {known}")
-        chosen.add(match[0].index)
+        chosen |= {layer.index for layer in match}
     return [layer for layer in layers if layer.index in chosen]
 
 
@@ -176,9 +233,36 @@ def gradients_of(loss: Tensor, layers: Sequence[Layer], keep_graph: bool = False
     return {layer: flat_gradient(layer, [next(of) for _ in layer.parameters]) for layer in layers}
 
 
-def _weights(module: nn.Module) -> list[nn.Parameter]:
-    """The trainable tensors behind `module.weight`: itself, or what a parametrization (weight norm, …) makes it of."""
-    weight = module._parameters.get("weight")
-    if weight is not None:
-        return [weight]
-    return [p for name, p in module.named_parameters() if name.startswith(("weight", "parametrizations.weight."))]
+def _chosen(
+    name: str, module: nn.Module, kinds: Kinds, wanted: Collection[int | str]
+) -> dict[str, tuple[nn.Parameter, ...]]:
+    """The weights of a module itself that are candidates: name of the attribute → the tensors behind it."""
+    own = {key: (p,) for key, p in module._parameters.items() if p is not None}
+    of = _weight_matrices(module) if kinds is None or isinstance(module, tuple(kinds)) else {}
+    if not of and (name in wanted or (kinds is not None and isinstance(module, tuple(kinds)))):
+        of = _weight_matrices(module) or ({"weight": own["weight"]} if "weight" in own else dict(own))
+    there = {p for tensors in of.values() for p in tensors}
+    prefix = f"{name}." if name else ""
+    return of | {key: own[key] for key in own if f"{prefix}{key}" in wanted and own[key][0] not in there}
+
+
+def _weight_matrices(module: nn.Module) -> dict[str, tuple[nn.Parameter, ...]]:
+    """The weight matrices of a module itself: name of the attribute → the trainable tensors behind it.
+
+    `weight` of two and more dimensions (convolutions, linear and bilinear maps, transformers' `Conv1D`), what a
+    parametrization (weight norm, …) makes it of, packed projections, recurrent weights, stacked weights of experts.
+    """
+    own = {key: p for key, p in module._parameters.items() if p is not None}
+    if isinstance(module, nn.MultiheadAttention):
+        return {key: (p,) for key, p in own.items() if key.endswith("proj_weight")}
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return {key: (p,) for key, p in own.items() if key.startswith("weight_")}
+    if isinstance(module, _NO_MATRICES):
+        return {}
+    if "weight" in own:
+        return {"weight": (own["weight"],)} if own["weight"].ndim > 1 else {}
+    if isinstance(module, nn.Linear | nn.Bilinear | _ConvNd):
+        parts = [p for name, p in module.named_parameters() if name.startswith(("weight", "parametrizations.weight."))]
+        return {"weight": tuple(parts)}
+    experts = getattr(module, "num_experts", None)
+    return {key: (p,) for key, p in own.items() if p.ndim == 3 and len(p) == experts}

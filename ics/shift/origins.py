@@ -161,6 +161,7 @@ def origins(
     passes: Passes,
     layers: Sequence[Layer],
     order: Sequence[nn.Parameter],
+    moving: Block,
     pairs: Mapping[Layer, tuple[Tensor, Tensor]],
     recording: Recording,
     slow: Collection[str] | None,
@@ -171,6 +172,7 @@ def origins(
         passes: the training pass, after the update.
         layers: the measured ones, in order of execution.
         order: all parameters in order of first use.
+        moving: those that move in G'.
         pairs: layer → (G, G').
         recording: of a pass in which nothing has moved.
         slow: see `shifts_alone`.
@@ -178,7 +180,7 @@ def origins(
     Returns:
         By layer, in order of execution; of each the causes from the input on, then `ALL`.
     """
-    found = causes(layers, order, frozenset(passes.new))
+    found = causes(layers, order, moving)
     linear: list[Mapping[Layer, Tensor | None]] = []
     # Deepest first, since what lies beyond a cause can be forgotten.
     alone = [shifts_alone(passes, cause, recording, slow) for cause in reversed(found)][::-1]

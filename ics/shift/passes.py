@@ -11,6 +11,7 @@ A `PassWatcher` notes how each training pass begins; `Passes` runs it again, as 
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +24,27 @@ from ics.shift.watcher import PassWatcher, TrainingPass, tensors_in
 LossFunction = Callable[[Any, Any], Tensor]
 
 
+@dataclass(frozen=True)
+class Call:
+    """What runs a forward pass, and on what: the model on a batch, or a closure that calls it as it likes."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: nn.Module, x: Any) -> "Call":
+        """The model on a tensor, a tuple (`model(*x)`) or a dictionary (`model(**x)`)."""
+        if isinstance(x, Call):
+            return x
+        return cls(model, kwargs=x) if isinstance(x, Mapping) else cls(model, x if isinstance(x, tuple) else (x,))
+
+    @property
+    def inputs(self) -> Any:
+        """The batch, as plain containers."""
+        return self.args, self.kwargs
+
+
 class Passes:
     """The training pass, to be run again; when this is left, everything is as it was when it was entered.
 
@@ -30,7 +52,7 @@ class Passes:
         watcher: of the model.
         training_pass: from whose state the passes start.
         loss_fn: the loss.
-        x: the batch, as the model takes it.
+        x: the batch, as the model takes it, or a `Call`.
         y: its targets, as the loss takes them.
         before_update: the state between training pass and update, where an update has come between: from there starts
             all that the training pass is not known to change.
@@ -53,7 +75,7 @@ class Passes:
         fresh_noise: bool = False,
     ) -> None:
         self.watcher, self.training_pass = watcher, training_pass
-        self._loss_fn, self._x, self._y = loss_fn, x, y
+        self._loss_fn, self._call, self._y = loss_fn, Call.of(watcher.model, x), y
         self._before = before_update
         self._fresh = watcher.random_ids() if fresh_noise else set()
         self.has_new_state = False
@@ -63,8 +85,8 @@ class Passes:
         watcher = self.watcher
         with ExitStack() as stack:
             stack.enter_context(watcher.pause())
-            self._present = watcher.hold((self._x, self._y))
-            self._batch = places([self._x, self._y])
+            self._present = watcher.hold((self._call.inputs, self._y))
+            self._batch = places([self._call.inputs, self._y])
             self._is_old: dict[nn.Parameter, bool] = {}
             stack.callback(self._restore)
             self._holds = [hold for hold in (self.training_pass.hold, self._before, self._present) if hold]
@@ -121,12 +143,9 @@ class Passes:
         torch.clear_autocast_cache()  # it would hand out casts of weights that have changed since
 
     def forward(self) -> Any:
-        """The model's outputs: of a tensor, a tuple (`model(*x)`) or a dictionary (`model(**x)`)."""
-        model, x = self.watcher.model, self._x
+        """The model's outputs."""
         with self._autocast():
-            if isinstance(x, Mapping):
-                return model(**x)
-            return model(*x) if isinstance(x, tuple) else model(x)
+            return self._call.function(*self._call.args, **self._call.kwargs)
 
     def loss(self) -> Tensor:
         """The loss of a pass.
@@ -143,16 +162,19 @@ class Passes:
         return loss
 
     def gradients(self) -> dict[nn.Parameter, Tensor]:
-        """Those that a pass leaves in the parameters' `.grad`."""
+        """Those that a pass leaves in the parameters' `.grad`; its loss is in `value` then."""
         loss = self.loss()
+        self.value = loss.detach().clone()
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         return {p: p.grad.detach().clone() for p in self.new if p.grad is not None}
 
     def is_batch_of_training(self) -> bool:
         """Whether x holds what the model was given in the training pass, as far as that is still there."""
-        given, then = tensors_in(self._x), self.training_pass.tensors()
+        given, then = tensors_in(self._call.inputs), self.training_pass.tensors()
         hold = self.training_pass.hold
+        if self._call.function is not self.watcher.model:  # a closure, which knows its batch itself
+            return True
         return len(given) == len(then) and all(
             a is b or b is None or same_bits(a, hold.value(b) if b in hold else b)
             for a, b in zip(given, then, strict=True)

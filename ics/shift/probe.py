@@ -5,9 +5,10 @@ For every layer i, with the same batch (x, y):
     G_i  = ∇_{W_i} L(W_1ᵗ, …, W_kᵗ; x, y)
     G'_i = ∇_{W_i} L(W_1ᵗ⁺¹, …, W_{i−1}ᵗ⁺¹, W_iᵗ, W_{i+1}ᵗ, …, W_kᵗ; x, y)
 
-G_i is what the training pass left in `.grad`. G'_i takes a forward pass in which all that comes before layer i has its
-updated value and all the rest its old value, and a backward pass that goes no deeper than layer i. The definition
-(`ics.shift.definition`) costs k full passes; `ics.shift.replay` computes the same bits in about a third of that.
+G_i is what the training pass left in `.grad`, or is computed anew. G'_i takes a forward pass in which all that comes
+before layer i has its updated value and all the rest its old value, and a backward pass that goes no deeper than layer
+i. The definition (`ics.shift.definition`) costs k full passes; `ics.shift.replay` computes the same bits in about a
+third of that.
 """
 
 import warnings
@@ -20,58 +21,25 @@ import torch
 from torch import Tensor, nn
 
 from ics.shift import definition, replay
-from ics.shift.diagnosis import Gradients, agree, check_repeats
+from ics.shift.attach import Attachment, Closure
+from ics.shift.diagnosis import agree, check_batch, check_repeats
 from ics.shift.errors import ProbeError
-from ics.shift.layers import Layer, Params, find_layers, flat_gradient, merged, select_layers
+from ics.shift.layers import Kinds, Layer, Params, candidates, find_layers, flat_gradient, merged, select_layers
 from ics.shift.metrics import METRICS, compare
+from ics.shift.observation import Batch, Gradients, LayerShift, Observation, Start
 from ics.shift.origins import Origin
 from ics.shift.origins import origins as find_origins
-from ics.shift.passes import LossFunction, Passes
+from ics.shift.passes import Call, LossFunction, Passes
 from ics.shift.replay import Recording
 from ics.shift.watcher import PassWatcher, tensors_in
 
 Noise = Literal["same", "fresh"]
 Verify = Literal["first", "always", "never"]
+Moved = Literal["all", "weights"]
+Source = Literal["loop", "recompute"]
 Shifted = dict[Layer, Tensor | None]
 
-
-@dataclass(frozen=True)
-class LayerShift:
-    """The internal covariate shift of one layer at one step.
-
-    Attributes:
-        layer_index: 1-based place in the order of execution.
-        layer: qualified name of the module.
-        l2: ‖G − G'‖₂, Definition 2.1.
-        cosine: cos∠(G, G'); NaN where a gradient is zero.
-        relative_l2: ‖G − G'‖₂ / ‖G‖₂.
-        grad_norm: ‖G‖₂.
-        shifted_grad_norm: ‖G'‖₂.
-    """
-
-    layer_index: int
-    layer: str
-    l2: float
-    cosine: float
-    relative_l2: float
-    grad_norm: float
-    shifted_grad_norm: float
-
-
-class Observation:
-    """What `ShiftProbe.observe` found; filled when its `with` block ends.
-
-    Attributes:
-        rows: one `LayerShift` per measured layer, in order of execution.
-        gradients: with `keep_gradients=True`, layer name → (G, G'), in the weight's shape (with `params="all"`: one
-            vector of all the module's parameters); otherwise empty.
-        origins: with `origins=True`, what every cause did to every layer (`ics.shift.origins`); otherwise empty.
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[LayerShift] = []
-        self.origins: list[Origin] = []
-        self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
+_SHARDED = ("torch.distributed.fsdp", "torch.distributed.pipelining")
 
 
 class ShiftProbe:
@@ -86,17 +54,28 @@ class ShiftProbe:
     training pass does not repeat itself gives no rows but an error that names the cause.
 
     Args:
-        model: any `nn.Module` that is called as `model(x)`. Convolutions and linear modules with a trainable weight are
-            its measurable layers; all other parameters count where the forward pass first uses them.
+        model: any `nn.Module` that is called as `model(x)`; or a `DistributedDataParallel`, with its own part of the
+            batch on every rank: then G and G' are averaged over the ranks. Weight matrices are its measurable layers;
+            all other parameters count where the forward pass first uses them.
         loss_fn: `loss_fn(model(x), y)` → scalar tensor.
-        layers: which layers to measure, by 1-based index in order of execution or by qualified name; None means all.
+        layers: which layers to measure, by 1-based index in order of execution or by the name of a layer, of a module
+            (all layers inside) or of any parameter; None means all.
         noise: "same": G' sees the random draws (dropout, noise) that G saw; "fresh": those that the next forward pass
             will see.
         params: W_i is the module's "weight", or "all" of its parameters together.
+        moved: which earlier parameters have their new values in G': "all", γ, β and biases too, or only "weights",
+            those that are some layer's W_i.
+        penalty: λ ≥ 0; G and G' are the gradients of L + λ/2·‖W‖², the penalty being over all W_i (that of any other
+            parameter has no derivative with respect to W_i). It leaves ‖G − G'‖₂ alone but for rounding.
+        kinds: classes of modules whose weights are the measurable layers, `nn.Embedding` and norms for example; None:
+            every module with a weight matrix.
+        gradients: G is what the "loop" has in `.grad`; or "recompute": it is computed anew, at one more pass, as the
+            gradient of `loss_fn`, whatever has been scaled, clipped or cleared.
         verify: when layers are also computed by the definition: "first", "always" or "never".
 
     Raises:
-        ProbeError: the model is compiled, scripted or wrapped for parallel training, or an option is unknown.
+        ProbeError: the model is compiled, scripted or wrapped for another kind of parallel training, or an option is
+            unknown.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
@@ -119,21 +98,37 @@ class ShiftProbe:
         noise: Noise = "same",
         params: Params = "weight",
         verify: Verify = "first",
+        moved: Moved = "all",
+        penalty: float = 0.0,
+        kinds: Kinds = None,
+        gradients: Source = "loop",
     ) -> None:
+        self.ranks: Any = None
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            model, self.ranks = model.module, model.process_group
         _refuse_wrapped(model)
         _one_of("noise", noise, ("same", "fresh"))
         _one_of("params", params, ("weight", "all"))
         _one_of("verify", verify, ("first", "always", "never"))
+        _one_of("moved", moved, ("all", "weights"))
+        _one_of("gradients", gradients, ("loop", "recompute"))
+        if not 0 <= penalty < float("inf"):
+            raise ProbeError(f"penalty={penalty!r} is no coefficient of a penalty; take 0 or more")
         self.model = model
         self.loss_fn = loss_fn
         self._wanted = layers
         self._fresh = noise == "fresh"
         self._params: Params = params
         self._verify = verify
+        self._moved, self._penalty, self._kinds = moved, penalty, kinds
+        self.recomputes = gradients == "recompute" or self.ranks is not None
         self._watcher: PassWatcher | None = PassWatcher.of(model, loss_fn)
+        self._attachment: Attachment | None = None
         self._structure: Structure | None = None
         self._order: list[nn.Parameter] = []
         self._layers: list[Layer] = []
+        self._unmeasured: list[str] = []
+        self._weights: set[nn.Parameter] = set()
         self._habits: set[Any] = set()
         self._slow: dict[
             Hashable, frozenset[str]
@@ -146,8 +141,14 @@ class ShiftProbe:
             raise ProbeError("the layers are known after the first measurement; use probe.observe(x, y) first")
         return self._layers
 
+    @property
+    def unmeasured(self) -> list[str]:
+        """The trainable parameters of two and more dimensions that belong to no measurable layer."""
+        return self._unmeasured if self.layers else []
+
     def close(self) -> None:
-        """Remove every hook from the model."""
+        """Remove every hook."""
+        self.detach()
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
@@ -157,6 +158,52 @@ class ShiftProbe:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def attach(
+        self,
+        optimizer: torch.optim.Optimizer,
+        every: int = 1,
+        to: Any = print,
+        closure: Closure | None = None,
+        calls: nn.Module | None = None,
+    ) -> Attachment:
+        """Measure by itself from here on, at every step of the optimizer that is due; the loop is left as it is.
+
+        The batch is noted where the loop calls the model, y where it calls the loss: `probe.loss(outputs, y)`, or a
+        `loss_fn` that is a module; where neither is seen, y is None (`loss_fn=lambda outputs, _: outputs.loss`). Over
+        the micro-batches of accumulated gradients G and G' are sums. G is what the backward passes leave in `.grad`,
+        whatever the loop does to it afterwards; where that is not the loss's gradient, for the loss was scaled or
+        divided, G is computed anew as with `gradients="recompute"`, and a warning says so once. A step that cannot be
+        measured gives no rows, and a warning says why.
+
+        Args:
+            optimizer: whose step is the update.
+            every: steps from one that is measured to the next; the first one is.
+            to: takes the rows of a step, dictionaries with `step` and the fields of `LayerShift`: a function of the
+                list, a list, the path of a CSV file, a TensorBoard `SummaryWriter`, a run of Weights & Biases.
+            closure: computes the whole loss of the step, calling the model as often as it likes; for a loop with
+                several losses or calls. It is run again by the measurement, after the step.
+            calls: the module that the loop calls in the model's stead: `torch.compile(model)`.
+
+        Raises:
+            ProbeError: an option is of no use.
+        """
+        self.detach()
+        self._attachment = Attachment(self, optimizer, every, to, closure, calls if calls is not None else self.model)
+        return self._attachment
+
+    def detach(self) -> None:
+        """Take back `attach`."""
+        if self._attachment is not None:
+            self._attachment.detach()
+            self._attachment = None
+
+    def loss(self, outputs: Any, y: Any) -> Tensor:
+        """`loss_fn(outputs, y)`, seen by what `attach` has attached."""
+        loss = self.loss_fn(outputs, y)
+        if self._attachment is not None:
+            self._attachment.note_loss(y, loss)
+        return loss
 
     @contextmanager
     def observe(self, x: Any, y: Any, keep_gradients: bool = False, origins: bool = False) -> Iterator[Observation]:
@@ -177,27 +224,84 @@ class ShiftProbe:
             ProbeError: no forward pass or no gradients came before; there is no measurable layer, or a wanted one does
                 not exist; the loss is not a scalar; the training pass, run again, gives other gradients.
         """
-        watcher = self._watcher
-        if watcher is None:
+        batches = [Batch(Call.of(self.model, x), y, self.watcher.learn())]
+        start = self.begin(batches)
+        if not (start.gradients or self.recomputes):
+            raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
+        observation = Observation()
+        with self.watcher.pause():  # an update may run passes of its own
+            yield observation
+            self.finish(start, observation, keep_gradients, self.recomputes, origins)
+
+    @property
+    def watcher(self) -> PassWatcher:
+        """The model's watcher."""
+        if self._watcher is None:
             raise ProbeError("the probe is closed; make a new one")
-        training_pass = watcher.learn()
+        return self._watcher
+
+    def begin(self, batches: Sequence["Batch"]) -> "Start":
+        """All that is needed from before the update."""
         gradients = {
             p: p.grad.detach().clone() for p in self.model.parameters() if p.requires_grad and p.grad is not None
         }
-        if not gradients:
-            raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
-        before = watcher.hold((x, y))
-        observation = Observation()
-        with watcher.pause():  # an update may run passes of its own
-            yield observation
-            with Passes(watcher, training_pass, self.loss_fn, x, y, before, self._fresh) as passes:
-                shifted = self._measure(passes, Structure.of(self.model, x, gradients), gradients)
-                pairs = {i: (_or_zeros(i, _g(i, gradients)), _or_zeros(i, other)) for i, other in shifted.items()}
-                if origins:
-                    observation.origins = self._origins(passes, pairs)
-            _fill(observation, pairs, keep_gradients)
+        before = self.watcher.hold([(batch.call.inputs, batch.y) for batch in batches])
+        return Start(list(batches), gradients, before)
+
+    def finish(
+        self,
+        start: Start,
+        observation: Observation,
+        keep_gradients: bool = False,
+        recompute: bool = False,
+        origins: bool = False,
+    ) -> None:
+        """Measure after the update; over several batches G and G' are sums, as in `.grad`."""
+        if origins and self.ranks is not None:
+            raise ProbeError("origins=True measures one process; give the probe the module inside (model.module)")
+        try:
+            found, error = self._sum(start, recompute, observation if origins else None), None
+        except ProbeError as refused:
+            found, error = [], refused
+        if self.ranks is not None:  # all of them or none: one that waited for another would wait for ever
+            ready = torch.tensor(float(error is None), device=next(self.model.parameters()).device)
+            torch.distributed.all_reduce(ready, torch.distributed.ReduceOp.MIN, self.ranks)
+            if error is None and not ready:
+                error = ProbeError("another process cannot measure it, and says why")
+        if error is not None:
+            raise error
+        self._fill(observation, [self._finished(*part) for part in found], keep_gradients)
 
     # --- the measurement -----------------------------------------------------------------------------------------
+
+    def _sum(
+        self, start: Start, recompute: bool, origins: Observation | None
+    ) -> list[tuple[Layer, Tensor, Tensor, Tensor]]:
+        """Of every layer G, G' and W_iᵗ; the shift's origins go to `origins`."""
+        found: dict[str, tuple[Layer, Tensor, Tensor, Tensor]] = {}
+        start.recomputed.clear()
+        with self.watcher.pause():
+            for batch in start.batches:
+                loss_fn = self.loss_fn if batch.call.function is self.model else _itself
+                with Passes(
+                    self.watcher, batch.training_pass, loss_fn, batch.call, batch.y, start.before, self._fresh
+                ) as passes:
+                    gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
+                    structure = Structure.of(self.model, batch.call.inputs, gradients)
+                    shifted = self._measure(passes, structure, gradients)
+                    pairs = {}
+                    for layer, other in shifted.items():
+                        weight = flat_gradient(layer, [passes.old[p] for p in layer.parameters])
+                        assert weight is not None
+                        g, g_shifted = (
+                            torch.zeros_like(weight) if side is None else side for side in (_g(layer, gradients), other)
+                        )
+                        pairs[layer] = g, g_shifted
+                        _, sum_g, sum_shifted, _ = found.get(layer.name, (layer, 0, 0, weight))
+                        found[layer.name] = layer, sum_g + g, sum_shifted + g_shifted, weight
+                    if origins is not None:
+                        origins.origins = self._origins(passes, pairs)
+        return list(found.values())
 
     def _measure(self, passes: Passes, structure: "Structure", gradients: Gradients) -> Shifted:
         """G' of every layer, in order of execution."""
@@ -215,9 +319,18 @@ class ShiftProbe:
         return self._prove(passes, gradients)
 
     def _record(self, passes: Passes) -> Recording:
-        recording = replay.record(passes, self._habits)
+        able = candidates(self.model, self._params, self._kinds, self._wanted)
+        weights = {p for one in able for p in (one.weights if self._params == "weight" else one.parameters)}
+        self._weights = weights
+        recording = replay.record(passes, self._habits, None if self._moved == "all" else weights)
         self._order = merged(self._order, recording.order, self.model)
-        self._layers = select_layers(find_layers(self.model, self._order, self._params), self._wanted)
+        layers = find_layers(self._order, able, self._params)
+        self._unmeasured = [
+            name for name, p in self.model.named_parameters() if p.requires_grad and p.ndim > 1 and p not in weights
+        ]
+        if self._moved == "weights":
+            layers = definition.moved_only(layers, weights)
+        self._layers = select_layers(layers, self._wanted, self.model)
         return recording
 
     def _by_replay(self, passes: Passes, recording: Recording, slow: Collection[str]) -> Shifted | None:
@@ -254,13 +367,49 @@ class ShiftProbe:
         return shifted
 
     def _origins(self, passes: Passes, pairs: Mapping[Layer, tuple[Tensor, Tensor]]) -> list[Origin]:
-        recording = replay.record(passes, self._habits, moved=set())
-        return find_origins(passes, self._layers, self._order, pairs, recording, self._slow.get(recording.way))
+        recording = replay.record(passes, self._habits, moving=())
+        moving = frozenset(p for p in passes.new if self._moved == "all" or p in self._weights)
+        slow = self._slow.get(recording.way)
+        return find_origins(passes, self._layers, self._order, moving, pairs, recording, slow)
 
     def _is_sound(self, passes: Passes, shifted: Shifted, gradients: Gradients) -> bool:
         """Before the very first layer nothing has moved: G' must be G, or the passes were not the same."""
         first = next(iter(shifted))
         return self._fresh or not first.before.isdisjoint(passes.new) or agree(_g(first, gradients), shifted[first])
+
+    def _recomputed(self, passes: Passes, batch: "Batch", start: "Start") -> Gradients:
+        """The gradients of the training pass, run again."""
+        check_batch(passes)
+        passes.start(moved=(), same_noise=True)
+        gradients = passes.gradients()
+        passes.look()
+        if batch.loss is not None and not agree(passes.value, batch.loss.to(passes.value)):
+            raise ProbeError(
+                f"the loss was {float(batch.loss):.6g} in the loop and is {float(passes.value):.6g} here: it is not "
+                "loss_fn(model(x), y) alone; give attach a closure"
+            )
+        for p, gradient in gradients.items():
+            start.recomputed[p] = start.recomputed[p] + gradient if p in start.recomputed else gradient
+        return gradients
+
+    def _finished(self, layer: Layer, g: Tensor, shifted: Tensor, weight: Tensor) -> tuple[Layer, Tensor, Tensor]:
+        """A layer's G and G', averaged over the ranks and with their penalty."""
+        if self.ranks is not None:
+            g, shifted = g.clone(), shifted.clone()
+            for side in (g, shifted):  # as DistributedDataParallel does: each part divided, then summed
+                torch.distributed.all_reduce(side.div_(self.ranks.size()), group=self.ranks)
+        g, shifted = (definition.penalized(side, weight, self._penalty) for side in (g, shifted))
+        return layer, g, shifted
+
+    def _fill(self, observation: Observation, found: list[tuple[Layer, Tensor, Tensor]], keep: bool) -> None:
+        """Fetch all values from the device at once."""
+        metrics = [compare(*pair) for _, *pair in found]
+        table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()
+        observation.rows = [
+            LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
+            for (layer, _, _), values in zip(found, table, strict=True)
+        ]
+        observation.gradients = {layer.name: (g, other) for layer, g, other in found} if keep else {}
 
 
 @dataclass(frozen=True)
@@ -289,28 +438,14 @@ class Structure:
         )
 
 
-def _fill(observation: Observation, pairs: Mapping[Layer, tuple[Tensor, Tensor]], keep: bool) -> None:
-    """Fetch all values from the device at once."""
-    metrics = [compare(*pair) for pair in pairs.values()]
-    table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()
-    observation.rows = [
-        LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
-        for layer, values in zip(pairs, table, strict=True)
-    ]
-    observation.gradients = {layer.name: pair for layer, pair in pairs.items()} if keep else {}
-
-
 def _g(layer: Layer, gradients: Gradients) -> Tensor | None:
     """G_i as it was when `observe` was entered; None where the layer took no part in the loss."""
     return flat_gradient(layer, [gradients.get(p) for p in layer.parameters])
 
 
-def _or_zeros(layer: Layer, gradient: Tensor | None) -> Tensor:
-    """A gradient; zeros of its shape where there is none."""
-    if gradient is None:
-        gradient = flat_gradient(layer, [torch.zeros_like(p) for p in layer.parameters])
-        assert gradient is not None
-    return gradient
+def _itself(loss: Tensor, y: Any) -> Tensor:
+    """What a closure returns is its loss."""
+    return loss
 
 
 def _one_of(option: str, value: object, known: Sequence[str]) -> None:
@@ -336,4 +471,9 @@ def _refuse_wrapped(model: nn.Module) -> None:
             raise ProbeError(
                 f"{where} is wrapped in {type(module).__name__}; give the probe the module inside "
                 "(model.module) and the batch of one process"
+            )
+        if type(module).__module__.startswith(_SHARDED):
+            raise ProbeError(
+                f"{where} is split over several devices ({type(module).__name__}), whose layers no process has whole; "
+                "measure a model that is not split"
             )

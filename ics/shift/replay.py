@@ -19,7 +19,7 @@ Whether all of it is the definition's to the bit is not argued here but compared
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,16 +42,16 @@ class OtherWay(Exception):
     """A pass made other calls than the recorded one, or one whose output is not remembered."""
 
 
-def record(passes: Passes, habits: set[Any], moved: Set[nn.Parameter] | None = None) -> "Recording":
+def record(passes: Passes, habits: set[Any], moving: Container[nn.Parameter] | None = None) -> "Recording":
     """A forward pass that remembers every call.
 
     Args:
         passes: the training pass, to be run again.
+        moving: the parameters that have their updated value, all others having the one from before; None: all.
         habits: what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
             generators of random numbers that are drawn from.
-        moved: the parameters that have their updated values; all by default.
     """
-    moved = passes.new.keys() if moved is None else moved
+    moved = frozenset(p for p in passes.new if moving is None or p in moving)
     for _ in range(ATTEMPTS):  # the first one may find state to hold, and outputs to copy
         passes.start(moved)
         recording = Recording(passes.watcher.model, passes.watcher.random, passes.volatile(), habits, moved)
@@ -179,6 +179,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
 
     Attributes:
         is_sound: whether all that is remembered is as the calls left it.
+        moved: the parameters that had their updated value.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from ics.shift.errors import ProbeError
 from ics.shift.state import Hold, Place, TensorPlace, foreign_random_places, places, random_places
@@ -22,11 +23,12 @@ _NORMS = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")  # not 
 class Hook:
     """A hook that is a no-op in the model's copies and files, so that these load without this package."""
 
-    def __init__(self, owner: "PassWatcher", call: Callable[..., None]) -> None:
+    def __init__(self, owner: Any, call: Callable[..., None]) -> None:
         self.owner, self._call = owner, call
 
     def __call__(self, *args: Any) -> None:
-        self._call(*args)
+        if not torch.compiler.is_compiling():  # a compiled pass has no state that could be noted
+            self._call(*args)
 
     def __reduce__(self) -> Any:
         return getattr, (contextlib.nullcontext(), "__exit__")  # takes anything and returns None
@@ -92,10 +94,7 @@ class PassWatcher:
         self.holds_batch = False
         self._open_at: int | None = None  # depth of the stack at which a noted pass is under way
         self._users = self._pauses = 0
-        self._hooks = [
-            model.register_forward_pre_hook(Hook(self, self._begin), prepend=True, with_kwargs=True),
-            model.register_forward_hook(Hook(self, self._end), always_call=True),
-        ]
+        self._hooks = self.watch(model)
 
     @classmethod
     def of(cls, model: nn.Module, loss_fn: Any = None) -> "PassWatcher":
@@ -105,14 +104,21 @@ class PassWatcher:
             model: called as `model(x)`.
             loss_fn: whatever it can reach is held as well.
         """
-        hooks = (hook for hook in model._forward_pre_hooks.values() if isinstance(hook, Hook))
-        watcher = next((hook.owner for hook in hooks), None) or cls(model)
+        owners = [hook.owner for hook in model._forward_pre_hooks.values() if isinstance(hook, Hook)]
+        watcher = next((owner for owner in owners if isinstance(owner, cls)), None) or cls(model)
         if not any(root is loss_fn for root in watcher._roots):
             watcher._roots.append(loss_fn)
             watcher._containers = None
             watcher.forget()
         watcher._users += 1
         return watcher
+
+    def watch(self, module: nn.Module) -> list[RemovableHandle]:
+        """Note the passes that begin with a call of this module: the model, or what is called in its stead."""
+        return [
+            module.register_forward_pre_hook(Hook(self, self._begin), prepend=True, with_kwargs=True),
+            module.register_forward_hook(Hook(self, self._end), always_call=True),
+        ]
 
     def close(self) -> None:
         """Take back one `of`; the last one removes the hooks."""

@@ -1,0 +1,241 @@
+"""A probe that measures by itself, in a loop that is left as it is: by hooks on model, loss and optimizer.
+
+A due step begins with the model's forward passes with gradients, each noted as a `Batch`. When a backward pass reaches
+their outputs it ends with all that has to be kept from before the update: so nothing that the loop then does to `.grad`
+(unscaling, clipping) matters. The optimizer's step hooks do the rest. Passes whose gradients were cleared again do not
+count. An optimizer with a closure runs its passes inside its step; the first of them is at W(t).
+"""
+
+import csv
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ics.shift.diagnosis import agree, common_factor
+from ics.shift.errors import OtherGradients, ProbeError
+from ics.shift.metrics import METRICS
+from ics.shift.observation import Batch, Observation, Start
+from ics.shift.passes import Call
+from ics.shift.watcher import Hook, tensors_in
+
+if TYPE_CHECKING:
+    from ics.shift.probe import ShiftProbe
+
+Row = dict[str, Any]
+Closure = Callable[[], Tensor]
+
+
+class Attachment:
+    """The hooks of `ShiftProbe.attach`, whose arguments these are.
+
+    Attributes:
+        targets: y of the coming passes, where no loss is seen that is given it.
+    """
+
+    def __init__(
+        self,
+        probe: "ShiftProbe",
+        optimizer: torch.optim.Optimizer,
+        every: int,
+        to: Any,
+        closure: Closure | None,
+        calls: nn.Module,
+    ) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ProbeError(f"every={every!r} is no number of steps; take 1 or more")
+        self._probe, self._every, self._to, self._closure = probe, every, sink(to), closure
+        self.targets: Any = None
+        self._step, self._said, self._recomputes = 0, set[str](), False
+        self._trouble: str | None = None
+        self._clear()
+        self._handles: list[Any] = [
+            *(probe.watcher.watch(calls) if calls is not probe.model else ()),
+            calls.register_forward_pre_hook(Hook(self, self._begin), with_kwargs=True),
+            calls.register_forward_hook(Hook(self, self._end)),
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+        if isinstance(probe.loss_fn, nn.Module):
+            self._handles.append(probe.loss_fn.register_forward_hook(Hook(self, self._see_loss), with_kwargs=True))
+
+    def detach(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._due = False
+
+    def note_loss(self, y: Any, loss: Tensor) -> None:
+        """The loss of the last pass, and its targets."""
+        if not self._due or not self._open or self._probe.watcher.paused or not loss.requires_grad:
+            return
+        batch = self._open[-1]
+        if self._closure is None:
+            if batch.loss is not None:
+                self._trouble = "its loss was computed more than once from one pass; give attach a closure"
+            batch.y, batch.loss = y, loss.detach().clone()
+
+    def _clear(self) -> None:
+        self._due = self._step % self._every == 0
+        self._open: list[Batch] = []  # forward passes that no backward pass has reached yet
+        self._done: list[Batch] = []  # those whose gradients stand in .grad
+        self._reached: list[Batch] | None = None  # in the backward pass under way
+        self._start: Start | None = None
+        self._trouble = None
+        self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
+
+    # --- what happens before the update, in this order ---------------------------------------------------------------
+
+    def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+        watcher = self._probe.watcher
+        if not self._due or watcher.paused or watcher.last is None or not torch.is_grad_enabled():
+            return
+        known = self._open or self._done
+        if known and known[-1].training_pass is watcher.last:  # the model calls itself
+            return
+        call = Call(self._probe.model, args, kwargs) if self._closure is None else Call(self._closure)
+        self._open.append(Batch(call, self.targets, watcher.last))
+
+    def _end(self, model: nn.Module, args: Any, output: Any) -> None:
+        if not self._due or not self._open or self._probe.watcher.paused:
+            return
+        batch = self._open[-1]
+        for tensor in tensors_in(output):
+            if tensor.requires_grad:
+                tensor.register_hook(lambda gradient: self._backward_begins(batch))  # type: ignore[no-untyped-call]
+
+    def _see_loss(self, loss: nn.Module, args: Any, kwargs: Any, value: Tensor) -> None:
+        given = [*args, *kwargs.values()]
+        if len(given) == 2:
+            self.note_loss(given[1], value)
+
+    def _backward_begins(self, batch: Batch) -> None:
+        if not self._due or self._probe.watcher.paused:
+            return
+        if batch in self._done:
+            self._trouble = "there were several backward passes from one forward pass; give attach a closure"
+        if batch not in self._open or (self._inside is not None and len(self._done) > self._inside):
+            return  # of an earlier step, or not the first evaluation of the optimizer's closure
+        if self._reached is None:
+            self._reached = []
+            # queue_callback is how DistributedDataParallel, too, learns that a backward pass is over.
+            torch.autograd.Variable._execution_engine.queue_callback(self._backward_ended)
+            if self._is_cleared():
+                if self._done:
+                    self._say(
+                        f"a pass before step {self._step} gives no row: its gradients were cleared without a step (a "
+                        "GradScaler skips the steps whose gradients are not finite)"
+                    )
+                    self._done, self._trouble = [], None
+            elif not self._done:
+                self._trouble = ".grad held gradients of passes that were not seen, since it was not cleared before"
+        self._reached.append(batch)
+
+    def _backward_ended(self) -> None:
+        reached, self._reached = self._reached or [], None
+        if self._is_cleared():  # torch.autograd.grad, as part of a loss
+            return
+        batches = [batch for batch in self._open if batch in reached]
+        self._open = [batch for batch in self._open if batch not in reached]
+        if self._closure is None and len(batches) > 1:
+            self._trouble = "its loss comes from several calls of the model; give attach a closure"
+        if self._closure is not None and self._done:
+            self._trouble = "a closure cannot say what batches were accumulated before"
+        self._done += batches[:1]
+        self._probe.watcher.learn()
+        self._start = self._probe.begin(self._done)
+
+    def _is_cleared(self) -> bool:
+        return all(p.grad is None or not bool(p.grad.any()) for p in self._probe.model.parameters())
+
+    # --- the update ----------------------------------------------------------------------------------------------
+
+    def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._inside = len(self._done)
+
+    def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._due:
+            try:
+                if self._trouble is not None or self._start is None:
+                    raise ProbeError(self._trouble or "no backward pass from an output of the model was seen before it")
+                rows = self._measure(self._start)
+            except ProbeError as error:
+                self._say(f"step {self._step} gives no row: {error}")
+            else:
+                self._to([{"step": self._step, **asdict(row)} for row in rows.rows])
+        self._step += 1
+        self._clear()
+
+    def _measure(self, start: Start) -> Observation:
+        observation = Observation()
+        recompute = self._probe.recomputes or self._recomputes or len(start.batches) > 1
+        try:
+            try:
+                self._probe.finish(start, observation, recompute=recompute)
+            except OtherGradients:
+                self._recomputes = recompute = True
+                self._probe.finish(start, observation, recompute=True)
+        except (TypeError, AttributeError) as error:
+            if any(batch.y is not None for batch in start.batches) or self._closure is not None:
+                raise
+            raise ProbeError(
+                f"the loss of an unknown y cannot be computed ({error}); let the loop call probe.loss(outputs, y), or "
+                "give the probe a loss that is a module"
+            ) from error
+        if recompute and self._probe.ranks is None and not self._probe.recomputes:
+            self._tell_difference(start)
+        return observation
+
+    def _tell_difference(self, start: Start) -> None:
+        there, anew = start.gradients, start.recomputed
+        if not all(agree(there.get(p), anew.get(p)) for p in there.keys() | anew.keys()):
+            factor = common_factor(there, anew)
+            how = "other ones" if factor is None else f"{factor:.4g} times these"
+            self._say(f"G is computed anew as the gradient of the loss: backward passes leave {how}", what="notice")
+
+    def _say(self, text: str, what: str | None = None) -> None:
+        """Each thing once."""
+        key = what or text.partition(": ")[2]
+        if key not in self._said:
+            self._said.add(key)
+            warnings.warn(text, stacklevel=2)
+
+
+def sink(to: Any) -> Callable[[list[Row]], object]:
+    """Where rows go: what takes a list of them, as a function.
+
+    Args:
+        to: a function; a list, to be extended; the path of a CSV file, to be appended to; a TensorBoard
+            `SummaryWriter`; a run of Weights & Biases.
+
+    Raises:
+        ProbeError: it is none of these.
+    """
+    if isinstance(to, list):
+        return to.extend
+    if isinstance(to, str | Path):
+        return lambda rows: _append(Path(to), rows)
+    if hasattr(to, "add_scalar"):
+        return lambda rows: [to.add_scalar(name, value, row["step"]) for row in rows for name, value in scalars(row)]
+    if hasattr(to, "log"):
+        return lambda rows: to.log(dict(pair for row in rows for pair in scalars(row)))
+    if callable(to):
+        return to  # type: ignore[no-any-return]
+    raise ProbeError(f"to={to!r} takes no rows; give a function, a list, a path, a SummaryWriter or a run of wandb")
+
+
+def scalars(row: Row) -> list[tuple[str, float]]:
+    """The metrics of a row as named numbers, for loggers."""
+    return [(f"shift/{metric}/{row['layer'] or 'model'}", row[metric]) for metric in METRICS]
+
+
+def _append(path: Path, rows: Sequence[Row]) -> None:
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerows(rows)

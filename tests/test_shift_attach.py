@@ -1,0 +1,427 @@
+"""The probe attached to loops that scale, clip, accumulate, skip: the definition's numbers, and the loop as it was."""
+
+import copy
+import csv
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reference
+import torch
+from test_shift_probe import own_names
+from torch import Tensor, nn
+from zoo import Noisy, Residual, chain
+
+from ics import ProbeError, ShiftProbe
+
+STEPS = 3
+Loop = Callable[["Training"], None]
+
+
+def mean_loss(out: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(out, y)
+
+
+class Training:
+    """A model, its batches, and what an oracle needs of each step: the state before every pass, and both weights."""
+
+    def __init__(self, make_model: Callable[[], nn.Module] = chain, optimizer: Any = None, width: int = 6) -> None:
+        torch.manual_seed(5)
+        self.model = make_model()
+        self.optimizer = (optimizer or (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)))(self.model.parameters())
+        shape = (8, 3, 8, 8) if make_model is Residual else (8, width)
+        self.batches = [(torch.randn(shape), torch.randint(0, 4, (8,))) for _ in range(12)]
+        self.loss: Callable[[Any, Any], Tensor] = mean_loss
+        self.passes: list[tuple[Any, Any, Tensor]] = []  # x, y and random numbers of the passes of a step
+        self.steps: list[tuple[nn.Module, nn.Module, list[Any]]] = []
+
+    def forward(self, x: Tensor, y: Tensor, model: nn.Module | None = None) -> Tensor:
+        self.passes.append((x, y, torch.get_rng_state()))
+        return self.loss((model or self.model)(x), y)
+
+    def update(self, step: Callable[[], Any] | None = None) -> None:
+        old = copy.deepcopy(self.model)
+        (step or self.optimizer.step)()
+        self.steps.append((old, copy.deepcopy(self.model), self.passes))
+        self.passes = []
+
+    def final(self) -> list[Any]:
+        tensors = torch.utils._pytree.tree_leaves(
+            [self.model.state_dict(), self.optimizer.state_dict(), [p.grad for p in self.model.parameters()]]
+        )
+        return [*tensors, torch.get_rng_state()]
+
+
+def measured(build: Callable[[], Training], loop: Loop, **options: Any) -> tuple[Training, list[Any], Any, list[str]]:
+    """A loop with the probe attached, beside its twin without: the same to the bit."""
+    twin = build()
+    loop(twin)
+    training, rows, found = build(), [], []
+    attach = options.pop("attach", {})
+    with ShiftProbe(training.model, mean_loss, **options) as probe, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        probe.attach(training.optimizer, to=rows, **attach)
+        finish = probe.finish
+        found_gradients: list[Any] = []
+
+        def keep(start: Any, observation: Any, **others: Any) -> None:
+            finish(start, observation, keep_gradients=True, **others)
+            found_gradients.append(observation.gradients)
+
+        probe.finish = keep  # type: ignore[method-assign]
+        training.loss = probe.loss
+        loop(training)
+        layers = probe._layers
+    for a, b in zip(twin.final(), training.final(), strict=True):
+        assert a is b or a == b if not isinstance(a, Tensor) else torch.equal(a, b)
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in training.model.modules())
+    found += [rows, found_gradients, layers]
+    return training, found, probe, [str(w.message) for w in caught]
+
+
+def check(training: Training, found: list[Any], due: list[int], exact: bool = True, factor: float = 1.0) -> None:
+    """Every G and G' of the due steps against full passes on copies, summed over the micro-batches."""
+    rows, gradients, layers = found
+    assert sorted({row["step"] for row in rows}) == due
+    for step, pairs in zip(due, gradients, strict=True):
+        old, new, passes = training.steps[step]
+        order = reference.execution_order(training.model, passes[0][0])
+        named = [
+            (layer.name, own := own_names(training.model, layer), order[: min(order.index(n) for n in own)])
+            for layer in layers
+        ]
+        for hybrids, side in ((named, 1), ([(name, own, []) for name, own, _ in named], 0)):
+            parts = [reference.shifted_gradients(old, new, mean_loss, x, y, hybrids, state) for x, y, state in passes]
+            for name, _, _ in named:
+                wanted = factor * sum(part[name][0] for part in parts)
+                same = torch.equal(pairs[name][side], wanted)
+                assert same or (not exact and torch.allclose(pairs[name][side], wanted, rtol=1e-5, atol=1e-8)), name
+
+
+# --- loops ------------------------------------------------------------------------------------------------------------
+
+
+def plain(t: Training) -> None:
+    for x, y in t.batches[:STEPS]:
+        t.optimizer.zero_grad()
+        t.forward(x, y).backward()
+        t.update()
+
+
+def late_zero(t: Training) -> None:
+    for x, y in t.batches[:STEPS]:
+        loss = t.forward(x, y)
+        t.optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        t.update()
+
+
+def clipped_by_norm(t: Training) -> None:
+    for x, y in t.batches[:STEPS]:
+        t.optimizer.zero_grad()
+        t.forward(x, y).backward()
+        nn.utils.clip_grad_norm_(t.model.parameters(), 0.01)
+        t.update()
+
+
+def clipped_by_value(t: Training) -> None:
+    for x, y in t.batches[:STEPS]:
+        t.optimizer.zero_grad()
+        t.forward(x, y).backward()
+        nn.utils.clip_grad_value_(t.model.parameters(), 0.001)
+        t.update()
+
+
+def clipped_after_the_first(t: Training) -> None:
+    for i, (x, y) in enumerate(t.batches[:STEPS]):
+        t.optimizer.zero_grad()
+        t.forward(x, y).backward()
+        if i:
+            nn.utils.clip_grad_norm_(t.model.parameters(), 0.01)
+        t.update()
+
+
+def other_passes_between(t: Training) -> None:
+    for x, y in t.batches[:STEPS]:
+        t.optimizer.zero_grad()
+        t.forward(x, y).backward()
+        with torch.no_grad():
+            t.model(x + 1)
+        t.update()
+        mean_loss(t.model(x), y)  # with gradients, and never used
+
+
+def scaled(t: Training) -> None:
+    for x, y in t.batches[:STEPS]:
+        t.optimizer.zero_grad()
+        (t.forward(x, y) / 3).backward()
+        t.update()
+
+
+def accumulated(t: Training) -> None:
+    for i in range(0, 3 * STEPS, 3):
+        t.optimizer.zero_grad()
+        for x, y in t.batches[i : i + 3]:
+            t.forward(x, y).backward()
+        t.update()
+
+
+def accumulated_divided_and_clipped(t: Training) -> None:
+    for i in range(0, 3 * STEPS, 3):
+        t.optimizer.zero_grad()
+        for x, y in t.batches[i : i + 3]:
+            (t.forward(x, y) / 3).backward()
+        nn.utils.clip_grad_norm_(t.model.parameters(), 0.5)
+        t.update()
+
+
+def grad_scaler(t: Training) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for x, y in t.batches[:STEPS]:
+        t.optimizer.zero_grad()
+        scaler.scale(t.forward(x, y)).backward()
+        scaler.unscale_(t.optimizer)
+        nn.utils.clip_grad_norm_(t.model.parameters(), 0.1)
+        t.update(lambda: scaler.step(t.optimizer))
+        scaler.update()
+
+
+def closure(t: Training) -> None:
+    for x, y in t.batches[:STEPS]:
+        first = []
+
+        def evaluate(x: Tensor = x, y: Tensor = y, first: list[Any] = first) -> Tensor:
+            t.optimizer.zero_grad()
+            loss = t.forward(x, y)
+            loss.backward()
+            first.append(t.passes[-1])
+            t.passes = first[:1]
+            return loss
+
+        t.update(lambda: t.optimizer.step(evaluate))
+
+
+def lbfgs(p: Any) -> torch.optim.Optimizer:
+    return torch.optim.LBFGS(p, lr=0.1, max_iter=3)
+
+
+EXACT = [plain, late_zero, clipped_by_norm, clipped_by_value, clipped_after_the_first, other_passes_between, closure]
+
+
+@pytest.mark.parametrize("model", [chain, Noisy, Residual])
+@pytest.mark.parametrize("loop", EXACT, ids=lambda loop: loop.__name__)
+def test_loops_whose_backward_pass_leaves_the_gradient_of_the_loss(model: Any, loop: Loop) -> None:
+    training, found, _, said = measured(lambda: Training(model), loop)
+    check(training, found, [0, 1, 2])
+    assert said == []
+
+
+@pytest.mark.parametrize("model", [chain, Noisy])
+def test_lbfgs_and_its_many_evaluations(model: Any) -> None:
+    training, found, _, said = measured(lambda: Training(model, lbfgs), closure)
+    check(training, found, [0, 1, 2])
+    assert said == []
+
+
+@pytest.mark.parametrize("model", [chain, Noisy])
+@pytest.mark.parametrize(
+    ("loop", "notice"),
+    [
+        (accumulated, None),
+        (scaled, "leave 0.3333 times these"),
+        (accumulated_divided_and_clipped, "leave 0.3333 times these"),
+        (grad_scaler, "leave 1024 times these"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_scaled_and_accumulated_gradients_are_computed_anew(model: Any, loop: Loop, notice: str | None) -> None:
+    training, found, _, said = measured(lambda: Training(model), loop)
+    check(training, found, [0, 1, 2])
+    assert len(said) == (notice is not None)
+    assert all(notice in text for text in said if notice)
+
+
+def test_only_layers_that_are_asked_for_and_steps_that_are_due() -> None:
+    training, found, _, said = measured(Training, clipped_after_the_first, layers=[3], attach={"every": 2})
+    check(training, found, [0, 2])
+    assert [row["layer_index"] for row in found[0]] == [3, 3]
+    assert said == []
+
+
+def test_a_step_that_a_grad_scaler_skips_gives_no_row_and_a_word() -> None:
+    def loop(t: Training) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+        for i, (x, y) in enumerate(t.batches[:STEPS]):
+            t.optimizer.zero_grad()
+            loss = t.forward(x * torch.inf if i == 1 else x, y)
+            scaler.scale(loss).backward()
+            if i == 1:
+                scaler.step(t.optimizer)
+                t.passes = []
+            else:
+                t.update(lambda: scaler.step(t.optimizer))
+            scaler.update()
+
+    training, found, _, said = measured(lambda: Training(lambda: chain(None)), loop)
+    check(training, found, [0, 1])  # the optimizer has done two steps
+    assert any("its gradients were cleared without a step (a GradScaler skips" in text for text in said)
+
+
+def test_a_closure_for_a_loss_of_several_calls() -> None:
+    def siamese(t: Training) -> None:
+        for i in range(STEPS):
+            (x, _), (other, y) = t.batches[2 * i], t.batches[2 * i + 1]
+            t.now = x, other, y
+            t.optimizer.zero_grad()
+            t.passes = [(x, y, torch.get_rng_state())]
+            loss_of(t, t.model).backward()
+            t.update()
+
+    def loss_of(t: Any, model: nn.Module) -> Tensor:
+        x, other, y = t.now
+        return mean_loss(model(x), y) + (model(x) - model(other)).square().mean()
+
+    training, found, _, said = measured(lambda: Training(Noisy), siamese)
+    assert found[0] == []
+    assert said == ["step 0 gives no row: its loss comes from several calls of the model; give attach a closure"]
+
+    twin = Training(Noisy)
+    siamese(twin)
+    training = Training(Noisy)
+    rows: list[Any] = []
+    with ShiftProbe(training.model, mean_loss) as probe:
+        probe.attach(training.optimizer, to=rows, closure=lambda: loss_of(training, training.model))
+        siamese(training)
+    for a, b in zip(twin.final(), training.final(), strict=True):
+        assert a is b or a == b if not isinstance(a, Tensor) else torch.equal(a, b)
+    assert [row["l2"] > 0 for row in rows] == [False, True, True] * STEPS
+    for step in range(STEPS):
+        old, new, passes = training.steps[step]
+        hybrid = copy.deepcopy(old)
+        for name in ("a", "b"):  # layer c comes after both
+            hybrid.get_submodule(name).load_state_dict(new.get_submodule(name).state_dict())
+        hybrid.zero_grad()
+        (x, _), (other, y) = training.batches[2 * step], training.batches[2 * step + 1]
+        training.now = x, other, y
+        torch.set_rng_state(passes[0][2])
+        loss_of(training, hybrid).backward()
+        assert rows[3 * step + 2]["shifted_grad_norm"] == float(hybrid.c.weight.grad.double().square().sum().sqrt())
+
+
+def test_loops_that_cannot_be_measured_are_left_alone() -> None:
+    def twice(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            loss = t.forward(x, y)
+            loss.backward(retain_graph=True)
+            loss.backward()
+            t.update()
+
+    def never_cleared(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.forward(x, y).backward()
+            t.update()
+
+    def two_losses(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            out = t.model(x)
+            (t.loss(out, y) + t.loss(out, y)).backward()
+            t.update()
+
+    def another_loss(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            mean_loss(t.model(x), y).backward()
+            t.update()
+
+    for loop, steps, why in [
+        (twice, [], "several backward passes from one forward pass"),
+        (never_cleared, [0], "held gradients of passes that were not seen"),
+        (two_losses, [], "computed more than once"),
+        (another_loss, [], "let the loop call probe.loss"),
+    ]:
+        _, found, _, said = measured(Training, loop)
+        assert sorted({row["step"] for row in found[0]}) == steps, loop
+        assert len(said) == 1, said
+        assert why in said[0]
+        assert "\n" not in said[0]
+
+
+def test_a_loss_that_is_a_module_needs_no_other_call() -> None:
+    training = Training()
+    rows: list[Any] = []
+    loss_fn = nn.CrossEntropyLoss(label_smoothing=0.1)
+    training.loss = loss_fn
+    probe = ShiftProbe(training.model, loss_fn)
+    probe.attach(training.optimizer, every=2, to=rows)
+    plain(training)
+    assert sorted({row["step"] for row in rows}) == [0, 2]
+    probe.detach()
+    plain(training)
+    assert max(row["step"] for row in rows) == 2
+    probe.close()
+    assert not loss_fn._forward_hooks
+    assert not training.optimizer._optimizer_step_pre_hooks
+
+
+def test_recompute_measures_whatever_has_become_of_the_gradients() -> None:
+    training = Training()
+    with ShiftProbe(training.model, mean_loss, gradients="recompute") as probe:
+        for i, (x, y) in enumerate(training.batches[:STEPS]):
+            training.optimizer.zero_grad()
+            (7 * training.forward(x, y)).backward()
+            nn.utils.clip_grad_value_(training.model.parameters(), 0.001)
+            old = copy.deepcopy(training.model)
+            old.zero_grad()
+            with probe.observe(x, y, keep_gradients=True) as shift:
+                training.optimizer.step()
+            mean_loss(old(x), y).backward()
+            for layer in probe.layers:
+                assert torch.equal(shift.gradients[layer.name][0], old.get_submodule(layer.name).weight.grad), i
+        training.forward(x, y).backward()
+        with pytest.raises(ProbeError, match="another batch"), probe.observe(x + 1, y):
+            pass
+        training.forward(x, y).backward()
+        training.optimizer.step()
+        with pytest.raises(ProbeError, match="parameters were changed"), probe.observe(x, y):
+            pass
+
+
+# --- where rows go ----------------------------------------------------------------------------------------------------
+
+
+def test_a_function_a_file_and_loggers(tmp_path: Path) -> None:
+    class Writer:
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            self.seen.append((name, value, step))
+
+    class Run:
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def log(self, values: dict[str, float]) -> None:
+            self.seen.append(values)
+
+    writer, logger, path, called = Writer(), Run(), tmp_path / "shift.csv", []
+    for to in (writer, logger, path, path, called.append):
+        training = Training()
+        with ShiftProbe(training.model, mean_loss, layers=[2]) as probe:
+            probe.attach(training.optimizer, every=2, to=to)
+            training.loss = probe.loss
+            plain(training)
+    assert [name for name, _, step in writer.seen if step == 2][:2] == ["shift/l2/3", "shift/cosine/3"]
+    assert [sorted(values)[0] for values in logger.seen] == ["shift/cosine/3"] * 2
+    with open(path) as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "2"] * 2
+    assert float(rows[0]["l2"]) == called[0][0]["l2"] == writer.seen[0][1]
+    with pytest.raises(ProbeError, match="takes no rows"):
+        ShiftProbe(chain(), mean_loss).attach(training.optimizer, to=3)
+    with pytest.raises(ProbeError, match="every=0"):
+        ShiftProbe(chain(), mean_loss).attach(training.optimizer, every=0)

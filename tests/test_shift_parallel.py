@@ -1,0 +1,110 @@
+"""Two processes under DistributedDataParallel against one with the whole batch; compiled models; what is refused."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_shift_attach import STEPS, Training, mean_loss
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from zoo import chain
+
+from ics import ProbeError, ShiftProbe
+
+
+def network() -> nn.Module:
+    return chain(nn.LayerNorm)  # batch statistics would be each process's own
+
+
+def batches(training: Training) -> list[Any]:
+    return training.batches[:STEPS]
+
+
+def train_on_a_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    found = {}
+    for measured in (False, True):
+        training = Training(network)
+        model = DistributedDataParallel(training.model)
+        rows: list[Any] = []
+        probe = ShiftProbe(model, mean_loss)
+        if measured:
+            probe.attach(training.optimizer, to=rows)
+        for x, y in batches(training):
+            training.optimizer.zero_grad()
+            part = slice(4 * rank, 4 * rank + 4)
+            probe.loss(model(x[part]), y[part]).backward()
+            training.optimizer.step()
+        found[measured] = [p.detach() for p in training.model.parameters()]
+        probe.close()
+    same = all(torch.equal(a, b) for a, b in zip(found[False], found[True], strict=True))
+    torch.save({"rows": rows, "same": same}, f"{folder}/rank{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_are_as_one_with_the_whole_batch(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(train_on_a_rank, (str(tmp_path),), nprocs=2)
+    one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
+    assert one["same"] and two["same"]
+    assert one["rows"] == two["rows"]
+    training, rows = Training(network), []
+    with ShiftProbe(training.model, mean_loss) as probe:
+        probe.attach(training.optimizer, to=rows)
+        training.loss = probe.loss
+        for x, y in batches(training):
+            training.optimizer.zero_grad()
+            training.forward(x, y).backward()
+            training.optimizer.step()
+    assert len(rows) == len(one["rows"]) == 5 * STEPS
+    for row, other in zip(rows, one["rows"], strict=True):
+        assert (row["step"], row["layer"]) == (other["step"], other["layer"])
+        for name in ("l2", "cosine", "grad_norm", "shifted_grad_norm"):
+            assert other[name] == pytest.approx(row[name], rel=1e-4, abs=1e-6), name
+
+
+def test_a_compiled_model_is_trained_and_the_eager_one_beneath_is_measured() -> None:
+    def train(measured: bool) -> tuple[list[Any], Training]:
+        torch._dynamo.reset()
+        training, rows = Training(), []
+        compiled = torch.compile(training.model, backend="aot_eager")
+        probe = ShiftProbe(training.model, mean_loss)
+        if measured:
+            probe.attach(training.optimizer, every=2, to=rows, calls=compiled)
+        for x, y in training.batches[:STEPS]:
+            training.optimizer.zero_grad()
+            probe.loss(compiled(x), y).backward()
+            training.optimizer.step()
+        probe.close()
+        return rows, training
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        rows, training = train(True)
+    twin = train(False)[1]
+    for a, b in zip(training.final(), twin.final(), strict=True):
+        assert a is b or a == b if not isinstance(a, torch.Tensor) else torch.equal(a, b)
+    eager, expected = Training(), []
+    with ShiftProbe(eager.model, mean_loss) as probe:
+        probe.attach(eager.optimizer, every=2, to=expected)
+        eager.loss = probe.loss
+        for x, y in eager.batches[:STEPS]:
+            eager.optimizer.zero_grad()
+            eager.forward(x, y).backward()
+            eager.optimizer.step()
+    assert len(rows) == len(expected) == 10
+    for row, other in zip(rows, expected, strict=True):
+        assert row["l2"] == pytest.approx(other["l2"], rel=1e-3, abs=1e-6)
+        assert row["cosine"] == pytest.approx(other["cosine"], rel=1e-3, abs=1e-5)
+
+
+def test_models_that_no_process_has_whole_are_refused_in_one_line() -> None:
+    class FullyShardedDataParallel(nn.Module):
+        pass
+
+    FullyShardedDataParallel.__module__ = "torch.distributed.fsdp.fully_sharded_data_parallel"
+    with pytest.raises(ProbeError, match="split over several devices") as error:
+        ShiftProbe(nn.Sequential(FullyShardedDataParallel()), mean_loss)
+    assert "\n" not in str(error.value)
