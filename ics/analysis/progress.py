@@ -29,9 +29,7 @@ def by_progress(rows: pd.DataFrame, progress: pd.DataFrame, arms: Sequence[str],
     Returns:
         Rows of both networks at the levels that both reach; `step` is the level.
     """
-    courses = {
-        key: _best_so_far(own, steps) for key, own in progress.dropna(subset=["value"]).groupby(["arm", "seed"])
-    }
+    courses = {key: _best_so_far(own, steps) for key, own in progress.dropna(subset=["value"]).groupby(["arm", "seed"])}
     measured = dict(iter(rows.groupby(["arm", "seed"])))
     parts = [rows[:0]]
     for seed in rows["seed"].unique():

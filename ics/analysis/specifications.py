@@ -29,6 +29,7 @@ COLUMNS = {
     "model": "setting model.name of the runs",
     "network": "the kind of network, in words",
     "scale": "short name of the runs' scale",
+    "scale_title": "the same in words",
     "lr": "learning rate",
     "quantity": "measure of the shift",
     "statistic": "over the steps, layer by layer",
@@ -39,8 +40,8 @@ COLUMNS = {
     "low": "lower end of its t-interval, as in the claims",
     "high": "upper end",
     "n": "pairs",
-    "change": "reduced: the whole interval says that BatchNorm makes the shift smaller, or the cosine larger; increased: "
-    "the opposite; else undecided; no value: no pair has any",
+    "change": "reduced: the whole interval says that BatchNorm makes the shift smaller, or the cosine larger; "
+    "increased: the opposite; else undecided; no value: no pair has any",
     "holds": "1: by the rule of the claims it does not reduce the shift; 0: it does; empty: undecided",
     "headline": "1: the reading that was written beforehand",
 }
@@ -74,15 +75,23 @@ def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str,
     pair = " ".join(map(str, papers))
     chosen = {pair: list(ours), "all": inner} | {str(layer): [layer] for layer in inner}
     columns = {layers: [inner.index(layer) for layer in which] for layers, which in chosen.items()}
-    common = {"model": first.model, "network": scale.network, "scale": scale.slug, "lr": first.lr}
+    common = {
+        "model": first.model,
+        "network": scale.network,
+        "scale": scale.slug,
+        "scale_title": scale.title,
+        "lr": first.lr,
+    }
     for (alignment, aligned, length), claim in product(_alignments(first, measured, rows), claims):
         of, values = claim.statistic, aligned.assign(value=aligned[claim.statistic.quantity])
-        for (name, statistic), phase in product(statistics(of), (WHOLE, *PHASES)):
-            each = differences(replace(statistic, phase=phase, layers=ALL_LAYERS), claim, values, length)
-            numbers = each.reindex(columns=inner).to_numpy()
-            beforehand = statistic == of and phase == WHOLE and alignment == BY_STEP
-            for layers, which in columns.items():
-                effects = numbers[:, which].mean(axis=1)
+        phases = {phase: phase.rows(values, length) for phase in (WHOLE, *PHASES)}
+        phased = pd.concat([rows.assign(phase=phase.name) for phase, rows in phases.items()])
+        for name, statistic in statistics(of):
+            each = differences(statistic, claim, phased, length, ["phase", "seed"]).reindex(columns=inner)
+            of_phases = {phase: each.loc[[phase]].to_numpy() for phase in each.index.unique("phase")}
+            for phase, (layers, which) in product(phases, columns.items()):
+                beforehand = statistic == of and phase == WHOLE and alignment == BY_STEP and layers == pair
+                effects = of_phases.get(phase.name, np.empty((0, len(inner))))[:, which].mean(axis=1)
                 found = estimate(effects[~np.isnan(effects)].tolist())
                 holds = judge(found, claim.holds)
                 yield common | {
@@ -97,7 +106,7 @@ def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str,
                     "n": found.n,
                     "change": change(found, claim.unit),
                     "holds": np.nan if holds is None else int(holds),
-                    "headline": int(beforehand and layers == pair),
+                    "headline": int(beforehand),
                 }
 
 
@@ -115,22 +124,30 @@ def statistics(of: Statistic) -> Iterator[tuple[str, Statistic]]:
         yield MEAN_LOG, replace(of, reduce="mean")
 
 
-def differences(statistic: Statistic, claim: Claim, rows: pd.DataFrame, length: int) -> pd.DataFrame:
-    """A claim's arm minus the one it is compared with: a row per seed, a column per layer, by one statistic.
+def differences(statistic: Statistic, claim: Claim, rows: pd.DataFrame, length: int, by: Sequence[str]) -> pd.DataFrame:
+    """A claim's arm minus the one it is compared with, by one statistic over all steps of the rows.
+
+    The ratio of two plain means is written as a logarithm too.
 
     Args:
         statistic: over the steps.
-        claim: compares; the ratio of two plain means is written as a logarithm too.
-        rows: of one learning rate, as from `Measured`; `step` runs from 0 to `length`.
-        length: of the training.
+        claim: compares.
+        rows: of one learning rate, as from `Measured`.
+        length: of the training, in steps or levels.
+        by: columns that tell pairs apart.
+
+    Returns:
+        A row per pair, a column per layer; nan where one of the two has no value.
     """
-    found = statistic.of_layers(rows, length, ["arm", "seed"])
+    found = replace(statistic, layers=ALL_LAYERS).of_layers(rows, length, [*by, "arm"])
     if claim.unit is Unit.RATIO and statistic.scale == "plain":
         with np.errstate(divide="ignore"):
             found["value"] = np.log10(found["value"])
-    of_arms = found.pivot(index="seed", columns=["arm", "layer"], values="value")
-    one, other = (of_arms[arm] if arm in of_arms else of_arms.iloc[:, :0] for arm in claim.arms)
-    return one - other
+    of_arms = found.pivot(index=list(by), columns=["arm", "layer"], values="value")
+    one, other = (
+        of_arms.loc[:, [arm]].droplevel("arm", axis=1) if arm in of_arms else of_arms.iloc[:, :0] for arm in claim.arms
+    )
+    return one.sub(other)
 
 
 def change(found: Estimate, unit: Unit) -> str:
