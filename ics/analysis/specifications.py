@@ -74,7 +74,8 @@ def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str,
     ours = measured.layers(first.statistic.quantity, first.arms[-1], first.lr, papers).values()
     pair = " ".join(map(str, papers))
     chosen = {pair: list(ours), "all": inner} | {str(layer): [layer] for layer in inner}
-    columns = {layers: [inner.index(layer) for layer in which] for layers, which in chosen.items()}
+    known = sorted({*ours, *inner})
+    columns = {layers: [known.index(layer) for layer in which] for layers, which in chosen.items()}
     common = {
         "model": first.model,
         "network": scale.network,
@@ -85,13 +86,13 @@ def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str,
     for (alignment, aligned, length), claim in product(_alignments(first, measured, rows), claims):
         of, values = claim.statistic, aligned.assign(value=aligned[claim.statistic.quantity])
         phases = {phase: phase.rows(values, length) for phase in (WHOLE, *PHASES)}
-        phased = pd.concat([rows.assign(phase=phase.name) for phase, rows in phases.items()])
+        phased = pd.concat([own.assign(phase=phase.name) for phase, own in phases.items()])
         for name, statistic in statistics(of):
-            each = differences(statistic, claim, phased, length, ["phase", "seed"]).reindex(columns=inner)
+            each = differences(statistic, claim, phased, length, ["phase", "seed"]).reindex(columns=known)
             of_phases = {phase: each.loc[[phase]].to_numpy() for phase in each.index.unique("phase")}
             for phase, (layers, which) in product(phases, columns.items()):
                 beforehand = statistic == of and phase == WHOLE and alignment == BY_STEP and layers == pair
-                effects = of_phases.get(phase.name, np.empty((0, len(inner))))[:, which].mean(axis=1)
+                effects = of_phases.get(phase.name, np.empty((0, len(known))))[:, which].mean(axis=1)
                 found = estimate(effects[~np.isnan(effects)].tolist())
                 holds = judge(found, claim.holds)
                 yield common | {
