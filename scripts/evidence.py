@@ -1,4 +1,4 @@
-"""Makes what stands beside the committed tables anew: claims, distances, ranking, report, the numbers in the pages.
+"""Makes what stands beside the committed tables anew: claims, readings, distances, ranking, report, pages.
 
 python scripts/evidence.py                # as `make figures` does
 """
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None) -> None:
     from ics.analysis.commands import load_and_tell, write_table
     from ics.analysis.distance_report import to_markdown
     from ics.analysis.paper_distance import paper_distance
+    from ics.analysis.specifications import specifications
     from ics.errors import UserError
     from ics.files import write_text
     from ics.report.page import build
@@ -29,33 +30,36 @@ def main(arguments: list[str] | None) -> None:
     runs = load_and_tell(RUNS)
     if runs is None:
         raise UserError(f"there are no runs in {RUNS}")
-    claims, distances = claims_table(runs, catalogue.names()), paper_distance(runs)
+    claims, distances, readings = claims_table(runs, catalogue.names()), paper_distance(runs), specifications(runs)
     steps = fingerprint.first_steps(runs)
     ranking_text = fingerprint.to_markdown(steps, fingerprint.images(runs))
     write_table(claims, report.to_markdown(claims), OUT / "claims")
+    write_table(readings, None, OUT / "specifications")
     write_table(distances, to_markdown(distances), OUT / "paper_distance")
     write_table(fingerprint.ranking(steps), ranking_text, OUT / "fingerprint")
     html, missing = build(runs, claims, distances)
     for problem in missing:
         print(f"left out: {problem}", file=sys.stderr)
-    for path, text in {OUT / "report.html": html, **pages(runs, claims)}.items():
+    for path, text in {OUT / "report.html": html, **pages(runs, claims, readings)}.items():
         write_text(path, text)
         print(path)
 
 
-def pages(runs: Any, claims: Any) -> dict[Path, str]:
+def pages(runs: Any, claims: Any, readings: Any) -> dict[Path, str]:
     """The Markdown pages as they should be."""
     from ics.report import summary
     from ics.report.origin import origins
 
     parts = {
         ROOT / "README.md": {
-            "answer": summary.answer_line(claims),
-            "first": summary.first_table(claims),
+            "answer": f"{summary.answer_line(claims)}\n\n{summary.readings_line(readings)}",
+            "first": summary.first_table(claims, readings),
         },
         ROOT / "results/README.md": {
             "answer": summary.answer_line(claims),
             "shift": summary.shift_table(claims),
+            "readings": summary.readings_list(readings),
+            "power": summary.power_table(claims),
             "beside": summary.beside_table(claims),
             "not-borne-out": summary.not_borne_out_table(claims),
             "figures": summary.figures_table(),

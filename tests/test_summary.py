@@ -11,9 +11,20 @@ from pages import assert_same_page
 from ics.analysis.claims import catalogue
 from ics.analysis.claims.table import claims_table
 from ics.analysis.load import load_runs
+from ics.analysis.specifications import specifications
 from ics.errors import UserError
 from ics.quantities import QUANTITIES
-from ics.report.summary import answer_line, beside_table, first_table, insert, not_borne_out_table, shift_table
+from ics.report.summary import (
+    answer_line,
+    beside_table,
+    first_table,
+    insert,
+    not_borne_out_table,
+    power_table,
+    readings_line,
+    readings_list,
+    shift_table,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +62,7 @@ def claim(**changes: object) -> dict[str, object]:
         "headline": 1,
         "data": "somewhere",
         "network": "VGG",
+        "scale": "vgg",
         "scale_title": "VGG somewhere",
         "lr": 0.1,
         "quantity": "ics_l2",
@@ -63,6 +75,21 @@ def claim(**changes: object) -> dict[str, object]:
         "verdict": "borne out",
         "papers_curves": "agree",
         "papers_effect": -1.0,
+    }
+    return row | changes
+
+
+def reading(**changes: object) -> dict[str, object]:
+    row = {
+        "network": "VGG",
+        "scale": "vgg",
+        "scale_title": "VGG somewhere",
+        "lr": 0.1,
+        "quantity": "ics_l2",
+        "alignment": "step",
+        "effect": 1.0,
+        "n": 3,
+        "change": "increased",
     }
     return row | changes
 
@@ -93,10 +120,42 @@ def test_the_first_table_has_a_row_for_each_network_and_rate() -> None:
         claim(quantity="ics_cosine"),
         claim(lr=0.01),
     ]
-    lines = first_table(pd.DataFrame(rows)).splitlines()[2:]
-    ours = "×2.00 [×1.00 to ×10.0], n = 3 | **borne out** | ×0.100 |"
-    told = "BatchNorm does not reduce it"
-    assert lines == [f"| {told} | VGG, 0.1 | {ours}", f"| {told} | VGG, 0.01 | {ours}", f"| noisy | VGG, 0.1 | {ours}"]
+    read = [
+        reading(),
+        reading(effect=-1.0, change="reduced"),
+        reading(effect=9.0, n=1),
+        reading(quantity="ics_cosine"),
+    ]
+    lines = first_table(pd.DataFrame(rows), pd.DataFrame(read)).splitlines()[2:]
+    ours = "×2.00 [×1.00 to ×10.0], n = 3 | **borne out** | {} | ×0.100 |"
+    every = "×0.100 to ×10.0; smaller in 1, larger in 1 of 2"
+    told = "| BatchNorm does not reduce it | VGG,"
+    assert lines == [
+        f"{told} 0.1 | {ours.format(every)}",
+        f"{told} 0.01 | {ours.format('–')}",
+        f"| noisy | VGG, 0.1 | {ours.format('–')}",
+    ]
+
+
+def test_where_the_answer_hangs_on_the_reading() -> None:
+    apart = [reading(), reading(change="reduced", alignment="training loss"), reading(change="undecided")]
+    alike = [reading(lr=0.01), reading(lr=0.01, change="undecided"), reading(lr=0.01, change="reduced", n=1)]
+    readings = pd.DataFrame([*apart, *alike])
+    assert readings_line(readings) == (
+        "Every reading that decides says the same: VGG (learning rate 0.01), larger in 1 of 2. "
+        "It depends on the reading: VGG (learning rate 0.1), smaller in 1 and larger in 1 of 3 readings."
+    )
+    assert readings_list(readings).splitlines()[0] == (
+        "- VGG somewhere, learning rate 0.1: BatchNorm reduces the shift in 0 of 2 readings, increases it in 1, "
+        "undecided in 1; by progress instead of step it reduces it in 1 of 1 readings, increases it in 0, "
+        "undecided in 0."
+    )
+
+
+def test_the_seeds_that_would_decide() -> None:
+    rows = [claim(seeds_to_decide=n) for n in (float("nan"), 20.0, 9.0, float("inf"))]
+    lines = power_table(pd.DataFrame(rows)).splitlines()[2:]
+    assert [line.split(" | ")[-1] for line in lines] == ["9 |", "20 |"]
 
 
 def test_the_table_of_other_claims() -> None:
@@ -112,7 +171,7 @@ def test_the_table_of_other_claims() -> None:
 def test_the_pages_say_what_the_committed_tables_say() -> None:
     pages = runpy.run_path(str(ROOT / "scripts" / "evidence.py"))["pages"]
     runs = load_runs(ROOT / "results" / "reference")
-    for path, text in pages(runs, claims_table(runs, catalogue.names())).items():
+    for path, text in pages(runs, claims_table(runs, catalogue.names()), specifications(runs)).items():
         assert_same_page(path.read_text(encoding="utf-8"), text)  # if not, run: make figures
 
 

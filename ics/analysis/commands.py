@@ -30,11 +30,13 @@ def load_and_tell(root: Path) -> Runs | None:
     return runs
 
 
-def write_table(table: pd.DataFrame, text: str, stem: Path) -> None:
-    """Writes a table as `<stem>.csv` and, for people, as `<stem>.md`, and prints the two files' names."""
-    write_text(stem.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    write_text(stem.with_suffix(".md"), text)
-    print(stem.with_suffix(".csv"), stem.with_suffix(".md"), sep="\n")
+def write_table(table: pd.DataFrame, text: str | None, stem: Path) -> None:
+    """Writes a table as `<stem>.csv` and, if there is one for people, as `<stem>.md`, and prints the files' names."""
+    texts = {".csv": table.to_csv(index=False, float_format="%.6g", lineterminator="\n"), ".md": text}
+    for ending, content in texts.items():
+        if content is not None:
+            write_text(stem.with_suffix(ending), content)
+            print(stem.with_suffix(ending))
 
 
 def runs_option(root: Path) -> str:

@@ -13,10 +13,11 @@ from matplotlib.ticker import FuncFormatter
 
 from ics.analysis.histograms import Pooled, pooled
 from ics.analysis.measured import ALL_UNITS
+from ics.analysis.select import select
 from ics.figures import style
 from ics.figures.axes import fit, inner_ticks, plain, step_axis
 from ics.figures.panels import SEEDS, arm_handles, draw, layer_name, legend, paper_figure, title
-from ics.figures.runs import LP, NOISE, PAIR, PaperRuns, at_rate
+from ics.figures.runs import LP, NOISE, PAIR, PaperRuns
 from ics.figures.sheet import Sheet, row_label
 
 RIDGES = (
@@ -116,8 +117,7 @@ def draw_histograms(
         rate: learning rate.
         label_x: where the layers' names stand, as a share of the sheet's width.
     """
-    rows = runs.table("histogram")
-    rows = rows[(rows["unit"] == ALL_UNITS) & at_rate(rows["optimizer.lr"], [rate])]
+    rows = select(runs.table("histogram"), unit=ALL_UNITS, lr=rate)
     layers = runs.layers(papers, rows, "layer_index")
     for i, numbers in enumerate(layers.items()):
         for j, arm in enumerate(runs.arms):

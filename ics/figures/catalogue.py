@@ -47,6 +47,8 @@ class MissingRuns(UserError):
 # name -> where it is defined; loaded when asked for.
 FIGURES = {
     "answer": "ics.figures.answer:ANSWER",
+    "specifications": "ics.figures.specifications:SPECIFICATIONS",
+    "every_layer": "ics.figures.every_layer:EVERY_LAYER",
     "fig1": "ics.figures.training:FIG1",
     "fig2": "ics.figures.training:FIG2",
     "fig3a": "ics.figures.shift:FIG3A",

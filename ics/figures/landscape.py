@@ -14,13 +14,14 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import FuncFormatter
 
 from ics.analysis.seeds import over_seeds
+from ics.analysis.select import select
 from ics.figures import style
 from ics.figures.activations import evenly
 from ics.figures.axes import fit, plain, step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_paper, draw_ranges
 from ics.figures.panels import SEEDS, TRAINING, curves, draw, legend, paper_figure, title, training_axis
-from ics.figures.runs import LP, PAIR, Arms, PaperRuns, at_rate
+from ics.figures.runs import LP, PAIR, Arms, PaperRuns
 from ics.figures.sheet import Sheet, handle, row_label
 
 SHARPNESS: dict[str, Any] = {
@@ -177,8 +178,7 @@ def _distances(runs: PaperRuns) -> Sheet:
 
 def gradient_distances(runs: PaperRuns) -> pd.DataFrame:
     """The median over seeds of the distance of gradients, by arm, for at most `LINES` steps and every step length."""
-    rows = runs.table("landscape")
-    rows = rows[at_rate(rows["optimizer.lr"], runs.rates) & (rows["direction"] == "gradient")]
+    rows = select(runs.table("landscape"), lr=list(runs.rates), direction="gradient")
     rows = rows[rows["step"].isin(evenly(rows["step"].unique(), LINES)) & np.isfinite(rows["gradient_distance"])]
     medians: pd.DataFrame = rows.groupby(["arm", "step", "factor"], as_index=False)["gradient_distance"].median()
     return medians

@@ -4,15 +4,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.analysis.measured import Measured
 from ics.analysis.paper import MODELS, paper_curves
 from ics.analysis.scales import Scale, scales_with, split_by_scale
+from ics.analysis.select import select
 from ics.figures.style import ARMS
 
 
@@ -121,27 +119,24 @@ class PaperRuns(ScaleRuns):
     @property
     def overlaid(self) -> bool:
         """Whether the paper has curves at any of the rates."""
-        return bool(at_rate(self.paper["lr"], self.rates).any())
+        return len(select(self.paper, lr=list(self.rates))) > 0
 
     def ours(self, quantity: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """Our curves at a rate; runs that diverged end there."""
-        return _select(self.measured.curve(quantity), rate, layer)
+        return select(self.measured.curve(quantity), lr=rate, **_of_layer(layer))
 
     def papers(self, quantity: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """The paper's curves at a rate; empty if it shows none or its axis has no numbers."""
-        of_quantity = (self.paper["quantity"] == quantity) & self.paper["axis_labelled"]
-        return _select(self.paper[of_quantity], rate, layer)
+        return select(self.paper, quantity=quantity, axis_labelled=True, lr=rate, **_of_layer(layer))
 
     def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
         """The paper's layer numbers and ours, of what rows show; one of ours stands for one of the paper's."""
-        depth = int(self.scale.runs["model.depth"].iloc[0])
-        matched = match_layers(papers, PAPERS_DEPTH[self.model], common_layers(rows, column), depth)
+        matched = self.scale.layers(papers, rows, column)
         return {papers: ours for ours, papers in {ours: papers for papers, ours in matched.items()}.items()}
 
 
-def _select(rows: pd.DataFrame, rate: float, layer: int | None) -> pd.DataFrame:
-    rows = rows[at_rate(rows["lr"], [rate])]
-    return rows if layer is None else rows[(rows["layer"] == layer).fillna(False)]
+def _of_layer(layer: int | None) -> dict[str, int]:
+    return {} if layer is None else {"layer": layer}
 
 
 @dataclass(frozen=True)
@@ -171,9 +166,9 @@ class BesidePaper:
         for scale in scales_with(runs, self.model, self.tables):
             mine = scale.runs[scale.runs["arm"].isin(self.arms.shown)]
             rates = self.rates or sorted(mine["optimizer.lr"].unique(), reverse=True)
-            present = {float(rate): set(mine["arm"][at_rate(mine["optimizer.lr"], [rate])]) for rate in rates}
+            present = {float(rate): set(select(mine, lr=rate)["arm"]) for rate in rates}
             if rates and all(present[rates[0]] & set(any_of) for any_of in self.arms.needed):
-                shown = replace(scale, runs=mine[at_rate(mine["optimizer.lr"], rates)])
+                shown = replace(scale, runs=select(mine, lr=list(rates)))
                 arms = tuple(arm for arm in self.arms.shown if any(arm in those for those in present.values()))
                 measured = Measured(runs, shown)
                 there = tuple(rate for rate in present if present[rate])
@@ -188,9 +183,3 @@ def _curves() -> pd.DataFrame:
     """The paper's curves, read once, with the project's names of the models; not to be changed."""
     curves = paper_curves()
     return curves.assign(model=curves["model"].map(MODELS))
-
-
-def at_rate(lr: pd.Series, rates: Sequence[float]) -> NDArray[np.bool_]:
-    """Which learning rates are one of some, to rounding."""
-    near: NDArray[np.bool_] = np.isclose(lr.to_numpy(dtype="float64")[:, None], np.array(rates), atol=0).any(axis=1)
-    return near

@@ -21,7 +21,7 @@ WIDTH = 7.0
 """Inches: the text width of a two-column page."""
 
 _DPI = 200  # at which words are measured; letters of few pixels have other widths
-_TITLE, _NOTES = 100, 132  # characters per line
+_TITLE, _NOTES = 94, 132  # characters per line
 _LINE = 0.128  # inches: a line of the sentences below
 _LEGEND = 0.19  # inches: a row of the legend
 _GAP = 0.15  # inches: between two entries of the legend

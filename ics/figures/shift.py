@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from ics.analysis.claims.covariate_shift import NETS
 from ics.figures import style
 from ics.figures.axes import rate as written
 from ics.figures.axes import step_axis
@@ -17,8 +18,6 @@ from ics.figures.sheet import Sheet, handle, row_label
 
 ARMS = Arms(("standard", "batch", "noisy_batch"), (("standard", "batch", "noisy_batch"),))
 LETTERS = {"vgg": "a", "deep_linear": "b"}
-LAYERS = {"vgg": (5, 10), "deep_linear": (9, 17)}
-"""The paper's, counted from 1."""
 
 HOW_TO_READ = (
     "How to read: G is the gradient of a layer's weights, G′ the same gradient once the earlier layers have "
@@ -36,7 +35,7 @@ def _figure(runs: PaperRuns) -> Sheet:
         notes += f" The paper's ℓ₂ axis for layer {these} has no numbers, so its curve there is left out."
     title = f"Figure 3({LETTERS[runs.model]}). {runs.scale.title}"
     sheet = Sheet(title, legend(runs, handle("ideal", **style.IDEAL)), notes, body=2.6 * len(runs.rates))
-    layers = runs.layers(LAYERS[runs.model], runs.measured.curve("ics_l2"))
+    layers = runs.layers(NETS[runs.model][0], runs.measured.curve("ics_l2"))
     grid = sheet.grid(
         len(runs.rates), 1 + len(layers), left=0.1, width_ratios=[1.05] + [1] * len(layers), wspace=0.36, hspace=0.13
     )

@@ -37,6 +37,7 @@ _RC: dict[str, Any] = {
     "ytick.major.pad": 3,
     "legend.fontsize": 7.5,
     "legend.frameon": False,
+    "hatch.linewidth": 0.35,
     "lines.linewidth": 0.8,
     "lines.solid_joinstyle": "round",
     "pdf.fonttype": 42,  # embeds TrueType: text stays text

@@ -4,18 +4,24 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ics.analysis.claims import words
 from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.words import Row
 from ics.analysis.markdown import number, records_table, table
+from ics.analysis.measured import QUANTITIES
+from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, UNDECIDED
 from ics.errors import UserError
 from ics.figures.catalogue import FIGURES, select
 from ics.report.answer import MEASURES, answer, evidence, outcome
 from ics.tables import Table
 
 MAIN = ("training", "evaluation", "shift")
+AFFORDABLE = 30
+"""Seeds: more are not worth planning."""
+
 # What the README shows first: claim -> by which quantity.
 FIRST = {
     CLAIM: "ics_l2",
@@ -64,8 +70,78 @@ def answer_line(claims: pd.DataFrame) -> str:
     return f"**{found.short}** {found.sentence}"
 
 
-def first_table(claims: pd.DataFrame) -> str:
-    """What the runs say of the claims that matter most, one row for each network and learning rate."""
+def readings_line(readings: pd.DataFrame) -> str:
+    """Where every reading that decides says the same, and where the answer hangs on the reading.
+
+    Args:
+        readings: from `specifications`.
+    """
+    alike, apart = [], []
+    for (network, lr), mine in _judged(readings).groupby(["network", "lr"], sort=False):
+        smaller, larger = ((mine["change"] == change).sum() for change in (REDUCED, INCREASED))
+        where = f"{network} (learning rate {words.rate(float(str(lr)))})"
+        if smaller and larger:
+            apart.append(f"{where}, smaller in {smaller:,} and larger in {larger:,} of {len(mine):,} readings")
+        elif smaller or larger:
+            alike.append(f"{where}, {'smaller' if smaller else 'larger'} in {smaller + larger:,} of {len(mine):,}")
+    parts = [("Every reading that decides says the same", alike), ("It depends on the reading", apart)]
+    return " ".join(f"{begins}: {'; '.join(found)}." for begins, found in parts if found)
+
+
+def readings_list(readings: pd.DataFrame) -> str:
+    """How many readings say what, network by network, by step and by training progress."""
+    lines = []
+    for (title, lr), mine in _judged(readings).groupby(["scale_title", "lr"], sort=False):
+        by_step = mine["alignment"] == BY_STEP
+        one, other = (
+            f"{said.get(REDUCED, 0)} of {len(rows):,} readings, increases it in {said.get(INCREASED, 0)}, undecided in "
+            f"{said.get(UNDECIDED, 0)}"
+            for rows in (mine[by_step], mine[~by_step])
+            for said in [rows["change"].value_counts()]
+        )
+        lines.append(
+            f"- {title}, learning rate {words.rate(float(str(lr)))}: BatchNorm reduces the shift in {one}; by progress "
+            f"instead of step it reduces it in {other}.\n"
+        )
+    return "".join(lines)
+
+
+def power_table(claims: pd.DataFrame) -> str:
+    """Which claims a few more seeds would decide."""
+    rows = evidence(claims)
+    rows = rows[rows["seeds_to_decide"] <= AFFORDABLE].sort_values("seeds_to_decide", kind="stable")
+    columns = {name: _VERDICTS[name] for name in ("claim", "runs", "effect")} | {
+        "of": lambda row: QUANTITIES[row["quantity"]].label,
+        "seeds now": lambda row: row["n"],
+        "would decide": lambda row: f"{row['seeds_to_decide']:.0f}",
+    }
+    return records_table(rows.to_dict("records"), columns)
+
+
+def _judged(readings: pd.DataFrame) -> pd.DataFrame:
+    """Those that two pairs or more have a value for."""
+    return readings[readings["n"] > 1]
+
+
+def first_table(claims: pd.DataFrame, readings: pd.DataFrame) -> str:
+    """What the runs say of the claims that matter most, one row for each network and learning rate.
+
+    Args:
+        claims: from `claims_table`.
+        readings: from `specifications`.
+    """
+
+    def every(row: Row) -> str:
+        alike = [readings[name] == row[name] for name in ("scale", "lr", "quantity")]
+        mine = _judged(readings[np.logical_and.reduce(alike)])
+        if row["claim"] != CLAIM or mine.empty:
+            return "–"
+        low, high = (
+            words.effect({"effect": end, "unit": row["unit"]}) for end in (mine["effect"].min(), mine["effect"].max())
+        )
+        smaller, larger = ((mine["change"] == change).sum() for change in (REDUCED, INCREASED))
+        return f"{low} to {high}; smaller in {smaller}, larger in {larger} of {len(mine)}"
+
     judged = evidence(claims)
     rows = pd.concat(
         [judged[(judged["claim"] == name) & (judged["quantity"] == quantity)] for name, quantity in FIRST.items()]
@@ -78,6 +154,7 @@ def first_table(claims: pd.DataFrame) -> str:
             "network, learning rate": lambda row: f"{row['network']}, {words.rate(row['lr'])}",
             "ours": lambda row: f"{words.found(row)}, n = {row['n']}",
             "verdict": _VERDICTS["verdict"],
+            "every reading": every,
             "the paper's curves": words.papers_effect,
         },
     )

@@ -84,7 +84,7 @@ class Statistic:
             values = values.abs()
         elif self.scale == "log10":
             with np.errstate(divide="ignore", invalid="ignore"):
-                values = values.map(np.log10)
+                values = values.transform(np.log10)
         layer = rows["layer"] if self.layers is not None else pd.Series(0, index=rows.index, name="layer")
         keys = [*(rows[name] for name in by), layer]
         return values.groupby(keys, observed=True).agg(self.reduce).rename("value").reset_index()

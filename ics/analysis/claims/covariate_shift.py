@@ -31,7 +31,7 @@ _METRICS = (
 )
 
 # Setting `model.name` -> the paper's layers, its rates, what makes the runs.
-_NETS = {
+NETS = {
     "vgg": ((5, 10), (0.1, 0.01), "fig3_vgg scale=cpu"),
     "deep_linear": ((9, 17), (1e-6, 1e-7), "fig3_dln"),
 }
@@ -40,7 +40,7 @@ _PLACE = {"vgg": "Section 2.2, Figure 3a", "deep_linear": "Section 2.2, Figure 3
 
 def claims() -> Iterator[Claim]:
     """All of them."""
-    for model, (layers, rates, experiment) in _NETS.items():
+    for model, (layers, rates, experiment) in NETS.items():
         for rate in rates:
             for metric, holds, text in _METRICS:
                 whole = Claim(
@@ -57,7 +57,7 @@ def claims() -> Iterator[Claim]:
                 )
                 yield whole
                 yield from _details(whole, layers)
-    layers, rates, experiment = _NETS["vgg"]
+    layers, rates, experiment = NETS["vgg"]
     for rate in rates:
         spike = Claim(
             "bn_spike_at_init",
@@ -85,7 +85,7 @@ def claims() -> Iterator[Claim]:
 
 
 def _deep_linear() -> Iterator[Claim]:
-    layers, rates, experiment = _NETS["deep_linear"]
+    layers, rates, experiment = NETS["deep_linear"]
     none = "the standard deep linear network has almost no internal covariate shift: "
     apart = "BatchNorm's G and G′ are almost uncorrelated in the deep linear network"
     for rate in rates:

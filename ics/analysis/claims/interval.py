@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 
 CONFIDENCE = 0.95
+POWER = 0.8
+MOST_SEEDS = 1000
 
 Verdict = Literal["supported", "contradicted", "borne out", "not borne out at this scale", "undecided"]
 
@@ -83,6 +85,28 @@ def verdict(holds: bool | None, papers_own: bool) -> Verdict:
     if papers_own:
         return "supported" if holds else "contradicted"
     return "borne out" if holds else "not borne out at this scale"
+
+
+def seeds_to_decide(found: Estimate, claimed: Range) -> float:
+    """How many seeds would decide with a chance of `POWER`, were effect and spread those that were found.
+
+    δ is the distance from the effect to the nearest end of the claimed range, s the spread (standard deviation over the
+    seeds). n seeds decide where t_{n−1} < √n |mean − end| / s, which is noncentral t with noncentrality √n δ / s; that
+    the interval may cross a farther second end is left out.
+
+    Returns:
+        The smallest n; inf if `MOST_SEEDS` are too few; nan without an interval that has a width.
+    """
+    from scipy.special import nctdtr, stdtrit
+
+    if not (found.n > 1 and 0 < found.high - found.low < math.inf):
+        return math.nan
+    spread = (found.high - found.low) / 2 / t_quantile(found.n - 1) * math.sqrt(found.n)
+    distance = min(abs(found.effect - end) for end in (claimed.low, claimed.high))
+    n = np.arange(2, MOST_SEEDS + 1)
+    chance = 1 - nctdtr(n - 1, np.sqrt(n) * distance / spread, stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+    enough = n[chance >= POWER]
+    return float(enough[0]) if len(enough) else math.inf
 
 
 @cache

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ics.analysis.claims import words
 from ics.analysis.claims.claim import ALL_LAYERS, Claim, Statistic
-from ics.analysis.claims.interval import CONFIDENCE, estimate, judge, verdict
+from ics.analysis.claims.interval import CONFIDENCE, MOST_SEEDS, POWER, estimate, judge, seeds_to_decide, verdict
 from ics.analysis.claims.training import FINAL, TRAINS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured
@@ -53,6 +53,8 @@ COLUMNS = {
     "arm": "the kind of normalisation that the claim is about",
     "against": "the one it is compared with; empty: none",
     "layers": "the paper's layers; all: every one but the first; empty: the quantity knows no layers",
+    "seeds_to_decide": f"seeds or pairs that would decide it with a chance of {POWER:.0%}, were effect and spread "
+    f"those found; inf: more than {MOST_SEEDS}; empty: decided, a detail, or no spread known",
 }
 
 
@@ -205,6 +207,7 @@ def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, 
         "holds": math.nan if holds is None else int(holds),
         "verdict": verdict(holds, scale.is_papers_own),
         "note": "; ".join(_notes(claim, measured, evidence, found.n)),
+        "seeds_to_decide": seeds_to_decide(found, claim.holds) if claim.headline and holds is None else math.nan,
     }
 
 

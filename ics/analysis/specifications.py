@@ -1,0 +1,173 @@
+"""One question, every reasonable reading: what BatchNorm does to the shift under every combination of choices.
+
+After Simonsohn, Simmons and Nelson, "Specification curve analysis", Nature Human Behaviour 4 (2020), 1208–1214.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ics.analysis.claims import covariate_shift
+from ics.analysis.claims.claim import ALL_LAYERS, PHASES, WHOLE, Claim, Statistic
+from ics.analysis.claims.interval import Estimate, estimate, judge
+from ics.analysis.claims.judge import Evidence
+from ics.analysis.layers import common_layers
+from ics.analysis.load import Runs
+from ics.analysis.measured import Measured, Unit
+from ics.analysis.progress import LEVELS, by_progress
+from ics.analysis.select import select
+
+MEDIAN, MEAN, MEAN_LOG = "median", "mean", "mean of logarithms"
+BY_STEP, BY_LOSS, BY_ACCURACY = "step", "training loss", "training accuracy"
+REDUCED, INCREASED, UNDECIDED, NO_VALUE = "reduced", "increased", "undecided", "no value"
+
+COLUMNS = {
+    "model": "setting model.name of the runs",
+    "network": "the kind of network, in words",
+    "scale": "short name of the runs' scale",
+    "scale_title": "the same in words",
+    "lr": "learning rate",
+    "quantity": "measure of the shift",
+    "statistic": "over the steps, layer by layer",
+    "layers": "whose statistics are averaged: the paper's two; all: every one measured but the first; or one of ours",
+    "phase": "of the training; by progress, of the levels",
+    "alignment": "what is equal in the two networks that are compared: the step, the training loss or the accuracy",
+    "effect": "BatchNorm minus standard, mean over pairs of runs with the same seed",
+    "low": "lower end of its t-interval, as in the claims",
+    "high": "upper end",
+    "n": "pairs",
+    "change": "reduced: the whole interval says that BatchNorm makes the shift smaller, or the cosine larger; "
+    "increased: the opposite; else undecided; no value: no pair has any",
+    "holds": "1: by the rule of the claims it does not reduce the shift; 0: it does; empty: undecided",
+    "headline": "1: the reading that was written beforehand",
+}
+
+
+def specifications(runs: Runs | None) -> pd.DataFrame:
+    """Every reading of every comparison that the headline claims make, one row each, with the columns of `COLUMNS`.
+
+    The mean of logarithms is left out for the cosine, which may be negative.
+    """
+    evidence = Evidence(runs)
+    claims = [claim for claim in covariate_shift.claims() if claim.name == covariate_shift.CLAIM and claim.headline]
+    rows = [
+        row
+        for (model, lr), same in groupby(claims, lambda claim: (claim.model, claim.lr))
+        for of_claims in [list(same)]
+        for measured in evidence.measured(model, "shift")
+        if all(len(measured.of("ics_l2", arm, lr)) for arm in of_claims[0].arms)
+        for row in _readings(of_claims, measured)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str, Any]]:
+    """Of the claims about one network at one rate, which differ in the measure."""
+    first, scale = claims[0], measured.scale
+    rows = _of_pair(first, measured, [claim.statistic.quantity for claim in claims])
+    inner = [layer for layer in common_layers(rows, "layer") if layer > 1]
+    papers = first.statistic.layers or ()
+    ours = measured.layers(first.statistic.quantity, first.arms[-1], first.lr, papers).values()
+    pair = " ".join(map(str, papers))
+    chosen = {pair: list(ours), "all": inner} | {str(layer): [layer] for layer in inner}
+    known = sorted({*ours, *inner})
+    columns = {layers: [known.index(layer) for layer in which] for layers, which in chosen.items()}
+    common = {
+        "model": first.model,
+        "network": scale.network,
+        "scale": scale.slug,
+        "scale_title": scale.title,
+        "lr": first.lr,
+    }
+    for (alignment, aligned, length), claim in product(_alignments(first, measured, rows), claims):
+        of, values = claim.statistic, aligned.assign(value=aligned[claim.statistic.quantity])
+        phases = {phase: phase.rows(values, length) for phase in (WHOLE, *PHASES)}
+        phased = pd.concat([own.assign(phase=phase.name) for phase, own in phases.items()])
+        for name, statistic in statistics(of):
+            each = differences(statistic, claim, phased, length, ["phase", "seed"]).reindex(columns=known)
+            of_phases = {phase: each.loc[[phase]].to_numpy() for phase in each.index.unique("phase")}
+            for phase, (layers, which) in product(phases, columns.items()):
+                beforehand = statistic == of and phase == WHOLE and alignment == BY_STEP and layers == pair
+                effects = of_phases.get(phase.name, np.empty((0, len(known))))[:, which].mean(axis=1)
+                found = estimate(effects[~np.isnan(effects)].tolist())
+                holds = judge(found, claim.holds)
+                yield common | {
+                    "quantity": of.quantity,
+                    "statistic": name,
+                    "layers": layers,
+                    "phase": phase.name,
+                    "alignment": alignment,
+                    "effect": found.effect,
+                    "low": found.low,
+                    "high": found.high,
+                    "n": found.n,
+                    "change": change(found, claim.unit),
+                    "holds": np.nan if holds is None else int(holds),
+                    "headline": int(beforehand),
+                }
+
+
+def _of_pair(claim: Claim, measured: Measured, quantities: Sequence[str]) -> pd.DataFrame:
+    """The rows of a claim's two arms at its rate, with a column for each of some quantities of one table."""
+    curves = [select(measured.counted(name), arm=list(claim.arms), lr=claim.lr) for name in quantities]
+    return curves[0].assign(**{name: rows["value"] for name, rows in zip(quantities, curves, strict=True)})
+
+
+def statistics(of: Statistic) -> Iterator[tuple[str, Statistic]]:
+    """The statistics over the steps, by name."""
+    yield MEDIAN, of
+    yield MEAN, replace(of, reduce="mean", scale="plain")
+    if of.scale == "log10":
+        yield MEAN_LOG, replace(of, reduce="mean")
+
+
+def differences(statistic: Statistic, claim: Claim, rows: pd.DataFrame, length: int, by: Sequence[str]) -> pd.DataFrame:
+    """A claim's arm minus the one it is compared with, by one statistic over all steps of the rows.
+
+    The ratio of two plain means is written as a logarithm too.
+
+    Args:
+        statistic: over the steps.
+        claim: compares.
+        rows: of one learning rate, as from `Measured`.
+        length: of the training, in steps or levels.
+        by: columns that tell pairs apart.
+
+    Returns:
+        A row per pair, a column per layer; nan where one of the two has no value.
+    """
+    found = replace(statistic, layers=ALL_LAYERS).of_layers(rows, length, [*by, "arm"])
+    if claim.unit is Unit.RATIO and statistic.scale == "plain":
+        with np.errstate(divide="ignore"):
+            found["value"] = np.log10(found["value"])
+    of_arms = found.pivot(index=list(by), columns=["arm", "layer"], values="value")
+    one, other = (
+        of_arms.loc[:, [arm]].droplevel("arm", axis=1) if arm in of_arms else of_arms.iloc[:, :0] for arm in claim.arms
+    )
+    return one.sub(other)
+
+
+def change(found: Estimate, unit: Unit) -> str:
+    """What an interval says of the shift: of a cosine that grows, that it is reduced."""
+    if found.n == 0:
+        return NO_VALUE
+    smaller = found.low > 0 if unit is Unit.COSINE else found.high < 0
+    larger = found.high < 0 if unit is Unit.COSINE else found.low > 0
+    return REDUCED if smaller else INCREASED if larger else UNDECIDED
+
+
+def _alignments(claim: Claim, measured: Measured, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, int]]:
+    """What is equal in the two, their rows by it, and how far it goes."""
+    steps = int(measured.scale.runs["steps"].iloc[0])
+    yield BY_STEP, rows, steps
+    for name, quantity in ((BY_LOSS, "train_loss"), (BY_ACCURACY, "train_accuracy_percent")):
+        trained = select(measured.curve(quantity), arm=list(claim.arms), lr=claim.lr)
+        if quantity == "train_loss":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                trained = trained.assign(value=-np.log(trained["value"].astype(float)))
+        if trained["value"].notna().any():
+            yield name, by_progress(rows, trained, claim.arms, steps), LEVELS

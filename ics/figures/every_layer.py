@@ -1,0 +1,130 @@
+"""Every layer at every step: the cosine and ‖G − G′‖₂ of both networks as heat maps, and their difference."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Patch, Rectangle
+
+from ics.analysis.claims.covariate_shift import NETS
+from ics.analysis.load import Runs
+from ics.analysis.measured import QUANTITIES
+from ics.figures import style
+from ics.figures.axes import rate as written
+from ics.figures.catalogue import Figure
+from ics.figures.runs import PAIR, BesidePaper, PaperRuns
+from ics.figures.sheet import Sheet
+
+HOW_TO_READ = (
+    "How to read: one row per layer, from the start of the training to its end; medians over the seeds. Left: both "
+    "networks, darker where the gradient turns less or moves less far. Right: BatchNorm minus standard, over pairs of "
+    "runs with the same seed; blue where the shift is smaller with BatchNorm, orange where it is larger, hatched where "
+    "the seeds do not all agree on which. The first layer is left out: it has no shift."
+)
+HATCH: dict[str, Any] = {"hatch": "/////", "edgecolor": "#555555", "linewidth": 0}
+COLUMNS = 50
+"""At most so many along the steps; a cell is the median of its steps."""
+
+LESS, MORE = style.COLOURS["batch"], style.COLOURS["standard"]
+DIVERGING = LinearSegmentedColormap.from_list("more-less", [MORE, "#F6B27F", "#FFFFFF", "#9DB4DA", LESS, "#0B1F45"])
+
+
+MEASURES = {"ics_cosine": "cos∠(G, G′)", "ics_l2": "log₁₀ ‖G − G′‖₂"}
+TITLES = ("standard", "BatchNorm", "BatchNorm − standard")
+
+
+def _figure(runs: PaperRuns) -> Sheet:
+    layers = int(runs.measured.curve("ics_l2")["layer"].nunique())
+    hatched = Patch(facecolor="white", label="seeds disagree on the sign", **HATCH | {"linewidth": 0.5})
+    rows = list(product(runs.rates, MEASURES.items()))
+    body = (0.36 + 0.055 * max(layers, 9)) * len(rows)
+    sheet = Sheet(f"Every layer: {runs.scale.title}", [[hatched]], HOW_TO_READ, body)
+    ratios = [1, 1, 0.045, 0.24, 1, 0.045]  # two networks and their scale, a gap, the difference and its scale
+    grid = sheet.grid(len(rows), 6, left=0.115, right=0.93, width_ratios=ratios, wspace=0.07, hspace=0.18)
+    for row, (rate, (quantity, label)) in enumerate(rows):
+        standard, batch, scale, difference, differences = (sheet.add_subplot(grid[row, at]) for at in (0, 1, 2, 4, 5))
+        maps = (standard, batch, difference)
+        log = QUANTITIES[quantity].log
+        _row(maps, (scale, differences), binned(runs.ours(quantity, rate), runs.last_step, log), label, log)
+        for axes, name in zip(maps, TITLES, strict=True):
+            _steps(axes, runs.last_step, labelled=row == len(rows) - 1, beside=axes is standard)
+            axes.set_title("" if row else name, fontsize=7.5)
+        if not row % len(MEASURES):
+            named = f"learning rate {written(rate)}"
+            sheet.text(0.012, standard.get_position().y0, named, rotation=90, va="center", fontsize=8.5)
+    return sheet
+
+
+def binned(rows: pd.DataFrame, last_step: int, log: bool) -> pd.DataFrame:
+    """A quantity in cells of the steps.
+
+    Args:
+        rows: of both arms, as from `Measured`.
+        last_step: of the training.
+        log: whether its logarithm is taken.
+
+    Returns:
+        One row per arm, seed and layer, a column per cell, named after its first step; without the first layer.
+    """
+    rows = rows[rows["layer"] > 1]
+    width = max(1, -(-last_step // COLUMNS))
+    values = rows["value"].astype(float)
+    values = values.where(values > 0).transform(np.log10) if log else values
+    keys = [rows["arm"], rows["seed"], rows["layer"], rows["step"] // width * width]
+    cells: pd.DataFrame = values.groupby(keys).median().unstack()
+    return cells
+
+
+def _row(maps: Sequence[Axes], scales: Sequence[Axes], cells: pd.DataFrame, label: str, log: bool) -> None:
+    """One measure at one rate: both networks by one scale, their difference by its own."""
+    standard, batch = (cells.loc[[arm]].droplevel("arm") for arm in PAIR.shown)
+    each = batch.sub(standard)
+    medians = [arm.groupby("layer").median() for arm in (standard, batch, each)]
+    low, high = np.nanquantile(np.concatenate([median.to_numpy() for median in medians[:2]]), (0.01, 0.99))
+    far = np.nanquantile(medians[2].abs().to_numpy(), 0.98)
+    palette = sns.color_palette("mako" if log else "mako_r", as_cmap=True), DIVERGING.reversed() if log else DIVERGING
+    for axes, median, which in zip(maps, medians, (0, 0, 1), strict=True):
+        limits = {"vmin": -far if which else low, "vmax": far if which else high}
+        sns.heatmap(
+            median, ax=axes, cmap=palette[which], cbar_ax=scales[which], rasterized=True, **limits,
+            yticklabels=False if axes is not maps[0] else max(1, len(median) // 5),
+        )  # fmt: skip
+        axes.set(xlabel="", ylabel="" if axes is not maps[0] else "layer")
+        axes.tick_params(axis="y", rotation=0)
+    for scale in scales:
+        scale.set_ylabel(label, fontsize=7)
+        scale.tick_params(labelsize=6.5, length=2)
+    signs = each.transform(np.sign).groupby("layer")
+    apart = np.argwhere(signs.min().to_numpy() < signs.max().to_numpy())
+    maps[2].add_collection(PatchCollection([Rectangle((x, y), 1, 1) for y, x in apart], facecolor="none", **HATCH))
+
+
+def _steps(axes: Axes, last_step: int, labelled: bool, beside: bool) -> None:
+    """The first, middle and last step; not the last where another panel's first is so close that they would touch."""
+    shares = (0, 0.5) if beside else (0, 0.5, 1)
+    labels = [f"{share * last_step:,.0f}" for share in shares] if labelled else []
+    axes.set_xticks([axes.get_xlim()[1] * share for share in shares], labels=labels, rotation=0)
+    axes.set_xlabel("training step" if labelled else "")
+
+
+def _find(runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
+    for model, (_, rates, _) in NETS.items():
+        for stem, found in BesidePaper("every_layer", (), model, ("shift",), PAIR, rates)(runs):
+            pairs = tuple(rate for rate in found.rates if _pairs(found.ours("ics_l2", rate)))
+            if pairs:
+                yield stem, replace(found, rates=pairs)
+
+
+def _pairs(rows: pd.DataFrame) -> bool:
+    """Whether any seed has both networks, in a layer that can shift."""
+    return bool((rows[rows["layer"] > 1].groupby("seed")["arm"].nunique() > 1).any())
+
+
+EVERY_LAYER = Figure("every_layer", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu")
