@@ -114,6 +114,7 @@ def _groups(
 ) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """Runs that can be compared, and the settings that tell them from others of the same usual name."""
     fixed = [n for n in map(str, settings) if _is_fixed(n, measures) and n not in sweep]
+    fixed = [n for n in fixed if settings[n].nunique(dropna=False) > 1]  # texts take their time
     texts = settings[fixed].astype(object).map(_text)
     varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
     groups = [runs for _, runs in settings.groupby([texts[name] for name in varying])] if varying else [settings]
