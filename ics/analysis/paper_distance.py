@@ -117,14 +117,16 @@ def _in_windows(
         long = values.melt(var_name="run", ignore_index=False).rename_axis("step").reset_index()
         band = over_seeds(long, "value")
         papers = theirs[edge].to_numpy() * factor
+        matrix = values.to_numpy()
         inside = (band["low"].to_numpy() <= papers) & (papers <= band["high"].to_numpy())
         for window, at in in_window:
-            of_seeds = values[at].median().dropna().to_numpy()
-            if not at.any() or not len(of_seeds):
+            measured = matrix[at][:, np.isfinite(matrix[at]).any(axis=0)]
+            if not measured.size:
                 continue
+            of_seeds = np.nanmedian(measured, axis=0)
             paper = float(np.median(papers[at]))
             with np.errstate(divide="ignore", invalid="ignore"):
-                distance = pd.Series(np.log10(of_seeds / paper) if log else of_seeds - paper)
+                distance = np.log10(of_seeds / paper) if log else of_seeds - paper
             yield {
                 "edge": edge,
                 "window": window.name,
@@ -133,7 +135,7 @@ def _in_windows(
                 "paper": paper,
                 "ours": float(np.median(of_seeds)),
                 "measure": str(Unit.RATIO) if log else "difference",
-                "distance": float(distance.median()),
+                "distance": float(np.median(distance)),
                 "distance_low": float(distance.min()),
                 "distance_high": float(distance.max()),
                 "share_inside": float(inside[at].mean()) if len(of_seeds) > 1 else np.nan,
