@@ -20,6 +20,7 @@ from ics.analysis.fingerprint import (
     seeds_in_words,
 )
 from ics.analysis.load import Runs
+from ics.analysis.select import select
 from ics.figures import style
 from ics.figures.axes import plain_ticks
 from ics.figures.catalogue import Figure
@@ -126,20 +127,16 @@ def _numbers(axes: Axes, steps: pd.DataFrame, ranked: pd.DataFrame, quantity: st
     for arm in ("standard", "batch"):
         colour = style.COLOURS[arm]
         for rate, offset in RATES.items():
-            this = {"quantity": quantity, "layer": layer, "arm": arm, "lr": rate}
-            (paper,) = _of(papers, this)["paper"]
+            this: dict[str, Any] = {"quantity": quantity, "layer": layer, "arm": arm, "lr": rate}
+            (paper,) = select(papers, **this)["paper"]
             axes.axvline(paper, color=style.darker(colour), linewidth=0.8, linestyle=DASHES[rate], zorder=1.9)
-            own = _of(steps, this).groupby(list(SETUP))["ours"].agg(["median", "min", "max"])
+            own = select(steps, **this).groupby(list(SETUP))["ours"].agg(["median", "min", "max"])
             found = own.loc[list(ranked[list(SETUP)].itertuples(index=False, name=None))]
             lines = np.arange(len(ranked)) + offset
             axes.hlines(lines, found["min"], found["max"], color=colour, linewidth=0.8)
             axes.plot(found["median"], lines, "o", color=colour, **_dot(rate))
             beyond = lines[found["median"] > RANGE[1]]
             axes.plot(np.full(len(beyond), 0.6 * RANGE[1]), beyond, ">", color=colour, **_dot(rate))
-
-
-def _of(rows: pd.DataFrame, number: dict[str, Any]) -> pd.DataFrame:
-    return rows[np.logical_and.reduce([rows[name] == value for name, value in number.items()])]
 
 
 def _dot(rate: float) -> dict[str, Any]:
