@@ -1,5 +1,6 @@
 """The specification curve and the maps of every layer show what the tables hold."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,17 @@ from ics.figures.specifications import COLOURS
 STEPS = range(0, 200, 20)
 
 
-def runs_of(root: Path, seeds: int = 3) -> Runs:
-    """‖G − G′‖₂ is twice as large with BatchNorm in layer 5, half in layer 10, and seeds disagree on layer 9."""
+FACTORS = {1: (1.0,) * 3, 5: (2.0,) * 3, 9: (4.0, 1.0, 0.25), 10: (0.5,) * 3}
+
+
+def runs_of(root: Path, factors: Mapping[int, Sequence[float]] = FACTORS, shift: float = 1.0) -> Runs:
+    """BatchNorm's ‖G − G′‖₂ is so many times the standard network's, by layer and seed; all times `shift`."""
     for norm in ("none", "batch"):
-        for seed in range(seeds):
+        for seed in range(3):
             own = merged({k: v for k, v in SETTINGS.items() if k != "norm"}, {"seed": seed, "norm": {"name": norm}})
             own = merged(own, {"model": {"depth": 16}})
-            factors = {1: 1.0, 5: 2.0, 9: 4.0 ** (1 - seed), 10: 0.5}
             rows = [
-                shift_row(step, layer, (factor if norm == "batch" else 1.0) * (1 + seed), 0.5)
+                shift_row(step, layer, (factor[seed] if norm == "batch" else 1.0) * shift * (1 + seed), 0.5)
                 for step in STEPS
                 for layer, factor in factors.items()
             ]
@@ -88,6 +91,20 @@ def test_the_maps_show_every_layer_and_where_seeds_disagree(runs: Runs) -> None:
     (hatched,) = [c for c in difference.collections if isinstance(c, PatchCollection)]
     assert {round(path.get_extents().y0) for path in hatched.get_paths()} == {1}  # the second row, layer 9
     assert len(hatched.get_paths()) == values.shape[1]
+
+
+def test_networks_without_any_shift_are_drawn(tmp_path: Path) -> None:
+    still = runs_of(tmp_path, shift=0.0)
+    assert len(sheet("specifications", still).axes) == 2  # the cosine's
+    assert len(sheet("every_layer", still).axes) == 10
+
+
+def test_the_first_layer_alone_says_nothing(tmp_path: Path) -> None:
+    first = runs_of(tmp_path, {1: (1.0,) * 3})
+    assert specifications(first).empty
+    for name in ("specifications", "every_layer"):
+        with pytest.raises(MissingRuns):
+            sheets(name, first)
 
 
 def test_cells_are_medians_of_their_steps() -> None:

@@ -142,7 +142,7 @@ def test_where_the_answer_hangs_on_the_reading() -> None:
     alike = [reading(lr=0.01), reading(lr=0.01, change="undecided"), reading(lr=0.01, change="reduced", n=1)]
     readings = pd.DataFrame([*apart, *alike])
     assert readings_line(readings) == (
-        "Every reading that decides says the same: VGG (learning rate 0.01), larger in 1 of 2. "
+        "Every reading that decides says the same: VGG (learning rate 0.01), larger in 1 of 2 readings. "
         "It depends on the reading: VGG (learning rate 0.1), smaller in 1 and larger in 1 of 3 readings."
     )
     assert readings_list(readings).splitlines()[0] == (

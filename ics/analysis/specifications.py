@@ -73,7 +73,7 @@ def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str,
     papers = first.statistic.layers or ()
     ours = measured.layers(first.statistic.quantity, first.arms[-1], first.lr, papers).values()
     pair = " ".join(map(str, papers))
-    chosen = {pair: list(ours), "all": inner} | {str(layer): [layer] for layer in inner}
+    chosen = {pair: list(ours), "all": inner} | {str(layer): [layer] for layer in inner} if inner else {}
     known = sorted({*ours, *inner})
     columns = {layers: [known.index(layer) for layer in which] for layers, which in chosen.items()}
     common = {

@@ -87,8 +87,8 @@ def _row(maps: Sequence[Axes], scales: Sequence[Axes], cells: pd.DataFrame, labe
     standard, batch = (cells.loc[[arm]].droplevel("arm") for arm in PAIR.shown)
     each = batch.sub(standard)
     medians = [arm.groupby("layer").median() for arm in (standard, batch, each)]
-    low, high = np.nanquantile(np.concatenate([median.to_numpy() for median in medians[:2]]), (0.01, 0.99))
-    far = np.nanquantile(medians[2].abs().to_numpy(), 0.98)
+    low, high = (_quantile(pd.concat(medians[:2]), share) for share in (0.01, 0.99))
+    far = _quantile(medians[2].abs(), 0.98)
     palette = sns.color_palette("mako" if log else "mako_r", as_cmap=True), DIVERGING.reversed() if log else DIVERGING
     for axes, median, which in zip(maps, medians, (0, 0, 1), strict=True):
         limits = {"vmin": -far if which else low, "vmax": far if which else high}
@@ -104,6 +104,12 @@ def _row(maps: Sequence[Axes], scales: Sequence[Axes], cells: pd.DataFrame, labe
     signs = each.transform(np.sign).groupby("layer")
     apart = np.argwhere(signs.min().to_numpy() < signs.max().to_numpy())
     maps[2].add_collection(PatchCollection([Rectangle((x, y), 1, 1) for y, x in apart], facecolor="none", **HATCH))
+
+
+def _quantile(values: pd.DataFrame, share: float) -> float:
+    """Of all values; 0 where there are none, as where no layer shifts."""
+    finite = values.to_numpy()[np.isfinite(values.to_numpy())]
+    return float(np.quantile(finite, share)) if len(finite) else 0.0
 
 
 def _steps(axes: Axes, last_step: int, labelled: bool, beside: bool) -> None:

@@ -1,10 +1,10 @@
 """The parts of the project's Markdown pages that runs decide: written between markers, so that no number is typed."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ics.analysis.claims import words
@@ -12,9 +12,10 @@ from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.words import Row
 from ics.analysis.markdown import number, records_table, table
 from ics.analysis.measured import QUANTITIES
+from ics.analysis.select import select
 from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, UNDECIDED
 from ics.errors import UserError
-from ics.figures.catalogue import FIGURES, select
+from ics.figures import catalogue
 from ics.report.answer import MEASURES, answer, evidence, outcome
 from ics.tables import Table
 
@@ -77,33 +78,35 @@ def readings_line(readings: pd.DataFrame) -> str:
         readings: from `specifications`.
     """
     alike, apart = [], []
-    for (network, lr), mine in _judged(readings).groupby(["network", "lr"], sort=False):
-        smaller, larger = ((mine["change"] == change).sum() for change in (REDUCED, INCREASED))
-        where = f"{network} (learning rate {words.rate(float(str(lr)))})"
+    for network, lr, said in _said(readings, "network"):
+        where = f"{network} (learning rate {words.rate(lr)})"
+        smaller, larger, of = said[REDUCED], said[INCREASED], f"of {said.total():,} readings"
         if smaller and larger:
-            apart.append(f"{where}, smaller in {smaller:,} and larger in {larger:,} of {len(mine):,} readings")
+            apart.append(f"{where}, smaller in {smaller:,} and larger in {larger:,} {of}")
         elif smaller or larger:
-            alike.append(f"{where}, {'smaller' if smaller else 'larger'} in {smaller + larger:,} of {len(mine):,}")
+            alike.append(f"{where}, {'smaller' if smaller else 'larger'} in {smaller + larger:,} {of}")
     parts = [("Every reading that decides says the same", alike), ("It depends on the reading", apart)]
     return " ".join(f"{begins}: {'; '.join(found)}." for begins, found in parts if found)
 
 
 def readings_list(readings: pd.DataFrame) -> str:
     """How many readings say what, network by network, by step and by training progress."""
-    lines = []
-    for (title, lr), mine in _judged(readings).groupby(["scale_title", "lr"], sort=False):
-        by_step = mine["alignment"] == BY_STEP
-        one, other = (
-            f"{said.get(REDUCED, 0)} of {len(rows):,} readings, increases it in {said.get(INCREASED, 0)}, undecided in "
-            f"{said.get(UNDECIDED, 0)}"
-            for rows in (mine[by_step], mine[~by_step])
-            for said in [rows["change"].value_counts()]
-        )
-        lines.append(
-            f"- {title}, learning rate {words.rate(float(str(lr)))}: BatchNorm reduces the shift in {one}; by progress "
-            f"instead of step it reduces it in {other}.\n"
-        )
-    return "".join(lines)
+    by_step = readings["alignment"] == BY_STEP
+    begins = ("BatchNorm reduces the shift in", "by progress instead of step it reduces it in")
+    lines: dict[str, list[str]] = {}
+    for begin, rows in zip(begins, (readings[by_step], readings[~by_step]), strict=True):
+        for title, lr, said in _said(rows, "scale_title"):
+            lines.setdefault(f"- {title}, learning rate {words.rate(lr)}: ", []).append(
+                f"{begin} {said[REDUCED]:,} of {said.total():,} readings, increases it in {said[INCREASED]:,}, "
+                f"undecided in {said[UNDECIDED]:,}"
+            )
+    return "".join(f"{network}{'; '.join(said)}.\n" for network, said in lines.items())
+
+
+def _said(readings: pd.DataFrame, name: str) -> Iterator[tuple[str, float, Counter[str]]]:
+    """By network (named by a column) and rate: what the readings say that two pairs or more have values for."""
+    for (network, lr), mine in readings[readings["n"] > 1].groupby([name, "lr"], sort=False):
+        yield str(network), float(str(lr)), Counter(mine["change"])
 
 
 def power_table(claims: pd.DataFrame) -> str:
@@ -118,11 +121,6 @@ def power_table(claims: pd.DataFrame) -> str:
     return records_table(rows.to_dict("records"), columns)
 
 
-def _judged(readings: pd.DataFrame) -> pd.DataFrame:
-    """Those that two pairs or more have a value for."""
-    return readings[readings["n"] > 1]
-
-
 def first_table(claims: pd.DataFrame, readings: pd.DataFrame) -> str:
     """What the runs say of the claims that matter most, one row for each network and learning rate.
 
@@ -132,15 +130,12 @@ def first_table(claims: pd.DataFrame, readings: pd.DataFrame) -> str:
     """
 
     def every(row: Row) -> str:
-        alike = [readings[name] == row[name] for name in ("scale", "lr", "quantity")]
-        mine = _judged(readings[np.logical_and.reduce(alike)])
+        mine = select(readings, scale=row["scale"], lr=row["lr"], quantity=row["quantity"]).query("n > 1")
         if row["claim"] != CLAIM or mine.empty:
             return "–"
-        low, high = (
-            words.effect({"effect": end, "unit": row["unit"]}) for end in (mine["effect"].min(), mine["effect"].max())
-        )
-        smaller, larger = ((mine["change"] == change).sum() for change in (REDUCED, INCREASED))
-        return f"{low} to {high}; smaller in {smaller}, larger in {larger} of {len(mine)}"
+        low, high = (words.effect({"effect": end, "unit": row["unit"]}) for end in mine["effect"].agg(["min", "max"]))
+        said = Counter(mine["change"])
+        return f"{low} to {high}; smaller in {said[REDUCED]}, larger in {said[INCREASED]} of {len(mine)}"
 
     judged = evidence(claims)
     rows = pd.concat(
@@ -185,7 +180,7 @@ def not_borne_out_table(claims: pd.DataFrame) -> str:
 
 def figures_table() -> str:
     """Every figure with the command that makes its runs."""
-    figures = [figure for name in FIGURES for figure in select(name)]
+    figures = [figure for name in catalogue.FIGURES for figure in catalogue.select(name)]
     return records_table(figures, {"figure": lambda one: one.name, "its runs": lambda one: f"`{one.command}`"})
 
 
