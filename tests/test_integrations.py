@@ -165,7 +165,7 @@ def test_the_trainer_of_lightning(options: dict[str, Any], tmp_path: Path) -> No
     ]
     # Without a word, G is what Lightning's own backward pass left, and so are batch and loss Lightning's.
     assert len(said) == ("accumulate_grad_batches" in options)
-    assert all("leave 0.5 times these" in text for text in said)
+    assert all("leave 0.5 times this" in text for text in said)
     twin, _, _ = lightning_run(tmp_path, False, **options)
     assert weights_equal(model, twin)
     assert [(row["step"], row["layer"]) for row in callback.rows] == [(s, i) for s in (0, 2) for i in ("0", "4")]

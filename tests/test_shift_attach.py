@@ -230,9 +230,9 @@ def test_lbfgs_and_its_many_evaluations(model: Any) -> None:
     ("loop", "notice"),
     [
         (accumulated, None),
-        (scaled, "leave 0.3333 times these"),
-        (accumulated_divided_and_clipped, "leave 0.3333 times these"),
-        (grad_scaler, "leave 1024 times these"),
+        (scaled, "leave 0.3333 times this"),
+        (accumulated_divided_and_clipped, "leave 0.3333 times this"),
+        (grad_scaler, "leave 1024 times this"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -337,7 +337,22 @@ def test_loops_that_cannot_be_measured_are_left_alone() -> None:
             mean_loss(t.model(x), y).backward()
             t.update()
 
+    def penalised(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            (t.forward(x, y) + sum(p.square().sum() for p in t.model.parameters())).backward()
+            t.update()
+
+    def weighted(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            t.forward(x, y).backward()
+            (t.forward(x.roll(1, 1), y) / 3).backward()
+            t.update()
+
     for loop, steps, why in [
+        (penalised, [], "nor a multiple of it"),
+        (weighted, [], "nor a multiple of it"),
         (twice, [], "several backward passes from one forward pass"),
         (never_cleared, [0], "held gradients of passes that were not seen"),
         (two_losses, [], "computed more than once"),

@@ -10,7 +10,7 @@ from ics.shift import ShiftProbe
 from ics.shift.attach import Row, scalars
 
 
-class ShiftCallback(lightning.Callback):
+class ShiftCallback(lightning.Callback):  # type: ignore[misc,unused-ignore]
     """Measures the internal covariate shift of a network that a `LightningModule` trains.
 
     Args:

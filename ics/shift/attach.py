@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ics.shift.diagnosis import agree, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
-from ics.shift.observation import Batch, Observation, Start
+from ics.shift.observation import Batch, Gradients, Observation, Start
 from ics.shift.passes import Call
 from ics.shift.watcher import Hook, tensors_in
 
@@ -31,11 +31,7 @@ Closure = Callable[[], Tensor]
 
 
 class Attachment:
-    """The hooks of `ShiftProbe.attach`, whose arguments these are.
-
-    Attributes:
-        targets: y of the coming passes, where no loss is seen that is given it.
-    """
+    """The hooks of `ShiftProbe.attach`, whose arguments these are; `targets` is y of passes whose loss is not seen."""
 
     def __init__(
         self,
@@ -49,12 +45,13 @@ class Attachment:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ProbeError(f"every={every!r} is no number of steps; take 1 or more")
         self._probe, self._every, self._to, self._closure = probe, every, sink(to), closure
+        self._is_compiled = calls is not probe.model
         self.targets: Any = None
         self._step, self._said, self._recomputes = 0, set[str](), False
         self._trouble: str | None = None
         self._clear()
         self._handles: list[Any] = [
-            *(probe.watcher.watch(calls) if calls is not probe.model else ()),
+            *(probe.watcher.watch(calls) if self._is_compiled else ()),
             calls.register_forward_pre_hook(Hook(self, self._begin), with_kwargs=True),
             calls.register_forward_hook(Hook(self, self._end)),
             optimizer.register_step_pre_hook(self._before),
@@ -127,8 +124,8 @@ class Attachment:
             if self._is_cleared():
                 if self._done:
                     self._say(
-                        f"a pass before step {self._step} gives no row: its gradients were cleared without a step (a "
-                        "GradScaler skips the steps whose gradients are not finite)"
+                        f"a pass before step {self._step} gives no row",
+                        "its gradients were cleared without a step (a GradScaler skips those that are not finite)",
                     )
                     self._done, self._trouble = [], None
             elif not self._done:
@@ -164,7 +161,7 @@ class Attachment:
                     raise ProbeError(self._trouble or "no backward pass from an output of the model was seen before it")
                 rows = self._measure(self._start)
             except ProbeError as error:
-                self._say(f"step {self._step} gives no row: {error}")
+                self._say(f"step {self._step} gives no row", str(error))
             else:
                 self._to([{"step": self._step, **asdict(row)} for row in rows.rows])
         self._step += 1
@@ -187,34 +184,31 @@ class Attachment:
                 "give the probe a loss that is a module"
             ) from error
         if recompute and self._probe.ranks is None and not self._probe.recomputes:
-            self._tell_difference(start)
+            self._compare(start.gradients, start.recomputed)
         return observation
 
-    def _tell_difference(self, start: Start) -> None:
-        there, anew = start.gradients, start.recomputed
-        if not all(agree(there.get(p), anew.get(p)) for p in there.keys() | anew.keys()):
-            factor = common_factor(there, anew)
-            how = "other ones" if factor is None else f"{factor:.4g} times these"
-            self._say(f"G is computed anew as the gradient of the loss: backward passes leave {how}", what="notice")
+    def _compare(self, there: Gradients, anew: Gradients) -> None:
+        """What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding."""
+        if all(agree(there.get(p), anew.get(p)) for p in there.keys() | anew.keys()):
+            return
+        factor = common_factor(there, anew)
+        if factor is None and not self._is_compiled:
+            raise ProbeError(
+                "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, or "
+                "passes weighted; give attach a closure"
+            )
+        how = "this within rounding" if factor is None else f"{factor:.4g} times this"
+        self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
 
-    def _say(self, text: str, what: str | None = None) -> None:
-        """Each thing once."""
-        key = what or text.partition(": ")[2]
-        if key not in self._said:
-            self._said.add(key)
-            warnings.warn(text, stacklevel=2)
+    def _say(self, what: str, why: str) -> None:
+        """Each reason once."""
+        if why not in self._said:
+            self._said.add(why)
+            warnings.warn(f"{what}: {why}", stacklevel=2)
 
 
 def sink(to: Any) -> Callable[[list[Row]], object]:
-    """Where rows go: what takes a list of them, as a function.
-
-    Args:
-        to: a function; a list, to be extended; the path of a CSV file, to be appended to; a TensorBoard
-            `SummaryWriter`; a run of Weights & Biases.
-
-    Raises:
-        ProbeError: it is none of these.
-    """
+    """Where `ShiftProbe.attach` sends rows: what takes a list of them, as a function."""
     if isinstance(to, list):
         return to.extend
     if isinstance(to, str | Path):
