@@ -7,7 +7,9 @@ count. An optimizer with a closure runs its passes inside its step; the first of
 """
 
 import csv
+import itertools
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,6 +49,7 @@ class Attachment:
         self._probe, self._every, self._to, self._closure = probe, every, sink(to), closure
         self._is_compiled = calls is not probe.model
         self.targets: Any = None
+        self._counter = itertools.count()
         self._step, self._said, self._recomputes = 0, set[str](), False
         self._trouble: str | None = None
         self._clear()
@@ -68,17 +71,17 @@ class Attachment:
 
     def note_loss(self, y: Any, loss: Tensor) -> None:
         """The loss of the last pass, and its targets."""
-        if not self._due or not self._open or self._probe.watcher.paused or not loss.requires_grad:
-            return
-        batch = self._open[-1]
-        if self._closure is None:
+        batch = self._latest
+        if self._due and batch and self._closure is None and loss.requires_grad and not self._probe.watcher.paused:
             if batch.loss is not None:
                 self._trouble = "its loss was computed more than once from one pass; give attach a closure"
             batch.y, batch.loss = y, loss.detach().clone()
 
     def _clear(self) -> None:
         self._due = self._step % self._every == 0
-        self._open: list[Batch] = []  # forward passes that no backward pass has reached yet
+        # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
+        self._open = weakref.WeakValueDictionary[int, Batch]()
+        self._latest: Batch | None = None
         self._done: list[Batch] = []  # those whose gradients stand in .grad
         self._reached: list[Batch] | None = None  # in the backward pass under way
         self._start: Start | None = None
@@ -91,16 +94,14 @@ class Attachment:
         watcher = self._probe.watcher
         if not self._due or watcher.paused or watcher.last is None or not torch.is_grad_enabled():
             return
-        known = self._open or self._done
-        if known and known[-1].training_pass is watcher.last:  # the model calls itself
-            return
-        call = Call(self._probe.model, args, kwargs) if self._closure is None else Call(self._closure)
-        self._open.append(Batch(call, self.targets, watcher.last))
+        if self._latest is None or self._latest.training_pass is not watcher.last:  # or the model calls itself
+            call = Call(self._probe.model, args, kwargs) if self._closure is None else Call(self._closure)
+            self._latest = self._open[next(self._counter)] = Batch(call, self.targets, watcher.last)
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
-        if not self._due or not self._open or self._probe.watcher.paused:
+        batch = self._latest
+        if not self._due or batch is None or self._probe.watcher.paused:
             return
-        batch = self._open[-1]
         for tensor in tensors_in(output):
             if tensor.requires_grad:
                 tensor.register_hook(lambda gradient: self._backward_begins(batch))  # type: ignore[no-untyped-call]
@@ -115,7 +116,7 @@ class Attachment:
             return
         if batch in self._done:
             self._trouble = "there were several backward passes from one forward pass; give attach a closure"
-        if batch not in self._open or (self._inside is not None and len(self._done) > self._inside):
+        if batch not in self._open.values() or (self._inside is not None and len(self._done) > self._inside):
             return  # of an earlier step, or not the first evaluation of the optimizer's closure
         if self._reached is None:
             self._reached = []
@@ -136,8 +137,8 @@ class Attachment:
         reached, self._reached = self._reached or [], None
         if self._is_cleared():  # torch.autograd.grad, as part of a loss
             return
-        batches = [batch for batch in self._open if batch in reached]
-        self._open = [batch for batch in self._open if batch not in reached]
+        places = [place for place, batch in self._open.items() if batch in reached]
+        batches = [self._open.pop(place) for place in places]
         if self._closure is None and len(batches) > 1:
             self._trouble = "its loss comes from several calls of the model; give attach a closure"
         if self._closure is not None and self._done:
@@ -159,11 +160,11 @@ class Attachment:
             try:
                 if self._trouble is not None or self._start is None:
                     raise ProbeError(self._trouble or "no backward pass from an output of the model was seen before it")
-                rows = self._measure(self._start)
+                found = self._measure(self._start)
             except ProbeError as error:
                 self._say(f"step {self._step} gives no row", str(error))
             else:
-                self._to([{"step": self._step, **asdict(row)} for row in rows.rows])
+                self._to([{"step": self._step, **asdict(row)} for row in found.rows])
         self._step += 1
         self._clear()
 
