@@ -63,7 +63,7 @@ test-cluster: $(STAMP)
 INTEGRATIONS := $(VENV)-integrations
 test-integrations: $(STAMP)
 	$(PYTHON) -m venv $(INTEGRATIONS)
-	$(BIN)/uv pip install --quiet --python $(INTEGRATIONS)/bin/python -r requirements.lock -e '.[lightning,transformers]' peft tensorboard
+	$(BIN)/uv pip install --quiet --python $(INTEGRATIONS)/bin/python -r requirements.lock -e '.[integrations]'
 	$(INTEGRATIONS)/bin/python -m pytest -m integrations
 
 COMPILE := $(BIN)/uv pip compile --universal --quiet --python-version 3.11 pyproject.toml --extra dev --extra sweep --extra report

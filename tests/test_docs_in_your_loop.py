@@ -197,4 +197,4 @@ def test_a_loop_in_the_style_of_timm() -> None:
     training, found, _, said = measured(Training, timm)
     check(training, found, [0, 1, 2])
     assert len(said) == 1
-    assert "leave 32 times these" in said[0]
+    assert "leave 32 times this" in said[0]

@@ -100,7 +100,11 @@ def hugging_face(folder: Path, measure: bool, **options: Any) -> tuple[Any, Any]
     "options", [{}, {"gradient_accumulation_steps": 2}, {"bf16": True}, {"gradient_checkpointing": True}], ids=str
 )
 def test_the_trainer_of_transformers(options: dict[str, Any], tmp_path: Path) -> None:
-    trainer, callback = hugging_face(tmp_path, True, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer, callback = hugging_face(tmp_path, True, **options)
+    # Without a word, G is what the trainer's own backward passes left, and so are batches and loss the trainer's.
+    assert not [w for w in caught if "computed anew" in str(w.message) or "gives no row" in str(w.message)]
     twin, _ = hugging_face(tmp_path, False, **options)
     assert weights_equal(trainer.model, twin.model)
     assert [(row["step"], row["layer_index"]) for row in callback.rows] == [
@@ -153,7 +157,15 @@ def lightning_run(folder: Path, measure: bool, **options: Any) -> tuple[Any, Any
     ids=str,
 )
 def test_the_trainer_of_lightning(options: dict[str, Any], tmp_path: Path) -> None:
-    model, callback, trainer = lightning_run(tmp_path, True, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model, callback, trainer = lightning_run(tmp_path, True, **options)
+    said = [
+        str(w.message) for w in caught if "G is computed anew" in str(w.message) or "gives no row" in str(w.message)
+    ]
+    # Without a word, G is what Lightning's own backward pass left, and so are batch and loss Lightning's.
+    assert len(said) == ("accumulate_grad_batches" in options)
+    assert all("leave 0.5 times this" in text for text in said)
     twin, _, _ = lightning_run(tmp_path, False, **options)
     assert weights_equal(model, twin)
     assert [(row["step"], row["layer"]) for row in callback.rows] == [(s, i) for s in (0, 2) for i in ("0", "4")]

@@ -22,16 +22,17 @@ OWN = {"ics", "hydra_plugins", "benchmarks", "examples", *(path.stem for path in
 NOT_IMPORTED = {
     "hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher", "ray",
     "pytest-xdist", "ruff", "mypy", "pandas-stubs", "types-tqdm", "types-pyyaml", "hatchling",
+    "tensorboard",
 }  # fmt: skip
 
 # folder → the extras that its imports may come from
 EXTRAS = {
-    "ics": ["report"],
+    "ics": ["report", "lightning", "transformers"],
     "scripts": ["report"],
     "hydra_plugins": ["sweep"],
     "examples": [],
     "benchmarks": [],
-    "tests": ["report", "dev"],
+    "tests": ["report", "dev", "integrations"],
 }
 
 
@@ -55,7 +56,7 @@ def imported(folder: str) -> set[str]:
                 case ast.Call(func=ast.Name(id="needed"), args=[ast.Constant(value=str(module))]):  # of ics.report
                     modules.add(module)
     known = packages_distributions()
-    return {known[module][0].lower() for module in modules - sys.stdlib_module_names - OWN}
+    return {known.get(module, [module])[0].lower() for module in modules - sys.stdlib_module_names - OWN}
 
 
 @pytest.mark.parametrize("folder", EXTRAS)

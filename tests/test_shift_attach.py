@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import gc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,15 @@ def other_passes_between(t: Training) -> None:
         mean_loss(t.model(x), y)  # with gradients, and never used
 
 
+def both_forward_then_both_backward(t: Training) -> None:
+    for i in range(0, 2 * STEPS, 2):
+        t.optimizer.zero_grad()
+        losses = [t.forward(x, y) for x, y in t.batches[i : i + 2]]
+        for loss in losses:
+            loss.backward()
+        t.update()
+
+
 def scaled(t: Training) -> None:
     for x, y in t.batches[:STEPS]:
         t.optimizer.zero_grad()
@@ -230,9 +240,10 @@ def test_lbfgs_and_its_many_evaluations(model: Any) -> None:
     ("loop", "notice"),
     [
         (accumulated, None),
-        (scaled, "leave 0.3333 times these"),
-        (accumulated_divided_and_clipped, "leave 0.3333 times these"),
-        (grad_scaler, "leave 1024 times these"),
+        (both_forward_then_both_backward, None),
+        (scaled, "leave 0.3333 times this"),
+        (accumulated_divided_and_clipped, "leave 0.3333 times this"),
+        (grad_scaler, "leave 1024 times this"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -248,6 +259,17 @@ def test_only_layers_that_are_asked_for_and_steps_that_are_due() -> None:
     check(training, found, [0, 2])
     assert [row["layer_index"] for row in found[0]] == [3, 3]
     assert said == []
+
+
+def test_passes_that_no_backward_pass_can_reach_any_more_are_not_kept() -> None:
+    training = Training()
+    with ShiftProbe(training.model, mean_loss) as probe:
+        attachment = probe.attach(training.optimizer, to=[])
+        kept = [training.model(x) for x, _ in training.batches[:3]]
+        for x, _ in training.batches:
+            training.model(x)
+        gc.collect()
+        assert len(attachment._open) <= len(kept) + 1
 
 
 def test_a_step_that_a_grad_scaler_skips_gives_no_row_and_a_word() -> None:
@@ -337,7 +359,22 @@ def test_loops_that_cannot_be_measured_are_left_alone() -> None:
             mean_loss(t.model(x), y).backward()
             t.update()
 
+    def penalised(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            (t.forward(x, y) + sum(p.square().sum() for p in t.model.parameters())).backward()
+            t.update()
+
+    def weighted(t: Training) -> None:
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            t.forward(x, y).backward()
+            (t.forward(x.roll(1, 1), y) / 3).backward()
+            t.update()
+
     for loop, steps, why in [
+        (penalised, [], "nor a multiple of it"),
+        (weighted, [], "nor a multiple of it"),
         (twice, [], "several backward passes from one forward pass"),
         (never_cleared, [0], "held gradients of passes that were not seen"),
         (two_losses, [], "computed more than once"),

@@ -7,7 +7,9 @@ count. An optimizer with a closure runs its passes inside its step; the first of
 """
 
 import csv
+import itertools
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from ics.shift.diagnosis import agree, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
-from ics.shift.observation import Batch, Observation, Start
+from ics.shift.observation import Batch, Gradients, Observation, Start
 from ics.shift.passes import Call
 from ics.shift.watcher import Hook, tensors_in
 
@@ -31,11 +33,7 @@ Closure = Callable[[], Tensor]
 
 
 class Attachment:
-    """The hooks of `ShiftProbe.attach`, whose arguments these are.
-
-    Attributes:
-        targets: y of the coming passes, where no loss is seen that is given it.
-    """
+    """The hooks of `ShiftProbe.attach`, whose arguments these are; `targets` is y of passes whose loss is not seen."""
 
     def __init__(
         self,
@@ -49,12 +47,14 @@ class Attachment:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ProbeError(f"every={every!r} is no number of steps; take 1 or more")
         self._probe, self._every, self._to, self._closure = probe, every, sink(to), closure
+        self._is_compiled = calls is not probe.model
         self.targets: Any = None
+        self._counter = itertools.count()
         self._step, self._said, self._recomputes = 0, set[str](), False
         self._trouble: str | None = None
         self._clear()
         self._handles: list[Any] = [
-            *(probe.watcher.watch(calls) if calls is not probe.model else ()),
+            *(probe.watcher.watch(calls) if self._is_compiled else ()),
             calls.register_forward_pre_hook(Hook(self, self._begin), with_kwargs=True),
             calls.register_forward_hook(Hook(self, self._end)),
             optimizer.register_step_pre_hook(self._before),
@@ -71,17 +71,17 @@ class Attachment:
 
     def note_loss(self, y: Any, loss: Tensor) -> None:
         """The loss of the last pass, and its targets."""
-        if not self._due or not self._open or self._probe.watcher.paused or not loss.requires_grad:
-            return
-        batch = self._open[-1]
-        if self._closure is None:
+        batch = self._latest
+        if self._due and batch and self._closure is None and loss.requires_grad and not self._probe.watcher.paused:
             if batch.loss is not None:
                 self._trouble = "its loss was computed more than once from one pass; give attach a closure"
             batch.y, batch.loss = y, loss.detach().clone()
 
     def _clear(self) -> None:
         self._due = self._step % self._every == 0
-        self._open: list[Batch] = []  # forward passes that no backward pass has reached yet
+        # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
+        self._open = weakref.WeakValueDictionary[int, Batch]()
+        self._latest: Batch | None = None
         self._done: list[Batch] = []  # those whose gradients stand in .grad
         self._reached: list[Batch] | None = None  # in the backward pass under way
         self._start: Start | None = None
@@ -94,16 +94,14 @@ class Attachment:
         watcher = self._probe.watcher
         if not self._due or watcher.paused or watcher.last is None or not torch.is_grad_enabled():
             return
-        known = self._open or self._done
-        if known and known[-1].training_pass is watcher.last:  # the model calls itself
-            return
-        call = Call(self._probe.model, args, kwargs) if self._closure is None else Call(self._closure)
-        self._open.append(Batch(call, self.targets, watcher.last))
+        if self._latest is None or self._latest.training_pass is not watcher.last:  # or the model calls itself
+            call = Call(self._probe.model, args, kwargs) if self._closure is None else Call(self._closure)
+            self._latest = self._open[next(self._counter)] = Batch(call, self.targets, watcher.last)
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
-        if not self._due or not self._open or self._probe.watcher.paused:
+        batch = self._latest
+        if not self._due or batch is None or self._probe.watcher.paused:
             return
-        batch = self._open[-1]
         for tensor in tensors_in(output):
             if tensor.requires_grad:
                 tensor.register_hook(lambda gradient: self._backward_begins(batch))  # type: ignore[no-untyped-call]
@@ -118,7 +116,7 @@ class Attachment:
             return
         if batch in self._done:
             self._trouble = "there were several backward passes from one forward pass; give attach a closure"
-        if batch not in self._open or (self._inside is not None and len(self._done) > self._inside):
+        if batch not in self._open.values() or (self._inside is not None and len(self._done) > self._inside):
             return  # of an earlier step, or not the first evaluation of the optimizer's closure
         if self._reached is None:
             self._reached = []
@@ -127,8 +125,8 @@ class Attachment:
             if self._is_cleared():
                 if self._done:
                     self._say(
-                        f"a pass before step {self._step} gives no row: its gradients were cleared without a step (a "
-                        "GradScaler skips the steps whose gradients are not finite)"
+                        f"a pass before step {self._step} gives no row",
+                        "its gradients were cleared without a step (a GradScaler skips those that are not finite)",
                     )
                     self._done, self._trouble = [], None
             elif not self._done:
@@ -139,8 +137,8 @@ class Attachment:
         reached, self._reached = self._reached or [], None
         if self._is_cleared():  # torch.autograd.grad, as part of a loss
             return
-        batches = [batch for batch in self._open if batch in reached]
-        self._open = [batch for batch in self._open if batch not in reached]
+        places = [place for place, batch in self._open.items() if batch in reached]
+        batches = [self._open.pop(place) for place in places]
         if self._closure is None and len(batches) > 1:
             self._trouble = "its loss comes from several calls of the model; give attach a closure"
         if self._closure is not None and self._done:
@@ -162,11 +160,11 @@ class Attachment:
             try:
                 if self._trouble is not None or self._start is None:
                     raise ProbeError(self._trouble or "no backward pass from an output of the model was seen before it")
-                rows = self._measure(self._start)
+                found = self._measure(self._start)
             except ProbeError as error:
-                self._say(f"step {self._step} gives no row: {error}")
+                self._say(f"step {self._step} gives no row", str(error))
             else:
-                self._to([{"step": self._step, **asdict(row)} for row in rows.rows])
+                self._to([{"step": self._step, **asdict(row)} for row in found.rows])
         self._step += 1
         self._clear()
 
@@ -187,34 +185,31 @@ class Attachment:
                 "give the probe a loss that is a module"
             ) from error
         if recompute and self._probe.ranks is None and not self._probe.recomputes:
-            self._tell_difference(start)
+            self._compare(start.gradients, start.recomputed)
         return observation
 
-    def _tell_difference(self, start: Start) -> None:
-        there, anew = start.gradients, start.recomputed
-        if not all(agree(there.get(p), anew.get(p)) for p in there.keys() | anew.keys()):
-            factor = common_factor(there, anew)
-            how = "other ones" if factor is None else f"{factor:.4g} times these"
-            self._say(f"G is computed anew as the gradient of the loss: backward passes leave {how}", what="notice")
+    def _compare(self, there: Gradients, anew: Gradients) -> None:
+        """What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding."""
+        if all(agree(there.get(p), anew.get(p)) for p in there.keys() | anew.keys()):
+            return
+        factor = common_factor(there, anew)
+        if factor is None and not self._is_compiled:
+            raise ProbeError(
+                "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, or "
+                "passes weighted; give attach a closure"
+            )
+        how = "this within rounding" if factor is None else f"{factor:.4g} times this"
+        self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
 
-    def _say(self, text: str, what: str | None = None) -> None:
-        """Each thing once."""
-        key = what or text.partition(": ")[2]
-        if key not in self._said:
-            self._said.add(key)
-            warnings.warn(text, stacklevel=2)
+    def _say(self, what: str, why: str) -> None:
+        """Each reason once."""
+        if why not in self._said:
+            self._said.add(why)
+            warnings.warn(f"{what}: {why}", stacklevel=2)
 
 
 def sink(to: Any) -> Callable[[list[Row]], object]:
-    """Where rows go: what takes a list of them, as a function.
-
-    Args:
-        to: a function; a list, to be extended; the path of a CSV file, to be appended to; a TensorBoard
-            `SummaryWriter`; a run of Weights & Biases.
-
-    Raises:
-        ProbeError: it is none of these.
-    """
+    """Where `ShiftProbe.attach` sends rows: what takes a list of them, as a function."""
     if isinstance(to, list):
         return to.extend
     if isinstance(to, str | Path):

@@ -177,7 +177,7 @@ def candidates(model: nn.Module, params: Params, kinds: Kinds, wanted: Sequence[
                     name if params == "all" or key == "weight" else f"{name}.{key}".lstrip("."),
                     tuple(p for p in tensors if p.requires_grad),
                     trainable,
-                    frozenset(p for i, p in enumerate(own) if alone or i >= places[tensors[0]]),
+                    frozenset(p for i, p in enumerate(own) if alone or i >= places.get(tensors[0], 0)),
                 )
             )
     return found
@@ -263,6 +263,6 @@ def _weight_matrices(module: nn.Module) -> dict[str, tuple[nn.Parameter, ...]]:
         return {"weight": (own["weight"],)} if own["weight"].ndim > 1 else {}
     if isinstance(module, nn.Linear | nn.Bilinear | _ConvNd):
         parts = [p for name, p in module.named_parameters() if name.startswith(("weight", "parametrizations.weight."))]
-        return {"weight": tuple(parts)}
+        return {"weight": tuple(parts)} if parts else {}
     experts = getattr(module, "num_experts", None)
     return {key: (p,) for key, p in own.items() if p.ndim == 3 and len(p) == experts}

@@ -26,7 +26,7 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class Call:
-    """What runs a forward pass, and on what: the model on a batch, or a closure that calls it as it likes."""
+    """The model on a batch, or a closure that calls it as it likes."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
@@ -41,7 +41,7 @@ class Call:
 
     @property
     def inputs(self) -> Any:
-        """The batch, as plain containers."""
+        """The batch."""
         return self.args, self.kwargs
 
 

@@ -24,7 +24,17 @@ from ics.shift import definition, replay
 from ics.shift.attach import Attachment, Closure
 from ics.shift.diagnosis import agree, check_batch, check_repeats
 from ics.shift.errors import ProbeError
-from ics.shift.layers import Kinds, Layer, Params, candidates, find_layers, flat_gradient, merged, select_layers
+from ics.shift.layers import (
+    Candidate,
+    Kinds,
+    Layer,
+    Params,
+    candidates,
+    find_layers,
+    flat_gradient,
+    merged,
+    select_layers,
+)
 from ics.shift.metrics import METRICS, compare
 from ics.shift.observation import Batch, Gradients, LayerShift, Observation, Start
 from ics.shift.origins import Origin
@@ -127,12 +137,11 @@ class ShiftProbe:
         self._structure: Structure | None = None
         self._order: list[nn.Parameter] = []
         self._layers: list[Layer] = []
+        self._candidates: list[Candidate] = []
+        self._weights: set[nn.Parameter] = set()  # W_1 … W_k
         self._unmeasured: list[str] = []
-        self._weights: set[nn.Parameter] = set()
         self._habits: set[Any] = set()
-        self._slow: dict[
-            Hashable, frozenset[str]
-        ] = {}  # way through the model → layers that replay cannot measure on it
+        self._slow: dict[Hashable, frozenset[str]] = {}  # way through the model → layers that replay cannot measure
 
     @property
     def layers(self) -> list[Layer]:
@@ -174,7 +183,7 @@ class ShiftProbe:
         the micro-batches of accumulated gradients G and G' are sums. G is what the backward passes leave in `.grad`,
         whatever the loop does to it afterwards; where that is not the loss's gradient, for the loss was scaled or
         divided, G is computed anew as with `gradients="recompute"`, and a warning says so once. A step that cannot be
-        measured gives no rows, and a warning says why.
+        measured, such as one with other terms in its loss, gives no rows, and a warning says why.
 
         Args:
             optimizer: whose step is the update.
@@ -240,11 +249,10 @@ class ShiftProbe:
             raise ProbeError("the probe is closed; make a new one")
         return self._watcher
 
-    def begin(self, batches: Sequence["Batch"]) -> "Start":
+    def begin(self, batches: Sequence[Batch]) -> Start:
         """All that is needed from before the update."""
-        gradients = {
-            p: p.grad.detach().clone() for p in self.model.parameters() if p.requires_grad and p.grad is not None
-        }
+        own = (p for p in self.model.parameters() if p.requires_grad)
+        gradients = {p: p.grad.detach().clone() for p in own if p.grad is not None}
         before = self.watcher.hold([(batch.call.inputs, batch.y) for batch in batches])
         return Start(list(batches), gradients, before)
 
@@ -310,6 +318,11 @@ class ShiftProbe:
                 passes.watcher.forget()
             self._structure = structure
             self._slow.clear()
+            self._candidates = candidates(self.model, self._params, self._kinds, self._wanted)
+            taken = (c.weights if self._params == "weight" else c.parameters for c in self._candidates)
+            self._weights = {p for some in taken for p in some}
+            matrices = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad and p.ndim > 1)
+            self._unmeasured = [name for name, p in matrices if p not in self._weights]
         recording = self._record(passes)
         slow = self._slow.get(recording.way)
         if self._verify == "never" or (self._verify == "first" and slow is not None):
@@ -319,17 +332,11 @@ class ShiftProbe:
         return self._prove(passes, gradients)
 
     def _record(self, passes: Passes) -> Recording:
-        able = candidates(self.model, self._params, self._kinds, self._wanted)
-        weights = {p for one in able for p in (one.weights if self._params == "weight" else one.parameters)}
-        self._weights = weights
-        recording = replay.record(passes, self._habits, None if self._moved == "all" else weights)
+        recording = replay.record(passes, self._habits, None if self._moved == "all" else self._weights)
         self._order = merged(self._order, recording.order, self.model)
-        layers = find_layers(self._order, able, self._params)
-        self._unmeasured = [
-            name for name, p in self.model.named_parameters() if p.requires_grad and p.ndim > 1 and p not in weights
-        ]
+        layers = find_layers(self._order, self._candidates, self._params)
         if self._moved == "weights":
-            layers = definition.moved_only(layers, weights)
+            layers = definition.moved_only(layers, self._weights)
         self._layers = select_layers(layers, self._wanted, self.model)
         return recording
 
@@ -377,7 +384,7 @@ class ShiftProbe:
         first = next(iter(shifted))
         return self._fresh or not first.before.isdisjoint(passes.new) or agree(_g(first, gradients), shifted[first])
 
-    def _recomputed(self, passes: Passes, batch: "Batch", start: "Start") -> Gradients:
+    def _recomputed(self, passes: Passes, batch: Batch, start: Start) -> Gradients:
         """The gradients of the training pass, run again."""
         check_batch(passes)
         passes.start(moved=(), same_noise=True)

@@ -256,7 +256,8 @@ def _is_foreign(thing: Any) -> bool:
     if isinstance(thing, nn.Module | _OPEN):
         return False
     named = thing if isinstance(thing, type | FunctionType) else type(thing)
-    return named.__module__ != "collections" and named.__module__.partition(".")[0] in _FOREIGN
+    module = named.__module__ or ""  # functions made by exec have none
+    return module != "collections" and module.partition(".")[0] in _FOREIGN
 
 
 def _globals_of(code: CodeType, space: Mapping[str, Any], functions: bool = False) -> list[str]:
