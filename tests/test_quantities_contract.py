@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional
 
+import ics.runs.train  # noqa: F401  # knows the laboratory's quantities, too
 from ics import nets
 from ics.quantities import QUANTITIES, Quantity, Row, Step
 from ics.runs.losses import cross_entropy, squared_error

@@ -30,8 +30,6 @@ ALL = -1
 INPUT = 0
 """As the index of a cause: what is used before the first measured layer."""
 
-Block = frozenset[nn.Parameter]
-
 
 class NoSecondDerivative(Exception):
     """An operation of the model can be differentiated once only."""
@@ -44,13 +42,13 @@ class Cause:
     Attributes:
         index: 1-based place of the measured layer that it begins with, or `INPUT`.
         name: qualified name of that layer's module.
-        block: its parameters.
+        block: its parameters, in order of first use.
         later: the measured layers after it.
     """
 
     index: int
     name: str
-    block: Block
+    block: tuple[nn.Parameter, ...]
     later: tuple[Layer, ...]
 
 
@@ -90,7 +88,7 @@ class Origin:
     relative_update: float
 
 
-def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Block) -> list[Cause]:
+def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Collection[nn.Parameter]) -> list[Cause]:
     """The blocks between the measured layers: together, all that is used before the last of them.
 
     Args:
@@ -102,7 +100,7 @@ def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Block
     starts = [min(place.get(p, len(order)) for p in layer.parameters) for layer in layers]
     heads = [(INPUT, "input"), *((layer.index, layer.name) for layer in layers)]
     found = [
-        Cause(index, name, frozenset(order[begin:end]) & moving, tuple(layers[number:]))
+        Cause(index, name, tuple(p for p in order[begin:end] if p in moving), tuple(layers[number:]))
         for number, ((index, name), begin, end) in enumerate(zip(heads, [0, *starts], starts, strict=False))
     ]
     return [cause for cause in found if cause.block]
@@ -121,8 +119,8 @@ def shifts_alone(
     """
     if slow is not None and cause.index != INPUT and cause.name not in slow:
         with suppress(Exception):  # whatever a skip has broken, a full pass does without it
-            return replay.gradients(passes, recording, cause.block, cause.later)
-    passes.start(cause.block)
+            return replay.gradients(passes, recording, frozenset(cause.block), cause.later)
+    passes.start(frozenset(cause.block))
     return gradients_of(passes.loss(), cause.later)
 
 
@@ -161,7 +159,7 @@ def origins(
     passes: Passes,
     layers: Sequence[Layer],
     order: Sequence[nn.Parameter],
-    moving: Block,
+    moving: Collection[nn.Parameter],
     pairs: Mapping[Layer, tuple[Tensor, Tensor]],
     recording: Recording,
     slow: Collection[str] | None,
@@ -202,7 +200,7 @@ def origins(
             relative = _relative_update(passes, cause.block)
             result.append(_origin(cause.index, cause.name, layer, part, whole, line, g, relative))
         if mine:
-            block = frozenset().union(*(found[number].block for number in mine))
+            block = [p for number in mine for p in found[number].block]
             rest = float((whole - sum(parts)).norm() / whole.norm())
             relative, line = _relative_update(passes, block), sum(straight, torch.zeros_like(g))
             result.append(_origin(ALL, "all", layer, whole, whole, line, g, relative, rest))
@@ -245,7 +243,7 @@ def _vector(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else flat(gradient)
 
 
-def _relative_update(passes: Passes, block: Block) -> float:
+def _relative_update(passes: Passes, block: Sequence[nn.Parameter]) -> float:
     old = torch.cat([flat(passes.old[p]) for p in block])
     new = torch.cat([flat(passes.new[p]) for p in block])
     return float((new - old).norm() / old.norm())
