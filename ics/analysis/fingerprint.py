@@ -52,7 +52,7 @@ seeds, in brackets their range.
 
 {formula}. λ is the penalty's factor that would give the set-up the paper's penalty at step 0, its loss less ln 10.
 
-Two seeds of the nearest set-up are {noise} from one another (median over the pairs).
+Two seeds of one set-up are {noise} from one another (median over the pairs).
 
 """
 
@@ -132,22 +132,21 @@ def ranking(steps: pd.DataFrame) -> pd.DataFrame:
     return ranked
 
 
-def seed_noise(steps: pd.DataFrame, setup: pd.Series) -> float:
-    """How far two seeds of a set-up are from one another: the median over the pairs, by the same formula.
+def seed_noise(steps: pd.DataFrame) -> float:
+    """How far two seeds of a set-up are from one another: the median over all pairs, by the same formula.
 
     Args:
         steps: from `first_steps`.
-        setup: a row of `ranking`.
 
     Returns:
         nan where there is one seed only.
     """
-    own = steps[(steps[list(SETUP)] == setup[list(SETUP)]).all(axis=1)]
-    seeds = [rows.set_index(NUMBER)["ours"].sort_index() for _, rows in own.groupby("seed")]
-    pairs = [
-        float(np.sqrt((_errors(a, b, a.index.get_level_values("quantity")) ** 2).mean()))
-        for a, b in combinations(seeds, 2)
-    ]
+    pairs = []
+    for _, own in steps.groupby(list(SETUP)):
+        seeds = [rows.set_index(NUMBER)["ours"].sort_index() for _, rows in own.groupby("seed")]
+        for a, b in combinations(seeds, 2):
+            errors = _errors(a, b, a.index.get_level_values("quantity"))
+            pairs.append(float(np.sqrt((errors**2).mean())))
     return float(np.median(pairs)) if pairs else float("nan")
 
 
@@ -161,7 +160,7 @@ def name_of(row: Any) -> str:
 def seeds_in_words(ranked: pd.DataFrame) -> str:
     """How many seeds a set-up has: "3 seeds"."""
     few, many = ranked["seeds"].min(), ranked["seeds"].max()
-    return f"{many} seeds" if few == many else f"{few} to {many} seeds"
+    return f"{many} seed{'s' if many > 1 else ''}" if few == many else f"{few} to {many} seeds"
 
 
 def images(runs: Runs) -> str:
@@ -191,7 +190,7 @@ def to_markdown(steps: pd.DataFrame, data: str, compared: int = 3) -> str:
         seeds=seeds_in_words(ranked),
         data=data,
         formula=FORMULA[0].upper() + FORMULA[1:],
-        noise=number(seed_noise(steps, ranked.iloc[0]), 2),
+        noise=number(seed_noise(steps), 2),
     )
     first = table(["rank", *SETUP.values(), "distance", "of standard", "of BN", "λ"], lines)
     nearest = ranked.head(compared)

@@ -69,7 +69,7 @@ def _find(runs: Runs) -> Iterator[tuple[str, tuple[pd.DataFrame, str]]]:
 def _figure(found: tuple[pd.DataFrame, str]) -> Sheet:
     steps, data = found
     ranked = ranking(steps)
-    noise = seed_noise(steps, ranked.iloc[0])
+    noise = seed_noise(steps)
     seeds = f"Medians over {seeds_in_words(ranked)}, each with its own initial weights and batch; lines: their range."
     notes = f"{HOW_TO_READ} {FORMULA[0].upper()}{FORMULA[1:]}. {seeds}"
     title = f"Which set-up did the paper use? {len(ranked)} candidates by their first step, {data}"
@@ -147,7 +147,7 @@ def _legend(noise: float) -> list[Handle]:
         for arm in ("standard", "batch")
     ]
     if np.isfinite(noise):
-        dots.append(Patch(color="#DDDDDD", label="as far apart as two seeds of the nearest set-up"))
+        dots.append(Patch(color="#DDDDDD", label="as far apart as two seeds of one set-up"))
     return dots
 
 
