@@ -11,44 +11,12 @@ import pandas as pd
 import yaml
 
 from ics.analysis.paper import paper_curves
-from ics.tables import Table, columns, to_json
+from ics.quantities.shift import Shift
+from ics.runs.tables import EVALUATION as EVALUATION
+from ics.runs.tables import TRAINING
+from ics.tables import Table, to_json
 
-# The schemas of the real tables; a test holds them equal.
-TRAINING = Table(
-    "training",
-    columns(
-        ("step", "int", ""),
-        ("epoch", "int", ""),
-        ("loss", "float", "", True),
-        ("accuracy", "float", "", True),
-        ("lr", "float", ""),
-    ),
-)
-EVALUATION = Table(
-    "evaluation",
-    columns(
-        ("step", "int", ""),
-        ("split", "str", ""),
-        ("loss", "float", "", True),
-        ("accuracy", "float", "", True),
-    ),
-    key=("step", "split"),
-)
-SHIFT = Table(
-    "shift",
-    columns(
-        ("step", "int", ""),
-        ("layer_index", "int", ""),
-        ("layer", "str", ""),
-        ("l2", "float", ""),
-        ("cosine", "float", "", True),
-        ("relative_l2", "float", "", True),
-        ("grad_norm", "float", ""),
-        ("shifted_grad_norm", "float", "", True),
-    ),
-    key=("step", "layer_index"),
-)
-
+SHIFT = Shift.table
 SETTINGS: dict[str, Any] = {
     "experiment": "fig3_vgg",
     "seed": 0,

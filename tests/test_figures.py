@@ -1,10 +1,7 @@
 """The figures: the same bytes each time, scales kept apart, and a command where runs are missing."""
 
-import importlib.util
 import itertools
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from made_up_runs import (
     write_run,
 )
 from matplotlib.colors import to_rgb
+from programs import ROOT, program
 
 from ics.analysis import load_runs
 from ics.analysis.scales import split_by_scale
@@ -32,17 +30,7 @@ from ics.figures import style
 from ics.figures.catalogue import FIGURES, MissingRuns, select
 from ics.figures.curves import thinned
 
-ROOT = Path(__file__).parents[1]
-
-
-def program() -> Any:
-    """scripts/figures.py as a module."""
-    spec = importlib.util.spec_from_file_location("figures_program", ROOT / "scripts" / "figures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+main = program("figures")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +47,6 @@ def paper_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_parts_are_drawn_the_same_to_the_byte(
     paper_like: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main = program().main
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["fig3", "--runs", str(paper_like), "--out", str(first)]) == 0
     printed = capsys.readouterr().out.split()
@@ -207,7 +194,6 @@ def test_other_norm_options_are_no_seeds(tmp_path: Path) -> None:
 
 
 def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = program().main
     out = tmp_path / "out"
     nowhere = ["--runs", str(tmp_path / "nowhere"), "--out", str(out)]
     for asked in ("fig3", "all"):
@@ -238,7 +224,6 @@ def test_runs_without_the_settings_or_tables_are_no_runs_of_the_figure(tmp_path:
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = program().main
     assert main(["fig99"]) == 2
     known = sorted({"all", "fig3", "fig5", "fig8", *FIGURES})
     assert capsys.readouterr().err == f"error: no figure 'fig99'; there are {', '.join(known)}\n"
@@ -248,18 +233,6 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert told.startswith("warning: ")
     assert "training.csv:1: the column 'epoch' is missing" in told
     assert "no finished run" in told
-
-
-def test_the_program_needs_no_torch(paper_like: Path, tmp_path: Path) -> None:
-    code = (
-        "import runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
-    )
-    script = ["scripts/figures.py", "fig3a", "--runs", str(paper_like), "--out", str(tmp_path)]
-    command = [sys.executable, "-c", code, *script]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "0 False"
 
 
 # ---- Catalogue and style ----

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_tools import dots, lines, other_runs, saved, sheet, sheets, words
-from made_up_paper import ACTIVATIONS, ALL, HISTOGRAM, LANDSCAPE, copies
+from made_up_paper import copies
 from made_up_runs import SETTINGS, TRAINING, merged, training_rows, write_run
 
 from ics.analysis import load_runs
@@ -289,18 +289,3 @@ def test_runs_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
         write_run(tmp_path, f"v/batch/seed{seed}", settings, rows)
     with pytest.raises(UserError, match=r"differ in norm\.eps"):
         sheets("fig5a", load_runs(tmp_path))
-
-
-def test_the_made_up_tables_are_the_real_ones() -> None:
-    from ics.quantities.activations import Activations
-    from ics.quantities.histogram import Histogram
-    from ics.quantities.landscape import Landscape
-    from ics.quantities.moments import Moments
-    from ics.quantities.sharpness import Sharpness
-
-    for made_up, real in zip(ALL, (Landscape, Activations, Moments, Histogram, Sharpness), strict=True):
-        assert [(c.name, c.kind, c.nan) for c in made_up.columns] == [
-            (c.name, c.kind, c.nan) for c in real.table.columns
-        ]
-        assert made_up.key == real.table.key
-    assert {LANDSCAPE.name, ACTIVATIONS.name, HISTOGRAM.name} == {"landscape", "activations", "histogram"}
