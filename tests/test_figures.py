@@ -9,17 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_tools import dots, entries, lines, sheet, words
-from made_up_runs import (
-    DLN,
-    SETTINGS,
-    SHIFT,
-    TRAINING,
-    like_the_paper,
-    merged,
-    shift_rows,
-    training_rows,
-    write_run,
-)
+from made_up_runs import DLN, SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
 from matplotlib.colors import to_rgb
 from programs import ROOT, program
 
@@ -31,15 +21,6 @@ from ics.figures.catalogue import FIGURES, MissingRuns, select
 from ics.figures.curves import thinned
 
 main = program("figures")
-
-
-@pytest.fixture(scope="module")
-def paper_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("runs")
-    like_the_paper(root, "3a", {"steps": 3000}, seeds=2, noisy=True)
-    like_the_paper(root, "3b", {"steps": 1000}, seeds=2)
-    return root
-
 
 # ---- Drawing ----
 
@@ -55,8 +36,8 @@ def test_both_parts_are_drawn_the_same_to_the_byte(
     assert names == [
         "fig3_dln_gaussian-normal_25x10.pdf",
         "fig3_dln_gaussian-normal_25x10.png",
-        "fig3_vgg_digits_vgg11_w0.25.pdf",
-        "fig3_vgg_digits_vgg11_w0.25.png",
+        "fig3_vgg_cifar10_vgg16_w1.pdf",
+        "fig3_vgg_cifar10_vgg16_w1.png",
     ]
     assert sorted(printed) == sorted(str(first / name) for name in names)
     for name in names:
