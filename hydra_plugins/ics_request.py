@@ -108,7 +108,7 @@ def in_one_line(error: BaseException) -> str:
 
 def _is_readers(error: BaseException) -> bool:
     """Whether one of the readers raised it, or Hydra on account of one."""
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and error.__cause__.__traceback__:  # OmegaConf's, under a debugger, has none
         error = error.__cause__
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     return modules[-1].partition(".")[0] in READERS

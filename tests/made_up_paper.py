@@ -9,73 +9,16 @@ import pandas as pd
 from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
 
 from ics.analysis.paper import paper_curves, paper_points
-from ics.tables import Table, columns
+from ics.quantities.activations import Activations
+from ics.quantities.histogram import Histogram
+from ics.quantities.landscape import Landscape
+from ics.quantities.moments import Moments
+from ics.quantities.sharpness import Sharpness
+from ics.tables import Table
 
-# The schemas of the real tables; a test holds them equal.
-LANDSCAPE = Table(
-    "landscape",
-    columns(
-        ("step", "int", ""),
-        ("direction", "str", ""),
-        ("factor", "float", ""),
-        ("loss", "float", "", True),
-        ("gradient_norm", "float", "", True),
-        ("gradient_distance", "float", "", True),
-        ("gradient_distance_sum", "float", "", True),
-        ("weight_distance_sum", "float", "", True),
-        ("effective_beta", "float", "", True),
-    ),
-    key=("step", "direction", "factor"),
+LANDSCAPE, ACTIVATIONS, MOMENTS, HISTOGRAM, SHARPNESS = (
+    quantity.table for quantity in (Landscape, Activations, Moments, Histogram, Sharpness)
 )
-ACTIVATIONS = Table(
-    "activations",
-    columns(
-        ("step", "int", ""),
-        ("layer_index", "int", ""),
-        ("layer", "str", ""),
-        ("unit", "int", ""),
-        *((name, "float", "", True) for name in ("mean", "variance", "minimum", "maximum")),
-        *((f"p{p}", "float", "", True) for p in (5, 15, 25, 50, 75, 85, 95)),
-        *((name, "float", "", True) for name in ("mean_step_change", "variance_step_change")),
-    ),
-    key=("step", "layer_index", "unit"),
-)
-MOMENTS = Table(
-    "moments",
-    columns(
-        ("step", "int", ""),
-        ("layer_index", "int", ""),
-        ("unit", "int", ""),
-        ("mean", "float", "", True),
-        ("variance", "float", "", True),
-    ),
-    key=("step", "layer_index", "unit"),
-)
-HISTOGRAM = Table(
-    "histogram",
-    columns(
-        ("step", "int", ""),
-        ("layer_index", "int", ""),
-        ("unit", "int", ""),
-        ("low", "float", "", True),
-        ("high", "float", "", True),
-        ("count", "int", ""),
-    ),
-    key=("step", "layer_index", "unit", "low"),
-)
-SHARPNESS = Table(
-    "sharpness",
-    columns(
-        ("step", "int", ""),
-        ("sharpness", "float", "", True),
-        ("two_over_lr", "float", "", True),
-        ("edge_ratio", "float", "", True),
-        ("iterations", "int", ""),
-        ("residual", "float", "", True),
-    ),
-)
-ALL = (LANDSCAPE, ACTIVATIONS, MOMENTS, HISTOGRAM, SHARPNESS)
-
 VGG16: dict[str, Any] = {
     "experiment": "vgg",
     "scale": "paper",

@@ -6,49 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import yaml
 
-from ics.analysis.paper import paper_curves
-from ics.tables import Table, columns, to_json
+from ics.quantities.shift import Shift
+from ics.runs.tables import EVALUATION as EVALUATION
+from ics.runs.tables import TRAINING
+from ics.tables import Table, to_json
 
-# The schemas of the real tables; a test holds them equal.
-TRAINING = Table(
-    "training",
-    columns(
-        ("step", "int", ""),
-        ("epoch", "int", ""),
-        ("loss", "float", "", True),
-        ("accuracy", "float", "", True),
-        ("lr", "float", ""),
-    ),
-)
-EVALUATION = Table(
-    "evaluation",
-    columns(
-        ("step", "int", ""),
-        ("split", "str", ""),
-        ("loss", "float", "", True),
-        ("accuracy", "float", "", True),
-    ),
-    key=("step", "split"),
-)
-SHIFT = Table(
-    "shift",
-    columns(
-        ("step", "int", ""),
-        ("layer_index", "int", ""),
-        ("layer", "str", ""),
-        ("l2", "float", ""),
-        ("cosine", "float", "", True),
-        ("relative_l2", "float", "", True),
-        ("grad_norm", "float", ""),
-        ("shifted_grad_norm", "float", "", True),
-    ),
-    key=("step", "layer_index"),
-)
-
+SHIFT = Shift.table
 SETTINGS: dict[str, Any] = {
     "experiment": "fig3_vgg",
     "seed": 0,
@@ -148,71 +113,3 @@ def shift_row(step: int, layer: int, l2: float, cosine: float) -> dict[str, Any]
         "grad_norm": 2.0,
         "shifted_grad_norm": 2.0,
     }
-
-
-def like_the_paper(
-    root: Path,
-    panel: str,
-    settings: Mapping[str, Any] | None = None,
-    seeds: int = 3,
-    layers: Mapping[int, int] | None = None,
-    noisy: bool = False,
-) -> None:
-    """Runs that follow the paper's curves of Figure 3, each seed with its own noise.
-
-    Args:
-        root: where the run folders go.
-        panel: "3a" or "3b".
-        settings: changes to the panel's settings.
-        seeds: how many runs of each arm and learning rate.
-        layers: the paper's layer -> ours, where they differ.
-        noisy: add a noisy-BatchNorm arm, made of BatchNorm's curves.
-    """
-    base = merged(SETTINGS, DLN if panel == "3b" else {}, settings or {})
-    paper = paper_curves(panel)
-    for lr, of_rate in paper.groupby("lr"):
-        for arm in ("standard", "batch", "noisy_batch") if noisy else ("standard", "batch"):
-            own = of_rate[of_rate["arm"] == ("batch" if arm == "noisy_batch" else arm)]
-            for seed in range(seeds):
-                rng = np.random.default_rng([seed, len(arm), int(1e8 * float(str(lr)))])
-                norm = {"name": "none"} if arm == "standard" else {"name": arm, "eps": 1e-5}
-                change = {"seed": seed, "norm": norm, "optimizer": {"lr": lr}}
-                write_run(
-                    root,
-                    f"{base['experiment']}/{arm}_lr{lr:g}/seed{seed}",
-                    merged({k: v for k, v in base.items() if k != "norm"}, change),
-                    _near(own, panel, base["steps"], rng, layers or {}),
-                )
-
-
-def _near(
-    own: Any, panel: str, steps: int, rng: np.random.Generator, layers: Mapping[int, int]
-) -> dict[Table, list[dict[str, Any]]]:
-    every = max(1, min(100 if panel == "3a" else 50, steps // 100))
-    measured = np.arange(0, steps, every)
-
-    def curve(quantity: str, layer: int | None, of: Any = lambda v: v, back: Any = lambda v: v) -> Any:
-        """The paper's curve with this seed's jitter instead of its own, on a scale where jitter adds up."""
-        same_layer = own["layer"].isna() if layer is None else own["layer"] == layer
-        chosen = own[(own["quantity"] == quantity) & same_layer]
-        if chosen.empty:
-            return np.ones(len(measured))
-        values = pd.Series(of(np.interp(measured, chosen["step"], chosen["value"])))
-        course = values.rolling(5, center=True, min_periods=1).median()
-        jitter = (values - course).rolling(25, center=True, min_periods=1).std().fillna(0.0)
-        return back((course + jitter * rng.normal(0, 1, len(measured))).to_numpy())
-
-    if panel == "3a":
-        accuracy = np.clip(curve("train_accuracy_percent", None) / 100, 0, 1)
-        training = training_rows(2.3 * (1 - accuracy) + 1e-3, measured, np.round(accuracy * 128) / 128)
-    else:
-        loss = curve("train_loss", None, np.log, np.exp) * np.exp(rng.normal(0, 0.3))
-        training = training_rows(loss, measured, [float("nan")] * len(measured))
-    shift: dict[tuple[int, int], dict[str, Any]] = {}
-    for theirs in (5, 10) if panel == "3a" else (9, 17):
-        layer = layers.get(theirs, theirs)
-        l2 = curve("ics_l2", theirs, np.log, np.exp) * np.exp(rng.normal(0, 0.3))
-        cosine = curve("ics_cosine", theirs, np.arccos, np.cos)
-        for step, a, c in zip(measured, l2, cosine, strict=True):
-            shift[int(step), layer] = shift_row(int(step), layer, a, c)
-    return {TRAINING: training, SHIFT: [shift[key] for key in sorted(shift)]}

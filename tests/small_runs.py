@@ -16,6 +16,7 @@ from ics.runs import Interrupted, RunConfig, parse, run
 from ics.runs.recorder import Recorder
 from ics.runs.train import Training
 
+PATIENCE = 300.0  # seconds after which something must be wrong
 SETTINGS: dict[str, Any] = {
     "experiment": "test",
     "scale": None,
@@ -60,14 +61,14 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 @cache
-def _import_all() -> None:
+def import_all() -> None:
     """What a run imports only when it needs it takes many seconds."""
     Training(config()).close()
 
 
 def start_child(settings: RunConfig, folder: Path, before: Callable[[], None] = lambda: None) -> Any:
     """A process of its own that trains; it forks from this one, so that it need not import everything again."""
-    _import_all()
+    import_all()
 
     def work() -> None:
         with contextlib.redirect_stderr(open(os.devnull, "w")):

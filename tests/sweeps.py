@@ -9,7 +9,6 @@ import pytest
 
 from ics.runs import read_status
 
-PATIENCE = 300.0  # seconds after which something must be wrong
 ROOT = Path(__file__).parents[1]
 SWEEP = [
     "model=mlp", "model.hidden=[16]", "data=digits", "data.limit=200", "batch_size=32", "device=cpu",

@@ -13,13 +13,11 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up_runs import EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
+from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
 
 from ics.analysis import NoRuns, load_runs
 from ics.analysis.read import read_table
 from ics.errors import UserError
-from ics.quantities.shift import Shift
-from ics.runs import tables
 from ics.tables import Table, columns
 
 
@@ -379,11 +377,3 @@ def test_a_damaged_run_keeps_no_other_from_being_read(tmp_path: Path) -> None:
     assert runs.skipped == {"a/seed0": "unreadable", "a/seed2": "unreadable"}
     with pytest.raises(UserError, match='errors must be "raise" or "warn", not True'):
         load_runs(tmp_path, errors=True)  # type: ignore[arg-type]
-
-
-def test_the_made_up_tables_are_the_real_ones() -> None:
-    real = {"training": tables.TRAINING, "evaluation": tables.EVALUATION, "shift": Shift.table}
-    for made_up in (TRAINING, EVALUATION, SHIFT):
-        table = real[made_up.name]
-        assert [(c.name, c.kind, c.nan) for c in made_up.columns] == [(c.name, c.kind, c.nan) for c in table.columns]
-        assert made_up.key == table.key

@@ -1,9 +1,6 @@
 """The claims: intervals and verdicts by hand, on runs made for them, and on the paper's own curves."""
 
-import importlib.util
 import math
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ import pandas as pd
 import pytest
 from made_up_paper import LANDSCAPE, copies
 from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
+from programs import ROOT, program
 
 from ics.analysis import load_runs
 from ics.analysis.claims import report, words
@@ -22,17 +20,7 @@ from ics.analysis.claims.judge import COLUMNS, Evidence, evaluate
 from ics.analysis.claims.training import SPEED
 from ics.analysis.scales import Scale
 
-ROOT = Path(__file__).parents[1]
-
-
-def program() -> Any:
-    """scripts/claims.py as a module."""
-    spec = importlib.util.spec_from_file_location("claims_program", ROOT / "scripts" / "claims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+main = program("claims")
 
 
 # ---- Intervals ----
@@ -381,7 +369,6 @@ def few_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_tables_are_the_same_to_the_byte(
     few_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main = program().main
     for folder in ("first", "second"):
         assert main(["--runs", str(few_runs), "--out", str(tmp_path / folder)]) == 0
     told = capsys.readouterr()
@@ -401,7 +388,6 @@ def test_the_tables_are_the_same_to_the_byte(
 
 
 def test_claims_by_name_go_to_the_screen(few_runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = program().main
     assert main(["bn_trains_faster", "lemma_4_5", "--runs", str(few_runs)]) == 0
     assert main(["bn_trains_faster", "noisy_less_stable", "--runs", str(few_runs)]) == 2
     told = capsys.readouterr()
@@ -410,7 +396,6 @@ def test_claims_by_name_go_to_the_screen(few_runs: Path, capsys: pytest.CaptureF
 
 
 def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = program().main
     nowhere = ["--runs", str(tmp_path / "nowhere"), "--out", str(tmp_path)]
     assert main(["noisy_less_stable", *nowhere]) == 2
     assert "python scripts/train.py -m experiment=fig2 scale=cpu" in capsys.readouterr().err
@@ -423,28 +408,6 @@ def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert main(["bn_is_magic", *nowhere]) == 2
     assert capsys.readouterr().err.startswith("error: no claim 'bn_is_magic'; there are all, ")
-
-
-def test_the_program_needs_no_torch(few_runs: Path, tmp_path: Path) -> None:
-    code = (
-        "import runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", code, "scripts/claims.py", "--runs", str(few_runs), "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "0 False"
-
-
-def test_no_part_of_the_reading_side_imports_torch() -> None:
-    parts = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for package in ("analysis", "figures", "report")
-        for path in sorted((ROOT / "ics" / package).rglob("*.py"))
-        if path.name != "__init__.py"
-    ]
-    code = f"import sys, {', '.join(parts)}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_report_has_no_row_without_its_rule(few_runs: Path) -> None:

@@ -1,100 +1,30 @@
 """Random command lines through Hydra's own parser: each runs, or says in one line what is wrong."""
 
-import contextlib
-import io
 import math
-import runpy
 import string
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from programs import train
 
-ROOT = Path(__file__).parents[1]
-SMALL = [
-    "model=mlp",
-    "data=digits",
-    "data.limit=40",
-    "batch_size=8",
-    "steps=2",
-    "measure=none",
-    "evaluation.every=null",
-    "checkpoint.every_minutes=null",
-]
 GROUPS = ["model", "norm", "data", "optimizer", "measure", "scale", "experiment"]
 KEYS = [
     *GROUPS,
-    *("seed", "batch_size", "augment", "record_every", "device", "threads", "deterministic", "overwrite", "plugin"),
-    *(
-        "model.hidden",
-        "model.init",
-        "model.init.name",
-        "norm.eps",
-        "norm.name",
-        "data.limit",
-        "data.scaling",
-        "data.name",
-    ),
-    *("optimizer.lr", "optimizer.momentum", "optimizer", "measure.shift", "measure.shift.every", "evaluation.every"),
-    *("checkpoint.every_steps", "checkpoint", "nonsense", "model.nonsense", "hydra.verbose", "hydra.job.name", ""),
-]
+    "seed", "batch_size", "augment", "record_every", "device", "threads", "deterministic", "overwrite", "plugin",
+    "nonsense", "model.hidden", "model.init", "model.init.name", "model.nonsense", "norm.eps", "norm.name",
+    "data.limit", "data.scaling", "data.name", "optimizer.lr", "optimizer.momentum", "measure.shift",
+    "measure.shift.every", "evaluation.every", "checkpoint", "checkpoint.every_steps", "hydra.verbose",
+    "hydra.job.name", "",
+]  # fmt: skip
 VALUES = [
-    *(
-        "0",
-        "1",
-        "-1",
-        "2",
-        "0.5",
-        "1e-3",
-        "null",
-        "true",
-        "nan",
-        "inf",
-        "",
-        "''",
-        "[]",
-        "[1,2]",
-        "{}",
-        "{a: 1}",
-        "[1",
-        "{",
-    ),
-    *(
-        "none",
-        "batch",
-        "mlp",
-        "sgd",
-        "shift",
-        "digits",
-        "cpu",
-        "???",
-        "${nope}",
-        "${seed}",
-        "a b",
-        "ä",
-        "1,2",
-        "range(2)",
-    ),
-    *(
-        "1,2",
-        "range(2)",
-        "../..",
-        "/",
-        "\\",
-        "'",
-        "99999999999999999999",
-        "choice(1,2)",
-        "[[1]]",
-        "{name: sgd}",
-        "a=b",
-        "@x",
-        "*",
-    ),
-]
+    "0", "1", "-1", "2", "0.5", "1e-3", "99999999999999999999", "null", "true", "nan", "inf", "none", "batch",
+    "mlp", "sgd", "shift", "digits", "cpu", "''", "[]", "[1,2]", "{}", "[1", "{", "???", "${nope}", "${seed}", "ä",
+    "1,2", "1,2", "range(2)", "range(2)", "choice(1,2)", "../..", "/", "\\", "'", "[[1]]", "a=b", "@x", "*", "",
+    "{a: 1}", "a b", "{name: sgd}",
+]  # fmt: skip
 WORDS = st.text(string.printable.replace("\x0b", "").replace("\x0c", ""), max_size=8)
 OVERRIDES = st.tuples(
     st.sampled_from(["", "", "", "+", "++", "~"]),
@@ -109,32 +39,16 @@ ALLOWED: dict[str, Any] = {
 }
 
 
-def call(arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """(exit status, what stands on stderr) of scripts/train.py."""
-    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, f"runs={folder}", *arguments])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    told = io.StringIO()
-    status: Any = 0
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            runpy.run_path(str(ROOT / "scripts" / "train.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        finally:
-            GlobalHydra.instance().clear()
-    return status or 0, told.getvalue()
-
-
-def check(overrides: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, told = call(overrides, folder, monkeypatch)
-    lines = [line for line in told.splitlines() if not line.startswith(("done", "diverged"))]
-    if status:
-        assert status in (1, 2), told
+def check(overrides: list[str], folder: Path) -> None:
+    done = train(f"runs={folder}", *overrides)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("done", "diverged"))]
+    if done.returncode:
+        assert done.returncode in (1, 2), done.stderr
         error = [line for line in lines if "error: " in line]
-        assert len(error) == 1, told
-        assert "Traceback" not in told
+        assert len(error) == 1, done.stderr
+        assert "Traceback" not in done.stderr
     else:
-        assert not any("error" in line for line in lines), told
+        assert not any("error" in line for line in lines), done.stderr
 
 
 def is_harmless(override: str) -> bool:
@@ -145,17 +59,15 @@ def is_harmless(override: str) -> bool:
 
 @settings(max_examples=60, **ALLOWED)
 @given(overrides=st.lists(OVERRIDES.filter(is_harmless), min_size=1, max_size=2))
-def test_a_command_line_runs_or_is_refused_in_one_line(
-    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    check(overrides, tmp_path / "runs", monkeypatch)
+def test_a_command_line_runs_or_is_refused_in_one_line(overrides: list[str], tmp_path: Path) -> None:
+    check(overrides, tmp_path / "runs")
 
 
 @pytest.mark.full
 @settings(max_examples=1000, **ALLOWED)
 @given(overrides=st.lists(OVERRIDES.filter(is_harmless), min_size=1, max_size=3))
-def test_many_command_lines(overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(overrides, tmp_path / "runs", monkeypatch)
+def test_many_command_lines(overrides: list[str], tmp_path: Path) -> None:
+    check(overrides, tmp_path / "runs")
 
 
 @pytest.mark.parametrize(
@@ -173,13 +85,14 @@ def test_many_command_lines(overrides: list[str], tmp_path: Path, monkeypatch: p
         ("seed=${nope}", "error: Interpolation key 'nope' not found"),
         ("optimizer.lr=", "error: optimizer 'sgd': lr"),
         ("~model", "error: setting model is missing"),
+        ("model.init=0", "error: the settings of a initialisation are its name and options, not 0"),
     ],
 )
-def test_the_line_says_what_is_wrong(override: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, told = call([override], tmp_path, monkeypatch)
-    assert status == 2
-    assert told.strip().startswith(line)
-    assert len(told.strip().splitlines()) == 1
+def test_the_line_says_what_is_wrong(override: str, line: str, tmp_path: Path) -> None:
+    done = train(f"runs={tmp_path}", override)
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith(line)
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -201,14 +114,18 @@ def test_the_line_says_what_is_wrong(override: str, line: str, tmp_path: Path, m
         (["seed=0,1", "~model"], "seed=0 would fail: setting model is missing"),
     ],
 )
-def test_a_sweep_that_cannot_do_all_does_nothing(
-    words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status, told = call([*words, "-m"], tmp_path / "runs", monkeypatch)
-    assert status == 2, told
-    assert told.startswith(f"error: nothing was started: {line}"), told
-    assert len(told.splitlines()) == 1
+def test_a_sweep_that_cannot_do_all_does_nothing(words: list[str], line: str, tmp_path: Path) -> None:
+    done = train("-m", f"runs={tmp_path / 'runs'}", *words)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: nothing was started: {line}"), done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_debugger_changes_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OC_CAUSE", "1")  # as OmegaConf behaves under one: it adds a cause without a traceback
+    done = train(f"runs={tmp_path}", "x=1")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 def test_a_bug_keeps_its_traceback() -> None:

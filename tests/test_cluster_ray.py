@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_runs import wait_for
-from sweeps import PATIENCE, Run, csv_files, finish, hold, start, sweep
+from small_runs import PATIENCE, wait_for
+from sweeps import Run, csv_files, finish, hold, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_runs import wait_for
-from sweeps import PATIENCE, ROOT, Run, csv_files, finish, hold, start, sweep
+from small_runs import PATIENCE, wait_for
+from sweeps import ROOT, Run, csv_files, finish, hold, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from programs import ROOT, SMALL, Program, python, train
+from small_runs import PATIENCE, wait_for
 
 from ics import load_runs, nets
 from ics.data import DATASETS
@@ -21,7 +22,6 @@ from ics.runs import RunConfig, parse
 from ics.runs.losses import cross_entropy
 from ics.runs.optimizers import OPTIMIZERS
 
-ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 GROUPS = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
@@ -88,47 +88,34 @@ def test_every_measure_composes() -> None:
 
 # --- the command line --------------------------------------------------------------------------------------------
 
-SMALL = ["experiment=quick", "steps=3", "model.width=0.05", "batch_size=8", "data.limit=100"]
-
-
-def train(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/train.py", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, **options)
-
 
 def test_a_run_a_sweep_and_a_plan(tmp_path: Path) -> None:
     runs = f"runs={tmp_path}"
-    one = train(*SMALL, "norm=batch", runs)
+    command = [sys.executable, "scripts/train.py", *SMALL, "norm=batch", runs]  # a process that a user starts
+    one = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert one.returncode == 0, one.stderr
     assert one.stdout.startswith("done: ")
 
-    sweep = train("-m", *SMALL, "norm=none,batch", "optimizer.lr=0.1", "seed=0", runs)
+    sweep = train("-m", "norm=none,batch", "optimizer.lr=0.1", "seed=0", runs)
     assert sweep.returncode == 0, sweep.stderr
     assert "2 runs, 1 of them finished already" in sweep.stderr
     assert sweep.stderr.splitlines()[-1] == "2 done"
     assert sorted(load_runs(tmp_path).settings["norm.name"]) == ["batch", "none"]
 
-    plan = train("-m", *SMALL, "norm=none,batch", "optimizer.lr=0.1", "seed=0,1", "plan=true", runs)
+    plan = train("-m", "norm=none,batch", "optimizer.lr=0.1", "seed=0,1", "plan=true", runs)
     assert plan.returncode == 0
     assert "4 runs, 2 to do" in plan.stdout
-    assert plan.stdout.count("done, step 3 of 3") == 2
+    assert plan.stdout.count("done, step 2 of 2") == 2
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_the_program_with_the_usual_code(signum: int, code: int, tmp_path: Path) -> None:
-    words = [*SMALL, "steps=100000", f"runs={tmp_path}"]
-    process = subprocess.Popen(
-        [sys.executable, "scripts/train.py", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    end = time.monotonic() + 120
-    while not any(tmp_path.rglob("shift.csv")):
-        assert time.monotonic() < end
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signum)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "the same command goes on from here" in stderr
+    process = Program("scripts/train.py", *SMALL, "steps=10000000", f"runs={tmp_path}")
+    wait_for(lambda: any(tmp_path.rglob("training.csv")) or not process.running, PATIENCE)
+    os.kill(process.process, signum)
+    stopped = process.done()
+    assert stopped.returncode == code, stopped.stderr
+    assert "the same command goes on from here" in stopped.stderr
     assert list(tmp_path.rglob("checkpoint.pt"))
 
 
@@ -141,8 +128,8 @@ def test_every_experiment_of_a_sweep_brings_its_own_grid(tmp_path: Path) -> None
         params = yaml.safe_load(f"{{{grid}}}")
         config = {"defaults": defaults, "experiment": name, "hydra": {"sweeper": {"params": params}}}
         (tmp_path / "experiment" / f"{name}.yaml").write_text("# @package _global_\n" + yaml.safe_dump(config))
-    words = ["--config-dir", str(tmp_path)], [f"runs={tmp_path / 'runs'}", "plan=true"]
-    plan = train(*words[0], "-m", *words[1], "experiment=one,two")
+    program, words = ["scripts/train.py", "--config-dir", str(tmp_path)], [f"runs={tmp_path / 'runs'}", "plan=true"]
+    plan = python(*program, "-m", *words, "experiment=one,two")
     assert plan.returncode == 0, plan.stderr
     names = [line.partition("  ")[0].removeprefix(f"{tmp_path}/runs/") for line in plan.stdout.splitlines()]
     one = [f"one/mlp_digits_{norm}_lr0.1/seed{seed}" for norm in ("none", "batch") for seed in (0, 1)]
@@ -150,6 +137,6 @@ def test_every_experiment_of_a_sweep_brings_its_own_grid(tmp_path: Path) -> None
     assert names[:6] == one + two
     assert plan.stdout.splitlines()[6] == "6 runs, 6 to do"
 
-    alone = train(*words[0], *words[1], "experiment=one", "seed=0")
+    alone = python(*program, *words, "experiment=one", "seed=0")
     assert alone.stdout == f"{tmp_path}/runs/one/mlp_digits_none_lr0.1/seed0\n"
     assert alone.stderr == "one run of a grid; with -m it is all of norm=['none', 'batch']\n"

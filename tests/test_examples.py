@@ -1,22 +1,16 @@
 """The examples run as a reader would run them, and tell the truth."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from programs import ROOT, python, train
 
 from ics import load_runs
 
-ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 OWN = sorted(path.stem for path in EXAMPLES.glob("own_*.py") if path.stem != "own_model")
-
-
-def python(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
 def command(name: str) -> list[str]:
@@ -95,9 +89,9 @@ def test_each_takes_under_twenty_lines() -> None:
 
 
 def test_bad_plugins(tmp_path: Path) -> None:
-    missing = python("scripts/train.py", "experiment=vgg", "plugin=no.such", f"runs={tmp_path}")
+    missing = train("plugin=no.such", f"runs={tmp_path}")
     assert missing.returncode == 2
     assert missing.stderr == ("error: plugin 'no.such' cannot be imported: ModuleNotFoundError: No module named 'no'\n")
-    without = python("scripts/train.py", "data=digits", "model=mlp", "norm=own", "norm.name=rms", f"runs={tmp_path}")
+    without = train("norm=own", "norm.name=rms", f"runs={tmp_path}")
     assert without.returncode == 2
     assert without.stderr.startswith("error: unknown norm 'rms'; ")

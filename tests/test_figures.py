@@ -1,10 +1,7 @@
 """The figures: the same bytes each time, scales kept apart, and a command where runs are missing."""
 
-import importlib.util
 import itertools
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_tools import dots, entries, lines, sheet, words
-from made_up_runs import (
-    DLN,
-    SETTINGS,
-    SHIFT,
-    TRAINING,
-    like_the_paper,
-    merged,
-    shift_rows,
-    training_rows,
-    write_run,
-)
+from made_up_runs import DLN, SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
 from matplotlib.colors import to_rgb
+from programs import ROOT, program
 
 from ics.analysis import load_runs
 from ics.analysis.scales import split_by_scale
@@ -32,26 +20,7 @@ from ics.figures import style
 from ics.figures.catalogue import FIGURES, MissingRuns, select
 from ics.figures.curves import thinned
 
-ROOT = Path(__file__).parents[1]
-
-
-def program() -> Any:
-    """scripts/figures.py as a module."""
-    spec = importlib.util.spec_from_file_location("figures_program", ROOT / "scripts" / "figures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def paper_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("runs")
-    like_the_paper(root, "3a", {"steps": 3000}, seeds=2, noisy=True)
-    like_the_paper(root, "3b", {"steps": 1000}, seeds=2)
-    return root
-
+main = program("figures")
 
 # ---- Drawing ----
 
@@ -59,7 +28,6 @@ def paper_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_parts_are_drawn_the_same_to_the_byte(
     paper_like: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main = program().main
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["fig3", "--runs", str(paper_like), "--out", str(first)]) == 0
     printed = capsys.readouterr().out.split()
@@ -68,8 +36,8 @@ def test_both_parts_are_drawn_the_same_to_the_byte(
     assert names == [
         "fig3_dln_gaussian-normal_25x10.pdf",
         "fig3_dln_gaussian-normal_25x10.png",
-        "fig3_vgg_digits_vgg11_w0.25.pdf",
-        "fig3_vgg_digits_vgg11_w0.25.png",
+        "fig3_vgg_cifar10_vgg16_w1.pdf",
+        "fig3_vgg_cifar10_vgg16_w1.png",
     ]
     assert sorted(printed) == sorted(str(first / name) for name in names)
     for name in names:
@@ -207,7 +175,6 @@ def test_other_norm_options_are_no_seeds(tmp_path: Path) -> None:
 
 
 def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = program().main
     out = tmp_path / "out"
     nowhere = ["--runs", str(tmp_path / "nowhere"), "--out", str(out)]
     for asked in ("fig3", "all"):
@@ -238,7 +205,6 @@ def test_runs_without_the_settings_or_tables_are_no_runs_of_the_figure(tmp_path:
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = program().main
     assert main(["fig99"]) == 2
     known = sorted({"all", "fig3", "fig5", "fig8", *FIGURES})
     assert capsys.readouterr().err == f"error: no figure 'fig99'; there are {', '.join(known)}\n"
@@ -248,18 +214,6 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert told.startswith("warning: ")
     assert "training.csv:1: the column 'epoch' is missing" in told
     assert "no finished run" in told
-
-
-def test_the_program_needs_no_torch(paper_like: Path, tmp_path: Path) -> None:
-    code = (
-        "import runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
-    )
-    script = ["scripts/figures.py", "fig3a", "--runs", str(paper_like), "--out", str(tmp_path)]
-    command = [sys.executable, "-c", code, *script]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "0 False"
 
 
 # ---- Catalogue and style ----

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_tools import dots, lines, other_runs, saved, sheet, sheets, words
-from made_up_paper import ACTIVATIONS, ALL, HISTOGRAM, LANDSCAPE, copies
+from made_up_paper import copies
 from made_up_runs import SETTINGS, TRAINING, merged, training_rows, write_run
 
 from ics.analysis import load_runs
@@ -41,23 +41,20 @@ ONE_OF_EACH_KIND = ("fig1", "fig4", "fig5b", "fig8a", "fig9", "fig11")
 
 
 @pytest.fixture(scope="module")
-def paper_like(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    root = tmp_path_factory.mktemp("runs")
-    for model in ("vgg", "dln"):
-        copies(root, model, (0, 1), lambda q, s, v: v + 3 * s if "percent" in q else v * (1 + s))
-    return load_runs(root)
+def runs(paper_like: Path) -> Runs:
+    return load_runs(paper_like)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_the_same_to_the_byte(
-    paper_like: Runs, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(style, "PNG_DPI", 60)  # for speed
-    first = saved(name, paper_like, tmp_path / "first")
+    first = saved(name, runs, tmp_path / "first")
     assert [path.name for path in first] == [f"{name}_{FIGURES[name]}.{ending}" for ending in ("png", "pdf")]
     if name not in ONE_OF_EACH_KIND:
         return
-    second = saved(name, paper_like, tmp_path / "second")
+    second = saved(name, runs, tmp_path / "second")
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
 
@@ -87,8 +84,8 @@ def test_scales_have_a_figure_each(tmp_path: Path) -> None:
     assert sorted(sheets("fig11", load_runs(tmp_path))) == ["fig11_cifar10_vgg16_w0.5", "fig11_cifar10_vgg16_w1"]
 
 
-def test_the_landscape_as_it_is_drawn(paper_like: Runs) -> None:
-    canvas = sheet("fig4", paper_like)
+def test_the_landscape_as_it_is_drawn(runs: Runs) -> None:
+    canvas = sheet("fig4", runs)
     loss, _, beta = canvas.axes
     # Two seeds at once and twice the paper's values: the medians of both edges lie at one and a half times them.
     curve = paper_curves("4a", quantity="loss_range")
@@ -105,17 +102,17 @@ def test_the_landscape_as_it_is_drawn(paper_like: Runs) -> None:
     assert "contains an ℓ₂ penalty" in words(canvas)
 
 
-def test_drift_starts_where_it_is_above_zero(paper_like: Runs) -> None:
-    canvas = sheet("fig8b", paper_like)
+def test_drift_starts_where_it_is_above_zero(runs: Runs) -> None:
+    canvas = sheet("fig8b", runs)
     (line, *_) = canvas.axes[0].get_lines()
     assert (line.get_xdata()[0], line.get_ydata()[0]) == (100, pytest.approx(0.15))  # units at 0.1 and 0.2 away from 0
     assert [panel.get_title() for panel in canvas.axes[:3]] == ["Layer #2", "Layer #9", "Layer #13"]
 
 
-def test_gradient_distances_are_medians_over_seeds(paper_like: Runs) -> None:
-    ((_, found),) = select("fig11")[0].find(paper_like)
+def test_gradient_distances_are_medians_over_seeds(runs: Runs) -> None:
+    ((_, found),) = select("fig11")[0].find(runs)
     table = landscape.gradient_distances(found).set_index(["arm", "step", "factor"])["gradient_distance"]
-    rows = paper_like["landscape"]
+    rows = runs["landscape"]
     rows = rows[(rows["arm"] == "batch") & (rows["model.name"] == "vgg") & (rows["seed"] == 0)]
     rows = rows[(rows["step"] == 0) & (rows["factor"] == 4.0) & (rows["direction"] == "gradient")]
     assert table["batch", 0, 4.0] == pytest.approx(1.5 * rows["gradient_distance"].iloc[0])
@@ -267,15 +264,13 @@ def test_a_long_legend_takes_two_lines_and_stays_on_the_sheet() -> None:
             assert legend.get_window_extent().x1 <= canvas.bbox.x1
 
 
-def test_many_figures_at_once_are_the_same_files(
-    paper_like: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_figures_at_once_are_the_same_files(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "PNG_DPI", 40)
     figures = [*select("fig5a"), *select("fig6"), *select("fig11"), *select("mnist_mlp")]
 
     def drawn(processes: int) -> Any:
         folder = tmp_path / str(processes)
-        *files, missing = draw_many(figures, paper_like, lambda stem, one: style.save(one, folder / stem), processes)
+        *files, missing = draw_many(figures, runs, lambda stem, one: style.save(one, folder / stem), processes)
         assert isinstance(missing, MissingRuns)
         return str(missing), [path.read_bytes() for result in files for pair in result for path in pair]
 
@@ -289,18 +284,3 @@ def test_runs_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
         write_run(tmp_path, f"v/batch/seed{seed}", settings, rows)
     with pytest.raises(UserError, match=r"differ in norm\.eps"):
         sheets("fig5a", load_runs(tmp_path))
-
-
-def test_the_made_up_tables_are_the_real_ones() -> None:
-    from ics.quantities.activations import Activations
-    from ics.quantities.histogram import Histogram
-    from ics.quantities.landscape import Landscape
-    from ics.quantities.moments import Moments
-    from ics.quantities.sharpness import Sharpness
-
-    for made_up, real in zip(ALL, (Landscape, Activations, Moments, Histogram, Sharpness), strict=True):
-        assert [(c.name, c.kind, c.nan) for c in made_up.columns] == [
-            (c.name, c.kind, c.nan) for c in real.table.columns
-        ]
-        assert made_up.key == real.table.key
-    assert {LANDSCAPE.name, ACTIVATIONS.name, HISTOGRAM.name} == {"landscape", "activations", "histogram"}

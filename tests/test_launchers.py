@@ -5,16 +5,21 @@ import re
 from pathlib import Path
 
 import pytest
-from sweeps import csv_files, sweep
-from test_cli_fuzz import call
+from programs import python, train
+from sweeps import SWEEP, csv_files
 
-WORDS = ["steps=200", "norm=none,noisy_batch", "seed=0,1"]
+
+def sweep(runs: Path, *words: str) -> str:
+    """A small sweep; what it printed."""
+    done = python("scripts/train.py", "-m", *SWEEP, "steps=40", "norm=none,noisy_batch", f"runs={runs}", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("serial")
-    sweep(runs, *WORDS)
+    sweep(runs, "seed=0,1")
     assert len(csv_files(runs)) == 4 * 3
     return runs
 
@@ -24,16 +29,16 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reason="joblib is missing: pip install -e '.[sweep]'",
 )
 def test_local_gives_the_same_bytes(serial: Path, tmp_path: Path) -> None:
-    sweep(tmp_path, *WORDS, "hydra/launcher=local", "hydra.launcher.n_jobs=2")
+    sweep(tmp_path, "seed=0,1", "hydra/launcher=local", "hydra.launcher.n_jobs=2")
     assert csv_files(tmp_path) == csv_files(serial)
 
 
 def test_a_plan_estimates_from_finished_runs(serial: Path, tmp_path: Path) -> None:
-    stdout, _ = sweep(serial, "steps=200", "norm=none,noisy_batch", "seed=0,1,2", "plan=true")
+    stdout = sweep(serial, "seed=0,1,2", "plan=true")
     assert "6 runs, 2 to do" in stdout
-    assert stdout.count("done, step 200 of 200") == 4
+    assert stdout.count("done, step 40 of 40") == 4
     assert re.fullmatch(r"about \d+:\d\d:\d\d on 1 process", stdout.splitlines()[-1])
-    stdout, _ = sweep(tmp_path, *WORDS, "plan=true")
+    stdout = sweep(tmp_path, "seed=0,1", "plan=true")
     assert stdout.splitlines()[-2:] == ["4 runs, 4 to do", "no finished run to estimate the time from"]
 
 
@@ -46,7 +51,7 @@ def test_a_missing_engine_is_one_line_with_its_extra(
 ) -> None:
     find, missing = importlib.util.find_spec, f"hydra_plugins.hydra_{engine}_launcher"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
-    status, told = call(["seed=0,1", f"hydra/launcher={launcher}", "-m"], tmp_path, monkeypatch)
-    assert status == 2
-    assert told == f"error: hydra/launcher={launcher} needs more to be installed: pip install -e '.[{extra}]'\n"
+    done = train("-m", "seed=0,1", f"hydra/launcher={launcher}", f"runs={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr == f"error: hydra/launcher={launcher} needs more to be installed: pip install -e '.[{extra}]'\n"
     assert not any(tmp_path.iterdir())

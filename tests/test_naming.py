@@ -1,5 +1,6 @@
 """One run, one folder, however a command line arrives at its settings; two runs, two folders."""
 
+from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
@@ -14,14 +15,19 @@ from hydra_plugins.ics_request import read_request
 from ics.runs.naming import LONGEST, spelled
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _config_files() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):  # once, because reading them all takes long
+        yield
+
+
 def name(*words: str) -> str:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", list(words), return_hydra_config=True)
-        HydraConfig.instance().set_config(config)
-        hydra = config.hydra
-        with open_dict(config):
-            del config["hydra"]
-        return read_request(config, hydra).name
+    config = compose("train", list(words), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    hydra = config.hydra
+    with open_dict(config):
+        del config["hydra"]
+    return read_request(config, hydra).name
 
 
 def test_the_committed_names() -> None:
@@ -51,20 +57,13 @@ def test_one_run_has_one_folder(spellings: list[list[str]]) -> None:
 
 def test_two_runs_have_two_folders() -> None:
     words = [
-        *(
-            "seed=1",
-            "norm=batch",
-            "norm=batch_by_hand",
-            "model=vgg11",
-            "data=mnist",
-            "optimizer=adam",
-            "optimizer.lr=1",
-        ),
-        *("optimizer.momentum=0.9", "measure=none", "measure=all", "measure.shift.every=7", "measure.shift.layers=[1]"),
-        *("measure.shift.layers=['1']", "batch_size=null", "augment=true", "device=cpu", "threads=2", "plugin=json"),
-        *("deterministic=true", "deterministic=false", "scale=cpu", "experiment=vgg", "experiment=fingerprint"),
-        *("data.root=a b", "data.root=a-b", "data.root='a_b=c'", "model.head=[]", "model.head=[64]", "data.limit=5"),
-    ]
+        "seed=1", "norm=batch", "norm=batch_by_hand", "model=vgg11", "data=mnist", "optimizer=adam",
+        "optimizer.lr=1", "optimizer.momentum=0.9", "measure=none", "measure=all", "measure.shift.every=7",
+        "measure.shift.layers=[1]", "measure.shift.layers=['1']", "batch_size=null", "augment=true", "device=cpu",
+        "threads=2", "plugin=json", "deterministic=true", "deterministic=false", "scale=cpu", "experiment=vgg",
+        "experiment=fingerprint", "data.root=a b", "data.root=a-b", "data.root='a_b=c'", "model.head=[]",
+        "model.head=[64]", "data.limit=5",
+    ]  # fmt: skip
     names = {word: name(word) for word in ["seed=0", *words]}
     for one, other in combinations(names, 2):
         assert names[one] != names[other], (one, other)

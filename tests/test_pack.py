@@ -3,7 +3,6 @@
 import gzip
 import json
 import math
-import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from made_up_runs import DLN, SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
+from programs import program
 
 from ics import UserError, load_runs
 from ics.analysis.load import Runs
@@ -90,7 +90,7 @@ def test_runs_can_be_added_and_the_bytes_are_those_of_packing_all_at_once(folder
 def test_another_run_of_the_same_name_is_refused_unless_told(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main = runpy.run_path("scripts/pack.py")["main"]
+    main = program("pack")
     home = tmp_path / "packed"
     assert main([str(folders), str(home)]) == 0
     shutil.rmtree(folders / "vgg-b" / "seed0")

@@ -6,36 +6,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from measuring import measured
 from torch import nn
 from torch.nn import functional
 
 from ics import nets
 from ics.errors import UserError
-from ics.quantities import QUANTITIES, Step
+from ics.quantities import QUANTITIES
 from ics.quantities.distribution import SAMPLE, describe, rounded, thinned
 from ics.shift import ProbeError
 
 PERCENTILES = (5, 15, 25, 50, 75, 85, 95)
 
 
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
-
-
-def measure(model, x, y, loss_fn=functional.cross_entropy, update=None, name="activations", next_x=None, **options):
-    quantity = QUANTITIES.build({"name": name, **options}, model=model, loss_fn=loss_fn)
-    model.zero_grad()
-    loss = loss_fn(model(x), y)
-    loss.backward()
-    with quantity.observe(Step(0, x, y, loss.item(), 0.1, lambda: x if next_x is None else next_x)) as rows:
-        if update is not None:
-            with torch.no_grad():
-                update(model)
-    quantity.close()
-    for row in rows:
-        quantity.table.format({"step": 0, **row})
-    return {(row["layer_index"], row["unit"]): row for row in rows}
+def measure(model, x, y, *rest, name="activations", **options):
+    return {(row["layer_index"], row["unit"]): row for row in measured(name, model, x, y, *rest, **options)}
 
 
 def half(model: nn.Module) -> None:

@@ -5,15 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from measuring import measured
 from torch import nn
 
 from ics.errors import UserError
-from ics.quantities import QUANTITIES, Step
-
-
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
 
 
 def measure(x: torch.Tensor, **options):
@@ -22,14 +17,7 @@ def measure(x: torch.Tensor, **options):
     with torch.no_grad():
         model[0].weight.copy_(torch.eye(x.shape[1]))
         model[0].bias.zero_()
-    quantity = QUANTITIES.build({"name": "histogram", **options}, model=model, loss_fn=lambda out, y: out.sum())
-    model(x).sum().backward()
-    with quantity.observe(Step(0, x, x, 0.0, 0.1, lambda: x)) as rows:
-        pass
-    quantity.close()
-    for row in rows:
-        quantity.table.format({"step": 0, **row})
-    return rows
+    return measured("histogram", model, x, x, lambda out, y: out.sum(), **options)
 
 
 def counts(rows, unit=-1):

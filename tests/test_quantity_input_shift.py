@@ -6,30 +6,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from measuring import measured
 from torch import nn
-from torch.nn import functional
 
 from ics import nets
 from ics.errors import UserError
-from ics.quantities import QUANTITIES, Step
 
 
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
-
-
-def measure(model, x, y, update, loss_fn=functional.cross_entropy, **options):
-    quantity = QUANTITIES.build({"name": "input_shift", **options}, model=model, loss_fn=loss_fn)
-    model.zero_grad()
-    loss = loss_fn(model(x), y)
-    loss.backward()
-    with quantity.observe(Step(0, x, y, loss.item(), 0.1, lambda: x)) as rows, torch.no_grad():
-        update(model)
-    quantity.close()
-    for row in rows:
-        quantity.table.format({"step": 0, **row})
-    return {row["layer_index"]: row for row in rows}
+def measure(model, x, y, update, **options):
+    return {row["layer_index"]: row for row in measured("input_shift", model, x, y, update=update, **options)}
 
 
 def numbers(row) -> list[float]:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from measuring import measured
 from torch import nn
 
 from ics import nets
@@ -14,11 +15,6 @@ from ics.quantities import QUANTITIES, Step
 from ics.shift import ProbeError
 
 H = torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
-
-
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
 
 
 class Point(nn.Module):
@@ -38,17 +34,8 @@ def quadratic(theta: torch.Tensor, y: object) -> torch.Tensor:
     return theta @ H @ theta / 2
 
 
-def measure(model: nn.Module, loss_fn, x, y, number=0, lr=0.1, decay=None, **options):
-    quantity = QUANTITIES.build({"name": "landscape", **options}, model=model, loss_fn=loss_fn)
-    model.zero_grad()
-    loss = loss_fn(model(x), y)
-    loss.backward()
-    with quantity.observe(Step(number, x, y, loss.item(), lr, lambda: x, decay or {})) as rows:
-        pass
-    quantity.close()
-    for row in rows:
-        quantity.table.format({"step": number, **row})
-    return rows
+def measure(model: nn.Module, loss_fn, x, y, number=0, **options):
+    return measured("landscape", model, x, y, loss_fn, number=number, **options)
 
 
 @pytest.mark.parametrize(("relative_to", "unit"), [("lr", 0.1), ("one", 1.0)])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from measuring import measured
 from torch import nn
 from torch.nn import functional
 
@@ -11,11 +12,6 @@ from ics import nets
 from ics.quantities import QUANTITIES, Step
 from ics.quantities.lanczos import largest_eigenvalue
 from ics.shift import ProbeError
-
-
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
 
 
 class Point(nn.Module):
@@ -36,16 +32,8 @@ def symmetric(eigenvalues: list[float]) -> torch.Tensor:
     return q @ torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)) @ q.T
 
 
-def measure(model, loss_fn, x, y, lr=0.1, number=0, **options):
-    quantity = QUANTITIES.build({"name": "sharpness", **options}, model=model, loss_fn=loss_fn)
-    model.zero_grad()
-    loss = loss_fn(model(x), y)
-    loss.backward()
-    with quantity.observe(Step(number, x, y, loss.item(), lr, lambda: x)) as rows:
-        pass
-    quantity.close()
-    (row,) = rows
-    quantity.table.format({"step": number, **row})
+def measure(model, loss_fn, x, y, **options):
+    (row,) = measured("sharpness", model, x, y, loss_fn, **options)
     return row
 
 
@@ -117,7 +105,7 @@ def test_start_vector_depends_on_seed_and_step_alone():
         torch.manual_seed(7)  # of the point, which must be the same
         model = Point(60)
         torch.rand(number)
-        row = measure(model, lambda theta, y: theta @ h @ theta / 2, torch.zeros(1), None, 0.1, number,
+        row = measure(model, lambda theta, y: theta @ h @ theta / 2, torch.zeros(1), None, number=number,
                       iterations=3, seed=seed)  # fmt: skip
         return row["sharpness"]
 

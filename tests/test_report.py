@@ -1,19 +1,18 @@
 """The report: one file with everything in it, whose numbers and verdicts are those of the CSV files."""
 
 import html
-import importlib.util
 import json
 import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_up_report import built, quick, write_runs
 from made_up_runs import SETTINGS, SHIFT, merged, shift_rows, write_run
+from programs import ROOT, program
 
 from ics.analysis import load_runs
 from ics.analysis.claims import words
@@ -28,18 +27,9 @@ from ics.report import explorer, images, page
 from ics.report.answer import answer
 from ics.report.closing import NEXT, closing
 
-ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "ics" / "report" / "assets"
 
-
-def program() -> Any:
-    """scripts/report.py as a module."""
-    spec = importlib.util.spec_from_file_location("report_program", ROOT / "scripts" / "report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+main = program("report")
 
 
 class Page(HTMLParser):
@@ -77,7 +67,7 @@ def report(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "below" / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
-        assert program().main(["--runs", str(runs), "--out", str(out)]) == 0
+        assert main(["--runs", str(runs), "--out", str(out)]) == 0
     return out
 
 
@@ -328,7 +318,7 @@ def test_a_page_that_is_too_large_is_refused(
     monkeypatch.setattr(page, "draw_images", lambda *_: ([], []))
     monkeypatch.setattr(page, "MAX_BYTES", 1000)
     out = tmp_path / "report.html"
-    assert program().main(["--runs", str(runs), "--out", str(out)]) == 2
+    assert main(["--runs", str(runs), "--out", str(out)]) == 2
     assert re.search(r"error: the page would have [\d,]+ bytes, more than 1,000", capsys.readouterr().err)
     assert not out.exists()
 
@@ -338,11 +328,11 @@ def test_a_page_that_is_too_large_is_refused(
 
 def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.html"
-    assert program().main(["--runs", str(tmp_path / "nowhere"), "--out", str(out)]) == 2
+    assert main(["--runs", str(tmp_path / "nowhere"), "--out", str(out)]) == 2
     assert "python scripts/train.py -m experiment=quick makes runs" in capsys.readouterr().err
     assert not out.exists()
     write_run(tmp_path / "runs", "other/seed0", merged(SETTINGS, {"model": {"name": "mlp"}}))
-    assert program().main(["--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert main(["--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
     told = capsys.readouterr()
     assert told.out.strip() == str(out)
     line = f"make them with: python scripts/train.py -m experiment=fig3_dln runs={tmp_path / 'runs'}"

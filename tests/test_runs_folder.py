@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_runs import config, finish, signal_at, start_child, wait_for
+from small_runs import config, signal_at, start_child, wait_for
 
 from ics import UserError, load_runs
 from ics.runs import checkpoint, parse, read_status, recorder, run
@@ -112,10 +112,8 @@ def test_what_another_host_left_hours_ahead_is_taken_over_at_once(
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 @pytest.mark.parametrize("what", ["row", "checkpoint"])
 def test_a_failed_write_is_one_line_and_costs_no_earlier_row(
-    code: int, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: int, what: str, undisturbed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = tmp_path / "undisturbed"
-    assert finish(config(), undisturbed) == 0
     folder = tmp_path / "run"
 
     class Full:
@@ -154,9 +152,9 @@ def test_a_failed_write_is_one_line_and_costs_no_earlier_row(
     for name in ("training.csv", "shift.csv"):
         kept = (folder / name).read_bytes()
         assert kept.endswith(b"\n")
-        assert (undisturbed / name).read_bytes().startswith(kept)
+        assert (undisturbed_folder / name).read_bytes().startswith(kept)
     assert run(config(), folder).state == "done"
-    assert (folder / "shift.csv").read_bytes() == (undisturbed / "shift.csv").read_bytes()
+    assert (folder / "shift.csv").read_bytes() == (undisturbed_folder / "shift.csv").read_bytes()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -10,13 +10,6 @@ from ics.errors import UserError
 from ics.runs import run
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run(config(), folder)
-    return results(folder)
-
-
 @pytest.mark.parametrize("steps", [1, 20, 33])  # 20: an evaluation is due at the very end, 33: it is not
 def test_a_lengthened_run_is_an_undisturbed_one(steps: int, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     run(config(steps=steps), tmp_path)

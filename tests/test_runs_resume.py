@@ -25,13 +25,6 @@ LONG, LINES = 200, 12_000  # steps of a run, and no more lines of `ics.runs` tha
 PACKAGE = str(Path(signals.__file__).parent)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    assert finish(config(), folder) == 0
-    return results(folder)
-
-
 def test_the_same_command_gives_the_same_bytes(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     run(config(), tmp_path)
     assert results(tmp_path) == undisturbed

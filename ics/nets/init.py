@@ -83,6 +83,8 @@ def initialize(model: nn.Module, init: Mapping[str, Any], generator: torch.Gener
             linear layers, `first` those of the very first layer, where they are others.
         generator: where the weights are drawn from.
     """
+    if not isinstance(init, Mapping):
+        INITS.build(init)  # says what it should be
     special = {part: init[part] for part in ("linear", "first") if init.get(part) is not None}
     default = INITS.build({key: value for key, value in init.items() if key not in ("linear", "first")})
     fills = {part: INITS.build(settings) for part, settings in special.items()}

@@ -1,0 +1,37 @@
+"""A quantity at one step of a training."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ics.quantities import QUANTITIES, Row, Step
+
+
+def measured(
+    name: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Any,
+    loss_fn: Any = functional.cross_entropy,
+    update: Callable[[nn.Module], object] = lambda model: None,
+    number: int = 0,
+    lr: float = 0.1,
+    decay: Mapping[nn.Parameter, float] | None = None,
+    next_x: Tensor | None = None,
+    **options: Any,
+) -> list[Row]:
+    """The rows of a step, whose update is what is done to the model; each of them fits the quantity's table."""
+    quantity = QUANTITIES.build({"name": name, **options}, model=model, loss_fn=loss_fn)
+    model.zero_grad()
+    loss = loss_fn(model(x), y)
+    loss.backward()
+    step = Step(number, x, y, loss.item(), lr, lambda: x if next_x is None else next_x, decay or {})
+    with quantity.observe(step) as rows, torch.no_grad():
+        update(model)
+    quantity.close()
+    for row in rows:
+        quantity.table.format({"step": number, **row})
+    return rows
