@@ -23,6 +23,7 @@ NOT_IMPORTED = {
     "hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher", "ray",
     "pytest-xdist", "ruff", "mypy", "pandas-stubs", "types-tqdm", "types-pyyaml", "hatchling",
     "tensorboard",
+    "scikit-learn",  # for a file of its own: the digits
 }  # fmt: skip
 
 # folder → the extras that its imports may come from
