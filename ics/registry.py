@@ -2,8 +2,11 @@
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, validate_call
@@ -96,6 +99,24 @@ def _validated(builder: Callable[..., T]) -> Callable[..., T]:
         return instance
 
     return wraps(builder)(build)
+
+
+def import_plugin(name: str) -> None:
+    """Import a person's own module, whose components register themselves then; installed, or in the current folder.
+
+    Args:
+        name: with dots, as in an import statement.
+
+    Raises:
+        UserError: there is no such module, or importing it fails.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        import_module(name)
+    except Exception as error:  # it is not our code
+        raise UserError(f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def suggestion(name: str, known: list[str]) -> str:

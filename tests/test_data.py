@@ -9,9 +9,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from ics.data import DATASETS, Dataset, load
+from ics.data.images import balanced_subset
 from ics.data.scaling import channel_statistics, scaler
 from ics.data.seeding import generator
-from ics.data.subset import balanced_subset
 from ics.errors import UserError
 
 CPU = torch.device("cpu")

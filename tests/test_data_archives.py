@@ -60,9 +60,10 @@ def test_mnist_is_the_original(mnist_root: Path) -> None:
     raw = (mnist_root / "MNIST/raw/train-images-idx3-ubyte").read_bytes()[16:]
     assert data.train.inputs.numpy().tobytes() == raw
     assert data.train.targets[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    affine: Any = data.transform  # the well-known mean and standard deviation
-    assert affine.shift.item() / 255 == pytest.approx(0.1307, abs=5e-5)
-    assert affine.scale.item() / 255 == pytest.approx(0.3081, abs=5e-5)
+    black, white = data.transform(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)).flatten().tolist()
+    std = 1 / (white - black)  # the well-known mean and standard deviation
+    assert -black * std == pytest.approx(0.1307, abs=5e-5)
+    assert std == pytest.approx(0.3081, abs=5e-5)
 
 
 def test_a_thousand_mnist_images(mnist_root: Path) -> None:

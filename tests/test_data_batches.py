@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ics.data import Batches, Split, evaluation_batches
-from ics.data.augment import crop_and_flip
+from ics.data.batches import crop_and_flip
 from ics.errors import UserError
 
 

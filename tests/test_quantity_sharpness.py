@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ics import nets
 from ics.quantities import QUANTITIES, Step
-from ics.quantities.lanczos import largest_eigenvalue
+from ics.quantities.sharpness import largest_eigenvalue
 from ics.shift import ProbeError
 
 

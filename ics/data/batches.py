@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ics.data.augment import crop_and_flip
 from ics.data.dataset import Split, Transform, identity
 from ics.data.seeding import generator
 from ics.errors import UserError
+
+PADDING = 4  # pixels of zeros around an image that is to be cropped
 
 
 class Batches:
@@ -96,3 +99,35 @@ def evaluation_batches(split: Split, size: int, transform: Transform = identity)
         raise UserError(f"the evaluation batch size must be at least 1, not {size}")
     pairs = zip(torch.split(split.inputs, size), torch.split(split.targets, size), strict=True)
     return ((transform(inputs), targets) for inputs, targets in pairs)
+
+
+def crop_and_flip(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Random crop after 4 pixels of zero padding, and a horizontal flip of every second image or so.
+
+    Applied to bytes, before any scaling, as He et al. 2016 (section 4.2) do.
+
+    Args:
+        images: (N, C, H, W), of any type and on any device.
+        rng: drawn from on the CPU, so that the result does not depend on the device.
+
+    Returns:
+        Images of the same shape and type.
+    """
+    n, channels, height, width = images.shape
+    offsets = rng.integers(0, 2 * PADDING, size=(2, n), endpoint=True)
+    flipped = rng.integers(0, 2, size=(1, n))
+    top, left, flip = torch.from_numpy(np.concatenate([offsets, flipped])).to(images.device)
+
+    def span(length: int) -> Tensor:
+        return torch.arange(length, device=images.device)
+
+    rows = top[:, None] + span(height)  # (N, H)
+    columns = left[:, None] + span(width)  # (N, W)
+    columns = torch.where(flip[:, None] == 1, columns.flip(1), columns)
+    padded = F.pad(images, (PADDING,) * 4)
+    return padded[
+        span(n)[:, None, None, None],
+        span(channels)[:, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ics.data.dataset import Dataset, Split
 from ics.data.scaling import Scaling, scaler
-from ics.data.subset import balanced_subset
+from ics.data.seeding import generator
 from ics.errors import UserError
 
 
@@ -65,3 +65,25 @@ def image_dataset(
         task="classification",
         transform=scaler(scaling, split.inputs, gain),
     )
+
+
+def balanced_subset(classes: NDArray[Any], size: int, seed: int) -> NDArray[np.intp]:
+    """Indices of `size` samples, drawn class by class in turn from a shuffled set.
+
+    A smaller subset of the same seed lies within a larger one.
+
+    Args:
+        classes: the class of each sample, (N,).
+        size: at most N.
+        seed: of the shuffle.
+
+    Returns:
+        Indices (size,), ascending; the numbers per class differ by one at most, unless a class is used up.
+    """
+    order = generator("subset", seed).permutation(len(classes))
+    shuffled = classes[order]
+    turn = np.empty(len(classes), dtype=np.intp)  # each sample's place in its class
+    for name in np.unique(classes):
+        (places,) = np.nonzero(shuffled == name)
+        turn[places] = np.arange(len(places))
+    return np.sort(order[np.argsort(turn, kind="stable")[:size]])

@@ -1,6 +1,5 @@
 """Scaling of images by name, from the bytes in memory to the network's input."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,17 +10,6 @@ from ics.data.dataset import Transform
 Scaling = Literal["standardize", "per_image", "unit", "bytes_centered", "binary", "none"]
 
 LEVELS = 256
-
-
-@dataclass(frozen=True)
-class Affine:
-    """(x − shift) / scale, with shift and scale in bytes (0 to 255), shape (C, 1, 1)."""
-
-    shift: Tensor
-    scale: Tensor
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return images.to(torch.float32).sub_(self.shift).div_(self.scale)
 
 
 def binary(images: Tensor) -> Tensor:
@@ -35,17 +23,6 @@ def per_image(images: Tensor) -> Tensor:
     x = images.to(torch.float32).flatten(1)
     variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
     return x.sub_(mean).div_(variance.sqrt().clamp_(min=x.shape[1] ** -0.5)).view(images.shape)
-
-
-@dataclass(frozen=True)
-class Times:
-    """What a transform gives, times a number."""
-
-    transform: Transform
-    gain: float
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.transform(images) * self.gain
 
 
 def scaler(scaling: Scaling, images: Tensor, gain: float = 1) -> Transform:
@@ -62,7 +39,8 @@ def scaler(scaling: Scaling, images: Tensor, gain: float = 1) -> Transform:
         A function from uint8 to float32 images of the same shape.
     """
     if gain != 1:
-        return Times(scaler(scaling, images), gain)
+        scaled = scaler(scaling, images)
+        return lambda bytes_: scaled(bytes_) * gain
     if scaling in ("binary", "per_image"):  # these know each image by itself
         return binary if scaling == "binary" else per_image
     mean, std = channel_statistics(images)
@@ -73,7 +51,7 @@ def scaler(scaling: Scaling, images: Tensor, gain: float = 1) -> Transform:
         "bytes_centered": (mean, one),
         "none": (zero, one),
     }[scaling]
-    return Affine(shift, scale)
+    return lambda bytes_: bytes_.to(torch.float32).sub_(shift).div_(scale)  # shift and scale: (C, 1, 1)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """CIFAR-10 and MNIST in the files that torchvision downloads."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,8 +24,8 @@ MNIST_MD5 = {
 """MD5 sums of the unpacked files; torchvision knows those of the archives only."""
 
 
-@DATASETS.register("cifar10")
-def cifar10(
+def torchvision_set(
+    name: Literal["cifar10", "mnist"],
     seed: int,
     device: torch.device,
     root: str = "data",
@@ -33,12 +34,13 @@ def cifar10(
     gain: PositiveFloat = 1,
     limit: Count | None = None,
 ) -> Dataset:
-    """CIFAR-10: 50,000 + 10,000 colour images of 32×32 pixels in ten classes.
+    """Images in ten classes: 50,000 + 10,000 of 32×32 pixels in colour (cifar10), 60,000 + 10,000 of 28×28 (mnist).
 
     Args:
+        name: of the data set.
         seed: of the choice that `limit` makes.
         device: where the images are held.
-        root: folder that holds, or is to hold, `cifar-10-batches-py`.
+        root: folder that holds, or is to hold, `cifar-10-batches-py` or `MNIST/raw`.
         download: fetch missing files.
         scaling: see `ics.data.scaling.scaler`.
         gain: what the scaled images are multiplied by.
@@ -47,51 +49,26 @@ def cifar10(
     Raises:
         UserError: files are missing or damaged, or the download failed.
     """
-    from torchvision.datasets import CIFAR10  # here, because the import takes a second
+    from torchvision.datasets import CIFAR10, MNIST  # here, because the import takes a second
 
-    lists = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
-    sums = {f"{CIFAR10.base_folder}/{name}": md5 for name, md5 in lists}
+    kind: Any = CIFAR10 if name == "cifar10" else MNIST
+    sums = {f"MNIST/raw/{file}": md5 for file, md5 in MNIST_MD5.items()}
+    if name == "cifar10":
+        lists = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
+        sums = {f"{CIFAR10.base_folder}/{file}": md5 for file, md5 in lists}
+    train, test = map(_images, _read(name, kind, Path(root), download, sums))
+    return image_dataset(name, train, test, 10, scaling, gain, limit, seed, device)
 
-    def images(files: Any) -> Images:
-        return Images(files.data.transpose(0, 3, 1, 2), np.asarray(files.targets))  # stored as (N, H, W, C)
 
-    train, test = map(images, _read("cifar10", CIFAR10, Path(root), download, sums))
-    return image_dataset("cifar10", train, test, 10, scaling, gain, limit, seed, device)
+DATASETS.register("cifar10")(partial(torchvision_set, "cifar10"))
+DATASETS.register("mnist")(partial(torchvision_set, "mnist"))
 
 
-@DATASETS.register("mnist")
-def mnist(
-    seed: int,
-    device: torch.device,
-    root: str = "data",
-    download: bool = False,
-    scaling: Scaling = "standardize",
-    gain: PositiveFloat = 1,
-    limit: Count | None = None,
-) -> Dataset:
-    """MNIST: 60,000 + 10,000 grey images of 28×28 pixels in ten classes.
-
-    Args:
-        seed: of the choice that `limit` makes.
-        device: where the images are held.
-        root: folder that holds, or is to hold, `MNIST/raw`.
-        download: fetch missing files.
-        scaling: see `ics.data.scaling.scaler`.
-        gain: what the scaled images are multiplied by.
-        limit: train on this many images only.
-
-    Raises:
-        UserError: files are missing or damaged, or the download failed.
-    """
-    from torchvision.datasets import MNIST
-
-    sums = {f"MNIST/raw/{name}": md5 for name, md5 in MNIST_MD5.items()}
-
-    def images(files: Any) -> Images:
-        return Images(files.data.unsqueeze(1).numpy(), files.targets.numpy())
-
-    train, test = map(images, _read("mnist", MNIST, Path(root), download, sums))
-    return image_dataset("mnist", train, test, 10, scaling, gain, limit, seed, device)
+def _images(files: Any) -> Images:
+    """What torchvision read: (N, H, W, C) in colour, (N, H, W) in grey."""
+    pixels = np.asarray(files.data)
+    pixels = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
+    return Images(pixels, np.asarray(files.targets))
 
 
 def _read(name: str, kind: Any, root: Path, download: bool, md5_sums: Mapping[str, str]) -> tuple[Any, Any]:

@@ -11,14 +11,12 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ics.laboratory.batch_norms import find_batch_norms
+from ics.laboratory.running_stats import Statistics, find_batch_norms
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import rounded
 from ics.quantities.passes import TrainingPasses
 from ics.shift import ProbeError
 from ics.tables import Table, columns
-
-Statistics = tuple[Tensor, Tensor]  # running mean and variance, (C,) each
 
 
 @QUANTITIES.register("train_eval_gap")

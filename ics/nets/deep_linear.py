@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from torch import nn
 
 from ics.errors import UserError
-from ics.nets.chain import NamedModule, chain
+from ics.nets.base import NETS, NamedModule, chain
 from ics.nets.norms import NormFactory
-from ics.nets.registry import NETS
 from ics.registry import Count
 
 

@@ -6,9 +6,8 @@ from typing import Literal
 
 from torch import nn
 
-from ics.nets.chain import NamedModule, chain
+from ics.nets.base import NETS, NamedModule, chain
 from ics.nets.norms import NormFactory
-from ics.nets.registry import NETS
 from ics.registry import Count
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}

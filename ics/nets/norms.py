@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat
 from torch import nn
 
 from ics.errors import UserError
-from ics.nets.chain import chain
+from ics.nets.base import chain
 from ics.nets.lp_norm import LpNorm
 from ics.nets.noise import ActivationNoise
 from ics.registry import Count, Registry

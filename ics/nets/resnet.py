@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ics.errors import UserError
-from ics.nets.chain import chain
+from ics.nets.base import NETS, chain
 from ics.nets.norms import NormFactory
-from ics.nets.registry import NETS
 
 CHANNELS = (16, 32, 64)
 

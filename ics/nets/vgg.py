@@ -7,9 +7,8 @@ from pydantic import PositiveFloat
 from torch import nn
 
 from ics.errors import UserError
-from ics.nets.chain import NamedModule, chain
+from ics.nets.base import NETS, NamedModule, chain
 from ics.nets.norms import NormFactory
-from ics.nets.registry import NETS
 from ics.registry import Count
 
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -11,11 +11,8 @@ from torch import Tensor, nn
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import ALL_UNITS, PERCENTILES, describe, moments, rounded
 from ics.quantities.places import Keys, LayerPasses
-from ics.shift import Layer
-from ics.shift.watcher import TrainingPass
 from ics.tables import Table, columns
 
-Moments = dict[Layer, Tensor]  # a layer's means and variances per unit: (2, units), float64
 _STATISTICS = ("mean", "variance", "minimum", "maximum", *(f"p{p}" for p in PERCENTILES))
 _CHANGES = ("mean_step_change", "variance_step_change")
 
@@ -71,43 +68,27 @@ class Activations:
     @contextmanager
     def observe(self, step: Step) -> Iterator[list[Row]]:
         conditions = self._passes.last
-        rows: list[Row] = []
-        now: Moments = {}
-        by_index: dict[int, Layer] = {}
-
-        def look(layer: Layer, values: Tensor) -> None:
-            now[layer] = moments(values)
-            by_index[layer.index] = layer
-            for unit in [ALL_UNITS, *(unit for unit in self._units if unit < len(values))]:
-                numbers = describe(values if unit == ALL_UNITS else values[unit])
-                rows.append(
-                    {"layer_index": layer.index, "layer": layer.name, "unit": unit}
-                    | dict(zip(_STATISTICS, map(rounded, numbers), strict=True))
-                )
-
-        self._passes.run(step.x, conditions, look)
-        rows.sort(key=lambda row: (row["layer_index"], row["unit"]))
-        yield rows
-        after = self._moments(step.next_x(), conditions)
-        for row in rows:
-            layer = by_index[row["layer_index"]]
-            # The next pass may not meet the layer.
-            changes = _distance(after.get(layer, torch.full_like(now[layer], torch.nan)), now[layer])
-            for name, change in zip(_CHANGES, changes[:, row["unit"]].tolist(), strict=True):
-                row[name] = rounded(change)
+        before = self._passes.run(step.x, conditions, lambda values: (moments(values), self._describe(values)))
+        for layer, (_, rows) in before.items():
+            for row in rows:
+                row |= {"layer_index": layer.index, "layer": layer.name}
+        yield [row for _, rows in before.values() for row in rows]
+        after = self._passes.run(step.next_x(), conditions, moments, fresh_noise=True)
+        for layer, (now, rows) in before.items():
+            changes = _distance(after.get(layer, torch.full_like(now, torch.nan)), now)  # the pass may not meet it
+            for row in rows:
+                row |= zip(_CHANGES, map(rounded, changes[:, row["unit"]].tolist()), strict=True)
 
     def close(self) -> None:
         self._passes.close()
 
-    def _moments(self, x: Tensor, conditions: TrainingPass) -> Moments:
-        """Of the next training pass, after the update."""
-        found: Moments = {}
-
-        def look(layer: Layer, values: Tensor) -> None:
-            found[layer] = moments(values)
-
-        self._passes.run(x, conditions, look, fresh_noise=True)
-        return found
+    def _describe(self, values: Tensor) -> list[Row]:
+        """A row for all units together and for each chosen one, without the changes."""
+        samples = {ALL_UNITS: values} | {unit: values[unit] for unit in self._units if unit < len(values)}
+        return [
+            {"unit": unit, **dict(zip(_STATISTICS, map(rounded, describe(sample)), strict=True))}
+            for unit, sample in samples.items()
+        ]
 
 
 def _distance(one: Tensor, other: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from ics.errors import UserError
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import ALL_UNITS, SAMPLE, thinned
 from ics.quantities.places import Keys, LayerPasses
-from ics.shift import Layer
 from ics.tables import Table, columns
 
 BULK = (0.001, 0.999)  # the ranks between which bins of unspecified range lie
@@ -73,23 +72,19 @@ class Histogram:
 
     @contextmanager
     def observe(self, step: Step) -> Iterator[list[Row]]:
-        rows: list[Row] = []
-
-        def look(layer: Layer, values: Tensor) -> None:
-            samples = {ALL_UNITS: values} if self._units is None else dict(enumerate(values))
-            for unit, sample in samples.items():
-                if self._units is None or unit in self._units:
-                    for low, high, count in self._count(sample.flatten()):
-                        rows.append(
-                            {"layer_index": layer.index, "unit": unit, "low": low, "high": high, "count": count}
-                        )
-
-        self._passes.run(step.x, self._passes.last, look)
-        rows.sort(key=lambda row: (row["layer_index"], row["unit"], row["low"]))
-        yield rows
+        found = self._passes.run(step.x, self._passes.last, self._rows)
+        yield [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
 
     def close(self) -> None:
         self._passes.close()
+
+    def _rows(self, values: Tensor) -> list[Row]:
+        units = [ALL_UNITS] if self._units is None else [unit for unit in self._units if unit < len(values)]
+        return [
+            {"unit": unit, "low": low, "high": high, "count": count}
+            for unit in units
+            for low, high, count in self._count((values if unit == ALL_UNITS else values[unit]).flatten())
+        ]
 
     def _count(self, values: Tensor) -> list[tuple[float, float, int]]:
         """Low edge, high edge and count of all bins that hold something; values that are nan are in none."""

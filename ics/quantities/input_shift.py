@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import moments, rounded, thinned
 from ics.quantities.places import Keys, LayerPasses
-from ics.shift import Layer
-from ics.shift.watcher import TrainingPass
 from ics.tables import Table, columns
 
 
@@ -69,11 +67,11 @@ class InputShift:
     @contextmanager
     def observe(self, step: Step) -> Iterator[list[Row]]:
         conditions = self._passes.last
-        before = self._inputs(step.x, conditions)
+        before = self._passes.run(step.x, conditions, self._input)
         rows: list[Row] = []
         yield rows
-        after = self._inputs(step.x, conditions)
-        for layer in sorted(before.keys() & after.keys(), key=lambda layer: layer.index):
+        after = self._passes.run(step.x, conditions, self._input)
+        for layer in (layer for layer in before if layer in after):
             values = _compare(before[layer], after[layer])
             rows.append(
                 {"layer_index": layer.index, "layer": layer.name}
@@ -83,14 +81,8 @@ class InputShift:
     def close(self) -> None:
         self._passes.close()
 
-    def _inputs(self, x: Tensor, conditions: TrainingPass) -> dict[Layer, Input]:
-        found: dict[Layer, Input] = {}
-
-        def look(layer: Layer, values: Tensor) -> None:
-            found[layer] = Input(thinned(values, self._samples).clone(), moments(values))
-
-        self._passes.run(x, conditions, look)
-        return found
+    def _input(self, values: Tensor) -> Input:
+        return Input(thinned(values, self._samples).clone(), moments(values))
 
 
 def _compare(before: Input, after: Input) -> list[float]:

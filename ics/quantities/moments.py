@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import moments, rounded
 from ics.quantities.places import Keys, LayerPasses
-from ics.shift import Layer
 from ics.tables import Table, columns
 
 
@@ -53,21 +52,18 @@ class Moments:
 
     @contextmanager
     def observe(self, step: Step) -> Iterator[list[Row]]:
-        rows: list[Row] = []
-
-        def look(layer: Layer, values: Tensor) -> None:
-            units = evenly_spaced(self._units, len(values))
-            for unit, mean, variance in zip(units, *moments(values[units]).tolist(), strict=True):
-                rows.append(
-                    {"layer_index": layer.index, "unit": unit, "mean": rounded(mean), "variance": rounded(variance)}
-                )
-
-        self._passes.run(step.x, self._passes.last, look)
-        rows.sort(key=lambda row: (row["layer_index"], row["unit"]))
-        yield rows
+        found = self._passes.run(step.x, self._passes.last, self._rows)
+        yield [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
 
     def close(self) -> None:
         self._passes.close()
+
+    def _rows(self, values: Tensor) -> list[Row]:
+        units = evenly_spaced(self._units, len(values))
+        return [
+            {"unit": unit, "mean": rounded(mean), "variance": rounded(variance)}
+            for unit, mean, variance in zip(units, *moments(values[units]).tolist(), strict=True)
+        ]
 
 
 def evenly_spaced(wanted: int, there: int) -> list[int]:

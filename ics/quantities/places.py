@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -33,7 +33,7 @@ from ics.shift.watcher import TrainingPass
 
 At = Literal["input", "layer", "pre_activation"]
 Keys = tuple[Annotated[int, Field(ge=1)] | str, ...]  # a person's choice of layers: 1-based indices or names
-Look = Callable[[Layer, Tensor], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +68,21 @@ class LayerPasses:
         """See `TrainingPasses.last`."""
         return self._passes.last
 
-    def run(self, x: Tensor, conditions: TrainingPass, look: Look, fresh_noise: bool = False) -> None:
+    def run(
+        self, x: Tensor, conditions: TrainingPass, look: Callable[[Tensor], T], fresh_noise: bool = False
+    ) -> dict[Layer, T]:
         """One forward pass (the very first time: two) with the present parameters.
 
         Args:
             x: the batch.
             conditions: of the training pass.
-            look: called as look(layer, values) when the pass reaches a chosen layer's place; values has the shape
+            look: called with the values when the pass reaches a chosen layer's place; they have the shape
                 (units, samples), where a convolution's units are its channels, a linear map's its features, and all
                 other dimensions together are the samples. They may change once look has returned.
             fresh_noise: with the random draws of the next training pass instead of this one's.
+
+        Returns:
+            What look returned, for each layer that the pass met, in the order of their indices.
 
         Raises:
             ProbeError: a wanted layer does not exist or is not called as a module.
@@ -87,8 +92,10 @@ class LayerPasses:
                 passes.start()
                 self._places = _survey(self._model, passes, self._wanted, self._at)
             passes.start()
-            with _watched(self._places, self._at, look):
+            found: dict[Layer, T] = {}
+            with _watched(self._places, self._at, look, found):
                 passes.forward()
+            return dict(sorted(found.items(), key=lambda item: item[0].index))
 
     def close(self) -> None:
         """Remove the hook."""
@@ -132,8 +139,8 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
 
 
 @contextmanager
-def _watched(places: list[Place], at: At, look: Look) -> Iterator[None]:
-    """While open, a pass shows what it has at the places."""
+def _watched(places: list[Place], at: At, look: Callable[[Tensor], T], found: dict[Layer, T]) -> Iterator[None]:
+    """While open, a pass notes what look says of the values at the places."""
     calls: Counter[nn.Module] = Counter()
     by_module: dict[nn.Module, list[Place]] = {}
     for place in places:
@@ -142,7 +149,7 @@ def _watched(places: list[Place], at: At, look: Look) -> Iterator[None]:
     def show(module: nn.Module, value: Any) -> None:
         for place in by_module[module]:
             if place.call == calls[module]:
-                look(place.layer, value.movedim(place.unit_dim, 0).flatten(1))
+                found[place.layer] = look(value.movedim(place.unit_dim, 0).flatten(1))
         calls[module] += 1
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 from ics.files import path_beside, write_beside
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+DAMAGED = (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
@@ -37,16 +38,8 @@ def generations(folder: Path) -> "list[dict[str, Any]]":
         if path.exists():
             try:
                 states.append(_load(path))
-            except (
-                OSError,
-                EOFError,
-                RuntimeError,
-                ValueError,
-                KeyError,
-                zipfile.BadZipFile,
-                pickle.UnpicklingError,
-            ) as e:
-                warnings.warn(f"{path} is damaged ({type(e).__name__}) and left aside", stacklevel=2)
+            except DAMAGED as error:
+                warnings.warn(f"{path} is damaged ({type(error).__name__}) and left aside", stacklevel=2)
     return states
 
 

@@ -39,7 +39,7 @@ class RunConfig(_Settings):
     """Everything that decides a run's results, and how the run looks after itself.
 
     Attributes:
-        plugin: a module of one's own that is imported first; see `ics.runs.plugin`.
+        plugin: a module of one's own that is imported first; see `ics.registry.import_plugin`.
         experiment: what the run belongs to.
         scale: of an experiment that exists at several; null otherwise.
         seed: of the initial weights, the order of the batches, augmentation, noise and made-up data.
@@ -78,10 +78,6 @@ class RunConfig(_Settings):
     device: Annotated[str, Field(min_length=1)]
     threads: Annotated[int, Field(ge=1, le=1024)]
     deterministic: bool | None
-
-    def scientific(self) -> dict[str, Any]:
-        """The settings that a run's files depend on: all but how often it saves itself."""
-        return self.model_dump(exclude={"checkpoint"})
 
 
 def parse(settings: dict[str, Any]) -> RunConfig:

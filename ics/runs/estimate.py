@@ -100,14 +100,12 @@ def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> floa
         Seconds per step; None where no run with this kind of network has finished.
     """
     wanted = _timed(flat(settings))
-    distances = {
-        index: sum(wanted.get(key) != pace.settings.get(key) for key in wanted.keys() | pace.settings.keys())
-        for index, pace in enumerate(paces)
-        if pace.settings.get("model.name") == wanted.get("model.name")
-    }
-    least = min(distances.values(), default=None)
-    nearest = [paces[index].seconds for index, distance in distances.items() if distance == least]
-    return median(nearest) if nearest else None
+    found: dict[int, list[float]] = {}  # number of differing settings → the speeds of such runs
+    for pace in paces:
+        if pace.settings.get("model.name") == wanted.get("model.name"):
+            keys = wanted.keys() | pace.settings.keys()
+            found.setdefault(sum(wanted.get(key) != pace.settings.get(key) for key in keys), []).append(pace.seconds)
+    return median(found[min(found)]) if found else None
 
 
 def _seconds_left(config: RunConfig, status: Status | None, paces: Sequence[Pace]) -> float | None:

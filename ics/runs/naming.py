@@ -52,7 +52,7 @@ def run_folder(config: RunConfig, library: Library) -> PurePosixPath:
         experiment[/scale]/model_data_norm_lr[_group=option…][_key=value…]/seed. The keys of the experiment's own grid
         are always named; a key that is no more is `~key`. How often a run saves itself is not part of it.
     """
-    settings = config.scientific()
+    settings = config.model_dump(exclude={"checkpoint"})  # how often it saves itself changes no result
     base = [
         f"{group}={settings[group]}" for group in ("experiment", "scale") if settings[group] in library.options(group)
     ]

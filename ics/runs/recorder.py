@@ -1,4 +1,4 @@
-"""CSV files that grow row by row and can be cut back to where a checkpoint was taken."""
+"""A run's CSV files, which grow row by row and can be cut back to where a checkpoint was taken."""
 
 import csv
 import io
@@ -7,7 +7,36 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ics.tables import Table
+from ics.tables import Table, columns
+
+TRAINING = Table(
+    "training",
+    columns(
+        ("step", "int", "number of updates before this one"),
+        ("epoch", "int", "epoch of the batch, from 0"),
+        (
+            "loss",
+            "float",
+            "loss of the batch before the update, without the penalty: mean per sample, or summed "
+            "squared error for a regression; not finite in the last row of a diverged run",
+            True,
+        ),
+        ("accuracy", "float", "share of the batch classified rightly, 0 to 1; nan for a regression", True),
+        ("lr", "float", "learning rate of the update"),
+    ),
+)
+
+EVALUATION = Table(
+    "evaluation",
+    columns(
+        ("step", "int", "number of updates done"),
+        ("split", "str", "test, or train where that is evaluated too"),
+        ("loss", "float", "loss over the split in eval mode: mean per sample, or summed squared error", True),
+        ("accuracy", "float", "share of the split classified rightly, 0 to 1; nan for a regression", True),
+    ),
+    key=("step", "split"),
+)
+"""These two are written whatever a run measures."""
 
 
 class Recorder:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 PARENT_WATCH = 1.0  # seconds between looks at whether the parent process lives
@@ -53,9 +53,7 @@ class Requests:
             threading.Thread(target=self._watch, args=(parent.pid,), name="parent watch", daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._released.set()
         for signum, handler in self._earlier.items():
             signal.signal(signum, handler)

@@ -20,17 +20,15 @@ from ics.data.seeding import generator
 from ics.errors import UserError
 from ics.laboratory import batch_norm_by_hand, running_stats, train_eval_gap  # noqa: F401 (each registers itself)
 from ics.quantities import QUANTITIES, Quantity, Step
+from ics.registry import import_plugin
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig
 from ics.runs.device import choose_device, prepare
-from ics.runs.evaluate import evaluate
-from ics.runs.losses import LOSSES, accuracy
+from ics.runs.losses import LOSSES, accuracy, evaluate
 from ics.runs.optimizers import OPTIMIZERS
-from ics.runs.plugin import import_plugin
 from ics.runs.progress import progress
-from ics.runs.recorder import Recorder
+from ics.runs.recorder import EVALUATION, TRAINING, Recorder
 from ics.runs.signals import Interrupted, Requests
-from ics.runs.tables import EVALUATION, TRAINING
 from ics.tables import Table
 
 DATA_ROOT = "ICS_DATA"  # environment variable: the folder that relative `data.root`s start from

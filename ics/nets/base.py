@@ -1,9 +1,14 @@
-"""Networks that are a chain of named modules."""
+"""What networks are made of: a registry, each network registering in its own file, and chains of named modules."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
 
 from torch import nn
+
+from ics.registry import Registry
+
+NETS = Registry[nn.Module]("network")
+"""Builders with the context `norm: NormFactory, input_shape: tuple[int, ...], outputs: int`, then options."""
 
 NamedModule = tuple[str, nn.Module | None]
 
