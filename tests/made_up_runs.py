@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from ics.quantities.shift import Shift
-from ics.runs.tables import EVALUATION as EVALUATION
-from ics.runs.tables import TRAINING
+from ics.runs.recorder import EVALUATION as EVALUATION
+from ics.runs.recorder import TRAINING
 from ics.tables import Table, to_json
 
 SHIFT = Shift.table

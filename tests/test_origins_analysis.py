@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from figure_tools import sheet
 from made_up_runs import DLN, SETTINGS, merged, write_run
@@ -10,8 +11,10 @@ from made_up_runs import DLN, SETTINGS, merged, write_run
 from ics import load_runs
 from ics.analysis.claims import origins
 from ics.analysis.claims.judge import Evidence, evaluate
+from ics.analysis.markdown import number
 from ics.quantities.origins import Origins
 
+ROOT = Path(__file__).parents[1]
 DEPTH = 5
 
 
@@ -62,3 +65,12 @@ def test_the_figure_shows_every_arm_at_both_ends_of_the_training(runs: Path) -> 
     assert titles == ["standard, start", "standard, second half", "BatchNorm, start", "BatchNorm, second half"]
     (maps,) = axes[1].collections
     assert maps.get_array().reshape(DEPTH - 1, DEPTH - 1)[3, 3] == pytest.approx(0.9)  # block 4 on layer 5
+
+
+def test_the_page_says_what_the_claims_say() -> None:
+    text = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    table = pd.read_csv(ROOT / "results" / "evidence" / "claims.csv").query("n == 3 and lr == 1e-6")
+    said = table[table["claim"].isin(["shift_is_local", "shift_is_linear"]) & table["phase"].str.startswith("late")]
+    assert len(said) == 4
+    for effect, low, high in said[["effect", "low", "high"]].itertuples(index=False):
+        assert f"{number(effect)} [{number(low)} to {number(high)}]" in text
