@@ -11,6 +11,8 @@ from made_up_paper import copies
 from small_runs import config, finish, results
 
 torch.set_num_threads(1)
+# The first backward pass decides whether autograd has threads; after torch.compile it would, and tests could not fork.
+torch.ones((), requires_grad=True).backward()
 
 
 @pytest.fixture(autouse=True)

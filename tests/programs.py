@@ -1,5 +1,6 @@
 """The project's programs as a user starts them, but in forks of this process, which need not import all of it again."""
 
+import gc
 import os
 import runpy
 import subprocess
@@ -45,6 +46,8 @@ class Program:
 
     def _run(self) -> int:
         """In the fork."""
+        # The tests' garbage stays: its threads have not come along, and a process group would wait for them for ever.
+        gc.freeze()
         sys.settrace(None)  # Hypothesis would trace it
         os.chdir(ROOT)
         for number, file in enumerate(self._printed, start=1):
