@@ -1,5 +1,6 @@
 """What is made of `origins.csv`: the share of the near blocks, the claims, the figure."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ ROOT = Path(__file__).parents[1]
 DEPTH = 5
 
 
-def write_origins(root: Path, arm: str, seed: int, near: float, error: float) -> None:
+def write_origins(root: Path, arm: str, seed: int, near: float, error: float, **sizes: float) -> None:
     """Runs in which the block next below has the share `near`, the others the rest; 1,000 steps."""
     rows: list[dict[str, Any]] = []
     for step in range(0, 1000, 50):
         for layer in range(2, DEPTH + 1):
             for cause in range(1, layer):
                 share = near if cause == layer - 1 else (1 - near) / (layer - 2)
-                rows.append(origin(step, cause, layer, share, error))
-            rows.append(origin(step, -1, layer, 1.0, error))
+                rows.append(origin(step, cause, layer, share, error) | sizes)
+            rows.append(origin(step, -1, layer, 1.0, error) | sizes)
     rows.sort(key=lambda row: (row["step"], row["cause_index"], row["layer_index"]))
     norm = {"norm": {"name": "none" if arm == "standard" else arm}, "seed": seed, "steps": 1000}
     settings = merged(SETTINGS, DLN, {"experiment": "origins_dln"}, norm)
@@ -57,6 +58,17 @@ def test_what_is_local_and_linear_is_told_from_what_is_not(runs: Path) -> None:
     local = table[(table["claim"] == "shift_is_local") & (table["arm"] == "standard")]
     # Layers 4 and 5 have more than two blocks below: 0.9 + 0.1/2 and 0.9 + 0.1/3.
     assert local["value"].to_numpy() == pytest.approx((0.95 + 0.9 + 0.1 / 3) / 2)
+
+
+def test_a_spike_of_scale_alone_is_told_from_more(tmp_path: Path) -> None:
+    """BN's shift is 100 times larger, its gradient 80 times, the outputs' change 10 times."""
+    for arm, l2, gradient, change in (("standard", 1.0, 1.0, 1.0), ("batch", 100.0, 80.0, 10.0)):
+        for seed in range(3):
+            write_origins(tmp_path, arm, seed, 0.9, 0.1, l2=l2, gradient_norm=gradient, output_change=change)
+    table = evaluate(list(origins.claims()), Evidence(load_runs(tmp_path))).query("n == 3")
+    spike = table[table["claim"] == "spike_is_scale"].set_index("quantity")[["effect", "holds"]]
+    assert spike["effect"].tolist() == pytest.approx([math.log10(ratio) for ratio in (1.25, 1.25, 0.125)])
+    assert spike["holds"].tolist() == [1, 1, 0]
 
 
 def test_the_figure_shows_every_arm_at_both_ends_of_the_training(runs: Path) -> None:

@@ -154,11 +154,38 @@ def _with_loss(case: tuple[nn.Module, Tensor, Tensor]) -> tuple[nn.Module, objec
     return network, half_squared, x, y
 
 
-def test_the_relative_update_is_that_of_the_block() -> None:
+def test_the_size_of_the_update_is_that_of_what_moves() -> None:
     network, x, y = linear()
     found, _, before, _ = measured(network, half_squared, x, y, 1e-3)
     moved = (network[1].weight - before[1].weight).norm() / before[1].weight.norm()
     assert found[2, 4].relative_update == pytest.approx(moved.item(), rel=1e-12)
+    for origin, blocks in ((found[2, 4], [1]), (found[ALL, 3], [0, 1])):
+        hybrid = nn.Sequential(*(network[i] if i in blocks else before[i] for i in range(4)))
+        change = (hybrid(x) - before(x)).square().mean().sqrt()
+        assert origin.output_change == pytest.approx(change.item(), rel=1e-9)
+
+
+def test_outputs_without_numbers_have_no_change() -> None:
+    network, x, y = linear()
+    wrapped = Wrapped(network)
+    found, *_ = measured(wrapped, lambda outputs, y: half_squared(outputs.values, y), x, y, 1e-3)
+    assert math.isnan(found[1, 4].output_change) and found[1, 4].l2 > 0
+
+
+class Opaque:
+    """Outputs in a class of one's own, which nobody can look into."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+
+class Wrapped(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Opaque:
+        return Opaque(self.network(x))
 
 
 def test_measuring_the_origins_changes_nothing() -> None:

@@ -114,6 +114,12 @@ def _together(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     return _column(name, rows[rows["cause_index"] == ALL_CAUSES])
 
 
+def _relative_shift(per: str | None, rows: pd.DataFrame) -> pd.DataFrame:
+    """‖D‖ / ‖G‖, or that for one unit of a size of the update, as if the shift were linear in it."""
+    rows = rows[rows["cause_index"] == ALL_CAUSES]
+    return rows.assign(value=rows["l2"] / rows["gradient_norm"] / (rows[per] if per else 1))
+
+
 def _accuracy(table: str, columns: tuple[str, ...], label: str) -> Quantity:
     return Quantity(table, columns, _percent, label, log=False, unit=Unit.PERCENT, diverged="chance")
 
@@ -150,6 +156,18 @@ QUANTITIES: dict[str, Quantity] = {
     ),
     "ics_relative_l2": _plain("shift", "relative_l2", "‖G − G′‖₂ / ‖G‖₂"),
 }
+for _name, _per, _label in (
+    ("origins_relative_shift", None, "‖D‖ / ‖G‖"),
+    ("origins_shift_per_update", "relative_update", "‖D‖ / ‖G‖ per relative update ‖ΔW‖ / ‖W‖"),
+    ("origins_shift_per_output_change", "output_change", "‖D‖ / ‖G‖ per change of the outputs"),
+):
+    QUANTITIES[_name] = Quantity(
+        "origins",
+        ("cause_index", "l2", "gradient_norm", *([_per] if _per else [])),
+        partial(_relative_shift, _per),
+        _label,
+        per_layer=True,
+    )
 for _moment, _sign in (("mean", "μ"), ("variance", "σ²")):
     _change = f"{_moment}_step_change"
     QUANTITIES |= {

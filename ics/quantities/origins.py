@@ -41,6 +41,7 @@ class Origins:
             ("linear_error", "float", "‖S − H ΔW‖ / ‖S‖, no unit", True),
             ("gradient_norm", "float", "‖G‖₂, loss per unit of weight"),
             ("relative_update", "float", "‖ΔW‖ / ‖W‖ of the cause's parameters", True),
+            ("output_change", "float", "by the cause alone, root mean square, in the outputs' unit", True),
         ),
         key=("step", "cause_index", "layer_index"),
     )  # fmt: skip

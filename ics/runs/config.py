@@ -50,8 +50,8 @@ class RunConfig(_Settings):
         norm: normalisation layer.
         data: data set.
         optimizer: with its `lr`.
-        measure: quantity → its `every` (steps) and options; or a name of one's own → the same with its `quantity`, so
-            that one run can hold a quantity more than once.
+        measure: quantity → its `every` (steps), further steps `at` which it is due, and options; or a name of one's own
+            → the same with its `quantity`, so that one run can hold a quantity more than once.
         record_every: steps between rows of training.csv.
         evaluation: see `Evaluation`.
         checkpoint: see `Checkpointing`.

@@ -133,7 +133,7 @@ class Training:
         loss = self.loss_fn(outputs, y)
         loss.backward()  # type: ignore[no-untyped-call]
 
-        measured = {name: quantity for name, (every, quantity) in self.quantities.items() if self._is_due(every)}
+        measured = {name: quantity for name, (due, quantity) in self.quantities.items() if due(self.step)}
         recorded = self._is_due(self.config.record_every)
         if not (measured or recorded):
             self.optimizer.step()
@@ -207,15 +207,20 @@ class Training:
             return recorder
         return Recorder(folder, self.tables)
 
-    def _quantity(self, name: str, settings: Mapping[str, Any]) -> tuple[int, Quantity]:
+    def _quantity(self, name: str, settings: Mapping[str, Any]) -> tuple[Callable[[int], bool], Quantity]:
+        """At which steps it is due, and the quantity."""
         options = dict(settings)
-        every = options.pop("every", None)
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        every, at = options.pop("every", None), options.pop("at", [])
+        if type(every) is not int or every < 1:
             raise UserError(f"measure.{name}.every must be a whole number of steps from 1 on, not {every!r}")
+        if type(at) is not list or any(type(step) is not int or step < 0 for step in at):
+            raise UserError(f"measure.{name}.at must be a list of steps, whole numbers from 0 on, not {at!r}")
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
             raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
         kind = options.pop("quantity", name)  # by default a table is called after what it holds
-        return every, QUANTITIES.build({"name": kind, **options}, model=self.model, loss_fn=self.loss_fn)
+        return lambda step: step % every == 0 or step in at, QUANTITIES.build(
+            {"name": kind, **options}, model=self.model, loss_fn=self.loss_fn
+        )
 
 
 def _located(settings: Mapping[str, Any]) -> dict[str, Any]:

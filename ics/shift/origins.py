@@ -71,6 +71,8 @@ class Origin:
         linear_error: ‖S − H_ij ΔW_j‖ / ‖S‖.
         gradient_norm: ‖G_i‖₂.
         relative_update: ‖ΔW‖ / ‖W‖ of the cause's parameters.
+        output_change: how far the cause alone moves the model's outputs, root of the mean square, in their unit; NaN
+            where they have no numbers or not always the same number.
     """
 
     cause_index: int
@@ -86,6 +88,7 @@ class Origin:
     linear_error: float
     gradient_norm: float
     relative_update: float
+    output_change: float
 
 
 def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Collection[nn.Parameter]) -> list[Cause]:
@@ -172,55 +175,77 @@ def origins(
         order: all parameters in order of first use.
         moving: those that move in G'.
         pairs: layer → (G, G').
-        recording: of a pass in which nothing has moved.
+        recording: of the last pass, in which nothing has moved.
         slow: see `shifts_alone`.
 
     Returns:
         By layer, in order of execution; of each the causes from the input on, then `ALL`.
     """
     found = causes(layers, order, moving)
-    linear: list[Mapping[Layer, Tensor | None]] = []
-    # Deepest first, since what lies beyond a cause can be forgotten.
-    alone = [shifts_alone(passes, cause, recording, slow) for cause in reversed(found)][::-1]
+    before = passes.outputs
+    alone: dict[Cause, Mapping[Layer, Tensor | None]] = {}
+    linear: dict[Cause, Mapping[Layer, Tensor | None]] = {}
+    moves: dict[Cause, Move] = {}
+    for cause in reversed(found):  # deepest first, since what lies beyond a cause can be forgotten
+        alone[cause] = shifts_alone(passes, cause, recording, slow)
+        moves[cause] = Move.of(passes, cause.block, before)
     try:
-        linear = list(linear_shifts(passes, found))
+        linear |= zip(found, linear_shifts(passes, found), strict=True)
     except (NoSecondDerivative, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "not implemented" not in str(error):
             raise
+        linear.clear()
         warnings.warn(f"the shift's linear part is not measured: {error}", stacklevel=4)
     result = []
     for layer in layers:
+        mine = [cause for cause in found if layer in cause.later]
         g, shifted = (flat(tensor) for tensor in pairs[layer])
         whole = shifted - g
-        mine = [number for number, cause in enumerate(found) if layer in cause.later]
-        parts = [_vector(alone[number][layer], g) - g for number in mine]
-        straight = [_vector(linear[number][layer], g) if linear else g * torch.nan for number in mine]
-        for number, part, line in zip(mine, parts, straight, strict=True):
-            cause = found[number]
-            relative = _relative_update(passes, cause.block)
-            result.append(_origin(cause.index, cause.name, layer, part, whole, line, g, relative))
+        parts = [_vector(alone[cause][layer], g) - g for cause in mine]
+        lines = [_vector(linear[cause][layer], g) if linear else g * torch.nan for cause in mine]
+        for cause, part, line in zip(mine, parts, lines, strict=True):
+            result.append(_origin(cause, layer, part, whole, line, g, moves[cause]))
         if mine:
-            block = [p for number in mine for p in found[number].block]
-            rest = float((whole - sum(parts)).norm() / whole.norm())
-            relative, line = _relative_update(passes, block), sum(straight, torch.zeros_like(g))
-            result.append(_origin(ALL, "all", layer, whole, whole, line, g, relative, rest))
+            together = Cause(ALL, "all", tuple(p for cause in mine for p in cause.block), (layer,))
+            passes.start(frozenset(together.block))
+            passes.forward()
+            move, rest = Move.of(passes, together.block, before), float((whole - sum(parts)).norm() / whole.norm())
+            result.append(_origin(together, layer, whole, whole, sum(lines, torch.zeros_like(g)), g, move, rest))
     return result
 
 
+@dataclass(frozen=True)
+class Move:
+    """How large an update of some parameters is: `relative_update` and `output_change` of `Origin`."""
+
+    relative_update: float
+    output_change: float
+
+    @classmethod
+    def of(cls, passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> "Move":
+        """That of the last pass, in which the block alone had moved; `before` are the outputs when nothing had."""
+        old, new = (torch.cat([flat(values[p]) for p in block]) for values in (passes.old, passes.new))
+        change = float("nan")
+        if [tensor.shape for tensor in before] == [tensor.shape for tensor in passes.outputs]:
+            pairs = zip(before, passes.outputs, strict=True)
+            moved = [(b - a).flatten().double() for a, b in pairs if a.is_floating_point()]
+            change = float(torch.cat(moved).square().mean().sqrt()) if moved else change
+        return cls(float((new - old).norm() / old.norm()), change)
+
+
 def _origin(
-    index: int,
-    name: str,
+    cause: Cause,
     layer: Layer,
     part: Tensor,
     whole: Tensor,
     linear: Tensor,
     gradient: Tensor,
-    relative_update: float,
+    move: Move,
     interaction: float = float("nan"),
 ) -> Origin:
     return Origin(
-        cause_index=index,
-        cause=name,
+        cause_index=cause.index,
+        cause=cause.name,
         layer_index=layer.index,
         layer=layer.name,
         l2=float(part.norm()),
@@ -231,7 +256,8 @@ def _origin(
         linear_cosine=_cosine(linear, part),
         linear_error=float((part - linear).norm() / part.norm()),
         gradient_norm=float(gradient.norm()),
-        relative_update=relative_update,
+        relative_update=move.relative_update,
+        output_change=move.output_change,
     )
 
 
@@ -241,9 +267,3 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 def _vector(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else flat(gradient)
-
-
-def _relative_update(passes: Passes, block: Sequence[nn.Parameter]) -> float:
-    old = torch.cat([flat(passes.old[p]) for p in block])
-    new = torch.cat([flat(passes.new[p]) for p in block])
-    return float((new - old).norm() / old.norm())

@@ -62,6 +62,7 @@ class Passes:
         old: trainable parameter → its value when the training pass began.
         new: trainable parameter → its value now.
         has_new_state: whether a pass has changed what no pass was known to change (see `look`).
+        outputs: the tensors that the last forward pass gave, in what may be nested containers, without their graph.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Passes:
         self._before = before_update
         self._fresh = watcher.random_ids() if fresh_noise else set()
         self.has_new_state = False
+        self.outputs: list[Tensor] = []
         self._open = ExitStack()
 
     def __enter__(self) -> "Passes":
@@ -145,7 +147,9 @@ class Passes:
     def forward(self) -> Any:
         """The model's outputs."""
         with self._autocast():
-            return self._call.function(*self._call.args, **self._call.kwargs)
+            outputs = self._call.function(*self._call.args, **self._call.kwargs)
+        self.outputs = [tensor.detach() for tensor in tensors_in(outputs)]
+        return outputs
 
     def loss(self) -> Tensor:
         """The loss of a pass.
