@@ -19,6 +19,7 @@ from ics import load_runs, nets
 from ics.data import DATASETS
 from ics.quantities import QUANTITIES
 from ics.runs import RunConfig, parse
+from ics.runs.config import Schedule
 from ics.runs.losses import cross_entropy
 from ics.runs.optimizers import OPTIMIZERS
 
@@ -52,7 +53,7 @@ def build(config: RunConfig) -> None:
     model = nets.build(config.model, config.norm, shape, 10, config.seed)
     OPTIMIZERS.build(config.optimizer, parameters=model.parameters())
     for name, options in config.measure.items():
-        chosen = {key: value for key, value in options.items() if key != "every"}
+        chosen = Schedule.of(name, options).options
         QUANTITIES.build({"name": chosen.pop("quantity", name), **chosen}, model=model, loss_fn=cross_entropy).close()
 
 
@@ -79,6 +80,11 @@ def test_every_option_composes_and_can_be_built(group: str, option: str) -> None
     root = ["data.root=x"] if option == "image_folder" else []
     own = OWN[group] if option == "own" else []
     build(parse(composed(*default, *fitting, *model, f"{group}={option}", *root, *own)))
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("fingerprint")])
+def test_every_experiment_can_measure_something_else(experiment: str) -> None:
+    parse(composed(f"experiment={experiment}", "measure=histogram"))
 
 
 def test_every_measure_composes() -> None:

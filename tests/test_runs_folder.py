@@ -45,7 +45,7 @@ def test_a_finished_run_holds_all_its_files_and_reads_back(tmp_path: Path) -> No
 
 
 def test_a_quantity_is_due_every_so_many_steps_and_at_further_ones(tmp_path: Path) -> None:
-    run(config(measure={"shift": {"every": 25, "at": [3, 50, 99]}}), tmp_path / "run")
+    run(config(measure={"shift": {"every": 25, "also": [3, 50, 99]}}), tmp_path / "run")
     table = load_runs(tmp_path)["shift"]
     assert table["step"].unique().tolist() == [0, 3, 25, 50]
 
@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ({"measure": {"shft": {"every": 1}}}, "did you mean 'shift'?"),
         ({"measure": {"shift": {"every": 0}}}, "measure.shift.every"),
         ({"measure": {"shift": {"every": True}}}, "measure.shift.every"),
-        ({"measure": {"shift": {"every": 1, "at": [3, "10"]}}}, r"measure.shift.at must be a list of steps.*'10'"),
+        ({"measure": {"shift": {"every": 1, "also": [3, "10"]}}}, r"measure.shift.also.1: .* \(got '10'\)"),
         ({"measure": {"shift": {"every": 1, "layers": [9]}}}, "no layer 9; the measurable layers are 1 .fc1."),
         ({"evaluation__every": 0}, "evaluation.every"),
         ({"experiment": "../evil"}, "experiment"),

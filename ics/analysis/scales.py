@@ -16,7 +16,7 @@ _SAME_GROUPS = ("model.", "data.", "optimizer.")
 _COMPARED = ["norm.name", "optimizer.lr", "seed"]
 _FREE = {"optimizer.lr", "data.root", "data.download"}
 # How much is measured, not what: runs that differ in these can be compared.
-_FREE_OPTIONS = {"every", "at", "layers", "units", "bins", "directions", "seed", "samples", "iterations", "tolerance"}
+_FREE_OPTIONS = {"every", "also", "layers", "units", "bins", "directions", "seed", "samples", "iterations", "tolerance"}
 
 
 # Setting `model.name` -> the settings in which runs of the paper's own size, on its own data, agree.

@@ -19,6 +19,39 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
 
 
+class Schedule(BaseModel):
+    """The steps at which a quantity is measured: every so many from step 0 on, and `also` these.
+
+    Its other keys are the quantity's own options, which its registry checks.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    every: Count
+    also: list[Annotated[int, Field(ge=0)]] = []
+
+    def is_due(self, step: int) -> bool:
+        """Whether the quantity is measured at the update after so many."""
+        return step % self.every == 0 or step in self.also
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The quantity's own."""
+        return dict(self.model_extra or {})
+
+    @classmethod
+    def of(cls, name: str, settings: dict[str, Any]) -> "Schedule":
+        """That of `measure.name`.
+
+        Raises:
+            UserError: it says nothing of when, or nothing that can be.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            raise UserError(f"setting measure.{name}.{first_problem(error)}") from None
+
+
 class Evaluation(_Settings):
     """The test set, with `train` also the training set, in eval mode: every so many steps and at the end."""
 
@@ -50,8 +83,8 @@ class RunConfig(_Settings):
         norm: normalisation layer.
         data: data set.
         optimizer: with its `lr`.
-        measure: quantity → its `every` (steps), further steps `at` which it is due, and options; or a name of one's own
-            → the same with its `quantity`, so that one run can hold a quantity more than once.
+        measure: quantity → when it is due, as in `Schedule`, and its options; or a name of one's own → the same with
+            its `quantity`, so that one run can hold a quantity more than once.
         record_every: steps between rows of training.csv.
         evaluation: see `Evaluation`.
         checkpoint: see `Checkpointing`.
@@ -91,6 +124,9 @@ def parse(settings: dict[str, Any]) -> RunConfig:
         if key not in known:
             raise UserError(f"unknown setting {key!r}; {suggestion(str(key), known)}")
     try:
-        return RunConfig(**settings)
+        config = RunConfig(**settings)
     except ValidationError as error:
         raise UserError(f"setting {first_problem(error)}") from None
+    for name, options in config.measure.items():
+        Schedule.of(name, options)
+    return config

@@ -22,7 +22,7 @@ from ics.laboratory import batch_norm_by_hand, running_stats, train_eval_gap  # 
 from ics.quantities import QUANTITIES, Quantity, Step
 from ics.registry import import_plugin
 from ics.runs import checkpoint
-from ics.runs.config import RunConfig
+from ics.runs.config import RunConfig, Schedule
 from ics.runs.device import choose_device, prepare
 from ics.runs.losses import LOSSES, accuracy, evaluate
 from ics.runs.optimizers import OPTIMIZERS
@@ -133,7 +133,9 @@ class Training:
         loss = self.loss_fn(outputs, y)
         loss.backward()  # type: ignore[no-untyped-call]
 
-        measured = {name: quantity for name, (due, quantity) in self.quantities.items() if due(self.step)}
+        measured = {
+            name: quantity for name, (schedule, quantity) in self.quantities.items() if schedule.is_due(self.step)
+        }
         recorded = self._is_due(self.config.record_every)
         if not (measured or recorded):
             self.optimizer.step()
@@ -207,20 +209,14 @@ class Training:
             return recorder
         return Recorder(folder, self.tables)
 
-    def _quantity(self, name: str, settings: Mapping[str, Any]) -> tuple[Callable[[int], bool], Quantity]:
-        """At which steps it is due, and the quantity."""
-        options = dict(settings)
-        every, at = options.pop("every", None), options.pop("at", [])
-        if type(every) is not int or every < 1:
-            raise UserError(f"measure.{name}.every must be a whole number of steps from 1 on, not {every!r}")
-        if type(at) is not list or any(type(step) is not int or step < 0 for step in at):
-            raise UserError(f"measure.{name}.at must be a list of steps, whole numbers from 0 on, not {at!r}")
+    def _quantity(self, name: str, settings: dict[str, Any]) -> tuple[Schedule, Quantity]:
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
             raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
-        kind = options.pop("quantity", name)  # by default a table is called after what it holds
-        return lambda step: step % every == 0 or step in at, QUANTITIES.build(
-            {"name": kind, **options}, model=self.model, loss_fn=self.loss_fn
-        )
+        schedule = Schedule.of(name, settings)
+        options = {"name": name} | schedule.options  # by default a table is called after what it holds
+        if "quantity" in options:
+            options["name"] = options.pop("quantity")
+        return schedule, QUANTITIES.build(options, model=self.model, loss_fn=self.loss_fn)
 
 
 def _located(settings: Mapping[str, Any]) -> dict[str, Any]:
