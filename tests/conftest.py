@@ -1,6 +1,7 @@
 """One thread per test process: a second one collapses as soon as anything else runs, and bits depend on the number."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -9,6 +10,7 @@ import pytest
 import torch
 from made_up_paper import copies
 from small_runs import config, finish, results
+from sweeps import Serial, csv_files, sweep
 
 torch.set_num_threads(1)
 # The first backward pass decides whether autograd has threads; after torch.compile it would, and tests could not fork.
@@ -41,3 +43,16 @@ def undisturbed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(undisturbed_folder: Path) -> dict[str, bytes]:
     """What the small run must end with, whatever happens to it."""
     return results(undisturbed_folder)
+
+
+@pytest.fixture(scope="session")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Serial:
+    """Every sweep is made once for all tests."""
+
+    @cache
+    def made(*words: str) -> dict[str, bytes]:
+        runs = tmp_path_factory.mktemp("serial")
+        sweep(runs, *words)
+        return csv_files(runs)
+
+    return made

@@ -1,4 +1,4 @@
-"""A plugin: while a file exists, a step takes a fifth of a second, so that no run can end before its accident."""
+"""A plugin: while a file exists, a step takes half a second, so that no run can end before its accident."""
 
 import os
 import time
@@ -11,7 +11,7 @@ HOLD = Path(os.environ["ICS_TEST_HOLD"])
 
 def slow(*step: object) -> None:
     if HOLD.exists():
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 register_optimizer_step_post_hook(slow)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,10 @@ def finish(process: "subprocess.Popen[str]", code: int = 0) -> tuple[str, str]:
 def csv_files(runs: Path) -> dict[str, bytes]:
     """Every CSV file below a folder of runs."""
     return {path.relative_to(runs).as_posix(): path.read_bytes() for path in sorted(runs.rglob("*.csv"))}
+
+
+Serial = Callable[..., dict[str, bytes]]
+"""The CSV files of the small sweep, made by one process that nothing disturbed."""
 
 
 def hold(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from small_runs import PATIENCE, wait_for
-from sweeps import Run, csv_files, finish, hold, start, sweep
+from sweeps import Run, Serial, csv_files, finish, hold, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -32,11 +32,10 @@ def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return hold(monkeypatch, tmp_path)
 
 
-def test_ray_gives_the_bytes_of_a_serial_sweep(tmp_path: Path) -> None:
+def test_ray_gives_the_bytes_of_a_serial_sweep(serial: Serial, tmp_path: Path) -> None:
     words = ["steps=200", "norm=none,noisy_batch", "seed=0,1"]
-    sweep(tmp_path / "serial", *words)
     sweep(tmp_path / "ray", *words, "hydra/launcher=ray")
-    assert csv_files(tmp_path / "ray") == csv_files(tmp_path / "serial") != {}
+    assert csv_files(tmp_path / "ray") == serial(*words) != {}
 
 
 class Node:
@@ -95,16 +94,18 @@ def cluster(held: Path) -> Iterator[tuple[str, Node]]:
 
 
 @pytest.mark.parametrize(("retries", "code"), [(0, 1), (3, 0)], ids=["started again", "going on by itself"])
-def test_a_node_is_killed(retries: int, code: int, cluster: tuple[str, Node], held: Path, tmp_path: Path) -> None:
+def test_a_node_is_killed(
+    retries: int, code: int, cluster: tuple[str, Node], serial: Serial, held: Path, tmp_path: Path
+) -> None:
     address, node = cluster
-    words = ["steps=3000", "seed=0,1,2", "checkpoint.every_steps=10", "plugin=slow_steps"]
+    words = ["steps=600", "seed=0,1,2", "checkpoint.every_steps=4", "plugin=slow_steps"]
     ray = [
         "hydra/launcher=ray",
         f"hydra.launcher.ray.init.address={address}",
         f"hydra.launcher.ray.remote.max_retries={retries}",
     ]
     runs = tmp_path / "ray"
-    sweep(tmp_path / "serial", *words)
+    undisturbed = serial(*words)
 
     held.touch()
     process = start(runs, *words, *ray)
@@ -116,4 +117,4 @@ def test_a_node_is_killed(retries: int, code: int, cluster: tuple[str, Node], he
     finish(process, code)
 
     sweep(runs, *words, *ray)
-    assert csv_files(runs) == csv_files(tmp_path / "serial") != {}
+    assert csv_files(runs) == undisturbed != {}

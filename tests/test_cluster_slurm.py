@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_runs import PATIENCE, wait_for
-from sweeps import ROOT, Run, csv_files, finish, hold, start, sweep
+from sweeps import ROOT, Run, Serial, csv_files, finish, hold, start, sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -41,19 +41,18 @@ def state(job: str) -> str:
     return slurm_says("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
 
 
-def test_slurm_gives_the_bytes_of_a_serial_sweep(tmp_path: Path) -> None:
+def test_slurm_gives_the_bytes_of_a_serial_sweep(serial: Serial, tmp_path: Path) -> None:
     words = ["steps=200", "norm=none,noisy_batch", "seed=0,1"]
-    sweep(tmp_path / "serial", *words)
     sweep(tmp_path / "slurm", *words, *SLURM)
-    assert csv_files(tmp_path / "slurm") == csv_files(tmp_path / "serial") != {}
+    assert csv_files(tmp_path / "slurm") == serial(*words) != {}
 
 
-def test_killed_preempted_and_out_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_preempted_and_out_of_time(serial: Serial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = hold(monkeypatch, tmp_path)
-    words = ["steps=3000", "seed=0,1,2,3", "plugin=slow_steps"]
+    words = ["steps=600", "seed=0,1,2,3", "plugin=slow_steps"]
     limits = ["hydra.launcher.time=10", "hydra.launcher.signal_delay_s=90", "hydra.launcher.array_parallelism=2"]
     runs = tmp_path / "slurm"
-    sweep(tmp_path / "serial", *words)
+    undisturbed = serial(*words)
 
     # While they are held, no run ends by itself, and none saves itself unless it is told to.
     held.touch()
@@ -87,4 +86,4 @@ def test_killed_preempted_and_out_of_time(tmp_path: Path, monkeypatch: pytest.Mo
 
     _, stderr = sweep(runs, *words, *SLURM)
     assert "4 runs, 2 of them finished already" in stderr
-    assert csv_files(runs) == csv_files(tmp_path / "serial") != {}
+    assert csv_files(runs) == undisturbed != {}

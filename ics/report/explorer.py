@@ -131,9 +131,9 @@ def _curves(rows: pd.DataFrame, metric: str, layers: list[int], steps: list[int]
     values = {name: dict(zip(frame.index, frame.to_numpy(), strict=True)) for name, frame in wide.items()}
     finite = rows[(rows["status"] == "diverged") & np.isfinite(rows[metric])]
     last = finite.drop_duplicates(["run", "layer_index"], keep="last").groupby(by, observed=True)
-    lost = {key: list(zip(own["step"].tolist(), _short(own[metric]), strict=True)) for key, own in last}
+    lost = {key: list(zip(own["step"].tolist(), short(own[metric]), strict=True)) for key, own in last}
     for key, n in band.groupby(by, observed=True)["n"].max().to_dict().items():
-        of_steps = {name: _short(of_curves[key]) for name, of_curves in values.items()}
+        of_steps = {name: short(of_curves[key]) for name, of_curves in values.items()}
         yield _curve(metric, key) | of_steps | {"n": int(n), "lost": lost.get(key, [])}
 
 
@@ -147,7 +147,7 @@ def _papers_curves(theirs: pd.DataFrame, layers: dict[int, int], last: int) -> I
             yield _curve(metric, (arm, lr, layers[layer])) | {
                 "papers_layer": layer,
                 "steps": rows["step"].tolist(),
-                "median": _short(rows["value"]),
+                "median": short(rows["value"]),
             }
 
 
@@ -174,6 +174,6 @@ def _chosen(layers: list[int], always: set[int]) -> list[int]:
     return [index for number, index in enumerate(layers) if number % every == 0 or index in always]
 
 
-def _short(values: Iterable[float]) -> list[float | None]:
-    """With three digits."""
+def short(values: Iterable[float]) -> list[float | None]:
+    """With three digits; None for what is no number."""
     return [float(f"{value:.3g}") if np.isfinite(value) else None for value in values]

@@ -1,0 +1,178 @@
+"""Interactive heat maps, as Vega-Lite specifications: every layer at every step, and which block moved which layer."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ics.analysis.load import Runs
+from ics.analysis.measured import QUANTITIES
+from ics.figures.axes import rate as written
+from ics.figures.every_layer import EVERY_LAYER, MEASURES, binned
+from ics.figures.origins import LIMIT, ORIGINS, Found
+from ics.figures.runs import PAIR, PaperRuns
+from ics.figures.style import ARMS, COLOURS
+from ics.report.explorer import short
+
+Specification = dict[str, Any]
+
+LAYERS_SAY = (
+    "One row per layer, medians over the seeds. Right: BatchNorm minus standard; blue where the shift is smaller with "
+    "BatchNorm, orange where it is larger. Point at a cell for its values; press it to see its layer’s curves below."
+)
+ORIGINS_SAY = (
+    "How much of a layer’s shift comes from updating one earlier block alone: red adds to it, blue works against it. "
+    "Medians over seeds and steps, at the start (the first tenth of the training) and in its second half. Point at a "
+    "cell for its values; press it to see its layer’s column below."
+)
+PHASES = {False: "start", True: "second half"}
+HEIGHT, CURVES_WIDTH, CURVES_HEIGHT = 190, 560, 150
+
+
+def maps(runs: Runs | None) -> list[dict[str, Any]]:
+    """All of them.
+
+    Args:
+        runs: what there is; None if nothing.
+
+    Returns:
+        Of each its `title`, what it `says`, and its `chart`, a Vega-Lite specification with its data.
+    """
+    if runs is None:
+        return []
+    return [
+        *(
+            {
+                "title": f"Every layer, {QUANTITIES[measure].label}: {found.scale.title}, learning rate {written(rate)}",
+                "says": LAYERS_SAY,
+                "chart": _every_layer(found, rate, measure),
+            }
+            for _, found in EVERY_LAYER.find(runs)
+            for rate, measure in product(found.rates, MEASURES)
+        ),
+        *(
+            {
+                "title": f"Origins of the shift: {found.scale.title}, learning rate {written(found.rate)}",
+                "says": ORIGINS_SAY,
+                "chart": _origins(found),
+            }
+            for _, found in ORIGINS.find(runs)
+        ),
+    ]
+
+
+def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
+    log = QUANTITIES[measure].log
+    cells = binned(found.ours(measure, rate), found.last_step, log)
+    arms = {arm: cells.loc[arm] for arm in PAIR.shown}
+    panels = arms | {"difference": arms["batch"] - arms["standard"]}
+    medians = {name: panel.groupby("layer").median().stack() for name, panel in panels.items()}
+    rows = pd.DataFrame(medians).rename_axis(["layer", "step"]).apply(short).reset_index()
+    label = MEASURES[measure]
+    less, more = COLOURS["batch"], COLOURS["standard"]
+    far = float(np.nanquantile(rows["difference"].abs(), 0.98))
+    values = rows[list(arms)].to_numpy()
+    one: Specification = {
+        "domain": np.nanquantile(values, [0.01, 0.99]).tolist(),
+        "clamp": True,
+        "scheme": "viridis",
+        "reverse": log,
+    }
+    two: Specification = {"domain": [-far, 0, far], "clamp": True, "range": [less, "#fff", more][:: 1 if log else -1]}
+    titles = {arm: ARMS[arm].label for arm in arms} | {"difference": "BatchNorm − standard"}
+    heats = [
+        _heat(title, ("step", "layer"), (name, label, two if name == "difference" else one), list(titles.items()))
+        for name, title in titles.items()
+    ]
+    curves = {
+        "transform": [{"fold": list(arms), "as": ["arm", "value"]}],
+        "encoding": {"strokeDash": {"field": "layer", "type": "nominal", "legend": None}},
+    }
+    return _chart(rows, heats, curves, ("step", "training step"), label, int(rows["layer"].median()))
+
+
+def _origins(found: Found) -> Specification:
+    pair = ["arm", "cause_index", "layer_index"]
+    parts = []
+    for late, phase in PHASES.items():
+        medians = found.part(late).groupby(pair)[["share", "l2", "linear_l2"]].median().apply(short).reset_index()
+        parts.append(medians.assign(phase=phase))
+    rows = pd.concat(parts).rename(columns={"cause_index": "block", "layer_index": "layer", "share": "value"})
+    colours: Specification = {"domain": [-LIMIT, 0, LIMIT], "clamp": True, "scheme": "redblue", "reverse": True}
+    says = [("value", "share"), ("l2", "‖S‖₂"), ("linear_l2", "‖H ΔW‖₂")]
+    heats = [
+        _heat(f"{ARMS[arm].label}, {phase}", ("layer", "block"), ("value", "share", colours), says)
+        | {"transform": [{"filter": {"and": [{"field": "arm", "equal": arm}, {"field": "phase", "equal": phase}]}}]}
+        for arm, phase in product(found.arms, PHASES.values())
+    ]
+    curves = {
+        "transform": [],
+        "encoding": {"strokeDash": {"field": "phase", "type": "nominal", "sort": list(PHASES.values())}},
+    }
+    return _chart(rows, heats, curves, ("block", "block"), "share of the layer’s shift", int(rows["layer"].max()))
+
+
+def _heat(
+    title: str, axes: tuple[str, str], colour: tuple[str, str, Specification], values: Sequence[tuple[str, str]]
+) -> Specification:
+    """One map: what it is called, x and y, what its colour says, and what pointing at a cell tells."""
+    field, label, scale = colour
+    across, down = (
+        {"field": name, "type": "ordinal", "title": name, "axis": {"labelOverlap": "greedy", "ticks": False, **turned}}
+        for name, turned in zip(axes, ({"labelAngle": 0}, {}), strict=True)
+    )
+    tips = [{"field": name, "type": "ordinal"} for name in axes]
+    tips += [{"field": name, "type": "quantitative", "title": words, "format": ".3~g"} for name, words in values]
+    shown = {"field": field, "type": "quantitative", "title": label, "scale": scale}
+    return {
+        "title": title,
+        "width": 220,
+        "height": HEIGHT,
+        "mark": {"type": "rect", "cursor": "pointer"},
+        "encoding": {"x": across, "y": down, "color": shown, "tooltip": tips},
+    }
+
+
+def _chart(
+    rows: pd.DataFrame,
+    heats: Sequence[Specification],
+    curves: Specification,
+    across: tuple[str, str],
+    label: str,
+    first: int,
+) -> Specification:
+    """The maps, as wide as there is room for, and below them the curves of the layer that was pressed last."""
+    named = [heat | {"name": f"map{number}"} for number, heat in enumerate(heats)]
+    arms = [arm for arm in ARMS if arm in {*rows, *rows.get("arm", [])}]
+    colour = {
+        "field": "arm",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": arms, "range": [COLOURS[arm] for arm in arms]},
+        "legend": {"labelExpr": f"{ {arm: ARMS[arm].label for arm in arms} }[datum.label]"},
+    }
+    names = {"x": across, "y": ("value", label)}
+    places = {axis: {"field": field, "type": "quantitative", "title": words} for axis, (field, words) in names.items()}
+    below = {
+        "title": {"text": {"expr": "'Layer ' + join(chosen.layer, ', ')"}, "anchor": "start"},
+        "width": CURVES_WIDTH,
+        "height": CURVES_HEIGHT,
+        "transform": [{"filter": {"param": "chosen", "empty": False}}, *curves["transform"]],
+        "mark": {"type": "line", "point": {"size": 14}, "tooltip": True, "strokeWidth": 1.6},
+        "encoding": {**places, "color": colour, **curves["encoding"]},
+    }
+    chosen = {
+        "name": "chosen",
+        "select": {"type": "point", "fields": ["layer"], "clear": False},
+        "value": [{"layer": first}],
+        "views": [heat["name"] for heat in named],
+    }
+    records = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    return {
+        "data": {"values": records},
+        "params": [chosen],
+        "vconcat": [{"concat": named, "columns": 3, "resolve": {"scale": {"color": "independent"}}}, below],
+        "resolve": {"scale": {"color": "independent"}},
+    }
