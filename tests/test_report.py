@@ -26,6 +26,7 @@ from ics.figures.catalogue import select
 from ics.report import explorer, images, page
 from ics.report.answer import answer
 from ics.report.closing import NEXT, closing
+from ics.report.maps import maps
 
 ASSETS = ROOT / "ics" / "report" / "assets"
 
@@ -257,6 +258,19 @@ def test_the_explorer_holds_the_tables(runs: Path) -> None:
     papers = [curve for curve in vgg["curves"] if "n" not in curve]
     assert {(c["metric"], c["layer"]) for c in papers} == {("l2", 5), ("cosine", 5), ("cosine", 10)}
     assert all(max(curve["steps"]) <= vgg["steps"][-1] for curve in papers)
+
+
+def test_the_maps_hold_the_medians(runs: Path) -> None:
+    loaded = load_runs(runs)
+    found = {one["title"]: one["chart"] for one in maps(loaded)}
+    assert len(found) == 2 * 2 * 2  # networks, rates, measures
+    title = next(title for title in found if title.startswith("cos∠(G, G′): VGG-16") and title.endswith("rate 0.1"))
+    cells = pd.DataFrame(found[title]["data"]["values"]).set_index(["layer", "step"])
+    end = min(set(cells.index.get_level_values("step")) - {0}, default=10**6)  # of the first cell
+    rows = loaded["shift"].query(f"`model.name` == 'vgg' and `optimizer.lr` == 0.1 and step < {end}")
+    medians = rows.groupby(["arm", "layer_index", "seed"], observed=True)["cosine"].median()
+    for (arm, layer), expected in medians.groupby(level=[0, 1], observed=True).median().items():
+        assert cells.loc[(layer, 0), arm] == pytest.approx(expected, rel=0.005)
 
 
 def test_a_sweep_over_something_else_is_not_in_the_explorer(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def drawn(browser: Any) -> list[str]:
     """The lines of all charts."""
     return list(
         browser.execute_script(
-            "return [...document.querySelectorAll('.panels svg .mark-line path')].map(path => path.getAttribute('d'))"
+            "return [...document.querySelectorAll('#explorer .panels svg .mark-line path')]"
+            ".map(path => path.getAttribute('d'))"
         )
     )
 
@@ -160,10 +161,28 @@ def test_the_pointer_shows_values(browser: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
     opened(browser)
-    point = browser.find_element("css selector", ".panels svg .mark-symbol path[aria-roledescription]")
+    point = browser.find_element("css selector", "#explorer .panels svg .mark-symbol path[aria-roledescription]")
     ActionChains(browser).scroll_to_element(point).move_to_element(point).perform()
     until(browser, lambda: browser.find_elements("css selector", "#vg-tooltip-element.visible"))
     assert "range of the seeds" in browser.find_element("css selector", "#vg-tooltip-element").text
+
+
+def test_a_layer_that_is_pressed_in_a_map_shows_its_curves(browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.ui import Select
+
+    opened(browser)
+    titles = "return [...document.querySelectorAll('#maps svg text')].map(text => text.textContent)"
+    assert "Layer 5" not in browser.execute_script(titles)
+    cells = browser.find_elements("css selector", "#maps svg .mark-rect.role-mark path[aria-label*='layer: 5;']")
+    ActionChains(browser).scroll_to_element(cells[0]).click(cells[0]).perform()
+    until(browser, lambda: "Layer 5" in browser.execute_script(titles))
+    until(browser, lambda: browser.find_elements("css selector", "#vg-tooltip-element.visible"))
+    assert "BatchNorm − standard" in browser.find_element("css selector", "#vg-tooltip-element").text
+    select = Select(browser.find_element("css selector", "#maps select"))
+    select.select_by_index(len(select.options) - 1)
+    until(browser, lambda: "log₁₀ ‖G − G′‖₂" in browser.execute_script(titles))
+    assert browser.get_log("browser") == []
 
 
 @pytest.mark.parametrize("dark", [False, True])

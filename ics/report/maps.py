@@ -28,6 +28,7 @@ ORIGINS_SAY = (
     "cell for its values; press it to see its layer’s column below."
 )
 PHASES = {False: "start", True: "second half"}
+LABELS = {"labelOverlap": "parity", "labelSeparation": 6}
 HEIGHT, CURVES_WIDTH, CURVES_HEIGHT = 190, 560, 150
 
 
@@ -45,7 +46,7 @@ def maps(runs: Runs | None) -> list[dict[str, Any]]:
     return [
         *(
             {
-                "title": f"Every layer, {QUANTITIES[measure].label}: {found.scale.title}, learning rate {written(rate)}",
+                "title": f"{QUANTITIES[measure].label}: {found.scale.title}, learning rate {written(rate)}",
                 "says": LAYERS_SAY,
                 "chart": _every_layer(found, rate, measure),
             }
@@ -80,17 +81,27 @@ def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
         "scheme": "viridis",
         "reverse": log,
     }
-    two: Specification = {"domain": [-far, 0, far], "clamp": True, "range": [less, "#fff", more][:: 1 if log else -1]}
+    two: Specification = {
+        "domain": [-far, 0, far],
+        "clamp": True,
+        "range": [less, "#fff", more][:: 1 if log else -1],
+        "interpolate": "rgb",
+    }
     titles = {arm: ARMS[arm].label for arm in arms} | {"difference": "BatchNorm − standard"}
+    axes = ("step", "layer")
+    tips = list(titles.items())
     heats = [
-        _heat(title, ("step", "layer"), (name, label, two if name == "difference" else one), list(titles.items()))
-        for name, title in titles.items()
+        _heat(titles["standard"], axes, ("standard", None, one), tips),
+        _heat(titles["batch"], axes, ("batch", label, one), tips),
+        _heat(titles["difference"], axes, ("difference", label, two), tips),
     ]
     curves = {
         "transform": [{"fold": list(arms), "as": ["arm", "value"]}],
         "encoding": {"strokeDash": {"field": "layer", "type": "nominal", "legend": None}},
     }
-    return _chart(rows, heats, curves, ("step", "training step"), label, int(rows["layer"].median()))
+    layers = rows["layer"].unique()
+    first = int(layers[len(layers) // 2])
+    return _chart(rows, heats, 3, PAIR.shown, curves, ("step", "training step"), label, first)
 
 
 def _origins(found: Found) -> Specification:
@@ -102,30 +113,45 @@ def _origins(found: Found) -> Specification:
     rows = pd.concat(parts).rename(columns={"cause_index": "block", "layer_index": "layer", "share": "value"})
     colours: Specification = {"domain": [-LIMIT, 0, LIMIT], "clamp": True, "scheme": "redblue", "reverse": True}
     says = [("value", "share"), ("l2", "‖S‖₂"), ("linear_l2", "‖H ΔW‖₂")]
+    axes = ("layer", "block")
+    last = list(PHASES.values())[-1]
     heats = [
-        _heat(f"{ARMS[arm].label}, {phase}", ("layer", "block"), ("value", "share", colours), says)
+        _heat(f"{ARMS[arm].label}, {phase}", axes, ("value", "share" if phase == last else None, colours), says)
         | {"transform": [{"filter": {"and": [{"field": "arm", "equal": arm}, {"field": "phase", "equal": phase}]}}]}
         for arm, phase in product(found.arms, PHASES.values())
     ]
     curves = {
         "transform": [],
-        "encoding": {"strokeDash": {"field": "phase", "type": "nominal", "sort": list(PHASES.values())}},
+        "encoding": {
+            "strokeDash": {
+                "field": "phase",
+                "type": "nominal",
+                "sort": list(PHASES.values()),
+                "legend": {"title": None},
+            }
+        },
     }
-    return _chart(rows, heats, curves, ("block", "block"), "share of the layer’s shift", int(rows["layer"].max()))
+    first = int(rows["layer"].max())
+    return _chart(rows, heats, 2, found.arms, curves, ("block", "block"), "share of the layer’s shift", first)
 
 
 def _heat(
-    title: str, axes: tuple[str, str], colour: tuple[str, str, Specification], values: Sequence[tuple[str, str]]
+    title: str,
+    axes: tuple[str, str],
+    colour: tuple[str, str | None, Specification],
+    values: Sequence[tuple[str, str]],
 ) -> Specification:
-    """One map: what it is called, x and y, what its colour says, and what pointing at a cell tells."""
+    """One map: what it is called, x and y, what its colour says, what pointing at a cell tells."""
     field, label, scale = colour
     across, down = (
-        {"field": name, "type": "ordinal", "title": name, "axis": {"labelOverlap": "greedy", "ticks": False, **turned}}
-        for name, turned in zip(axes, ({"labelAngle": 0}, {}), strict=True)
+        {"field": name, "type": "ordinal", "axis": {"title": name, "labelAngle": 0, "ticks": False, **LABELS}}
+        for name in axes
     )
     tips = [{"field": name, "type": "ordinal"} for name in axes]
     tips += [{"field": name, "type": "quantitative", "title": words, "format": ".3~g"} for name, words in values]
     shown = {"field": field, "type": "quantitative", "title": label, "scale": scale}
+    if label is None:  # the next map's legend says it
+        shown["legend"] = None
     return {
         "title": title,
         "width": 220,
@@ -138,19 +164,20 @@ def _heat(
 def _chart(
     rows: pd.DataFrame,
     heats: Sequence[Specification],
+    columns: int,
+    arms: Sequence[str],
     curves: Specification,
     across: tuple[str, str],
     label: str,
     first: int,
 ) -> Specification:
-    """The maps, as wide as there is room for, and below them the curves of the layer that was pressed last."""
+    """The maps, and below them the curves of the layer that was pressed last."""
     named = [heat | {"name": f"map{number}"} for number, heat in enumerate(heats)]
-    arms = [arm for arm in ARMS if arm in {*rows, *rows.get("arm", [])}]
     colour = {
         "field": "arm",
         "type": "nominal",
         "title": None,
-        "scale": {"domain": arms, "range": [COLOURS[arm] for arm in arms]},
+        "scale": {"domain": list(arms), "range": [COLOURS[arm] for arm in arms]},
         "legend": {"labelExpr": f"{ {arm: ARMS[arm].label for arm in arms} }[datum.label]"},
     }
     names = {"x": across, "y": ("value", label)}
@@ -160,8 +187,11 @@ def _chart(
         "width": CURVES_WIDTH,
         "height": CURVES_HEIGHT,
         "transform": [{"filter": {"param": "chosen", "empty": False}}, *curves["transform"]],
-        "mark": {"type": "line", "point": {"size": 14}, "tooltip": True, "strokeWidth": 1.6},
-        "encoding": {**places, "color": colour, **curves["encoding"]},
+        "encoding": {**places, "color": colour, "detail": {"field": "layer"}},
+        "layer": [
+            {"mark": {"type": "line", "strokeWidth": 1.6}, "encoding": curves["encoding"]},
+            {"mark": {"type": "point", "size": 16, "filled": True, "opacity": 1, "tooltip": True}},
+        ],
     }
     chosen = {
         "name": "chosen",
@@ -173,6 +203,6 @@ def _chart(
     return {
         "data": {"values": records},
         "params": [chosen],
-        "vconcat": [{"concat": named, "columns": 3, "resolve": {"scale": {"color": "independent"}}}, below],
-        "resolve": {"scale": {"color": "independent"}},
+        "vconcat": [{"concat": named, "columns": columns, "resolve": {"scale": {"color": "independent"}}}, below],
+        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
     }

@@ -19,6 +19,7 @@ from ics.report import verdicts
 from ics.report.answer import MEASURES, answer, outcome
 from ics.report.explorer import explorer_data
 from ics.report.images import draw_images
+from ics.report.maps import maps
 from ics.report.origin import origins
 from ics.report.runtime import needed, packed, runtime, runtime_version
 
@@ -52,7 +53,7 @@ def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | Non
     figures, missing = draw_images(select("all"), runs)
     headline, judged = claims["headline"] == 1, claims["n"] > 0
     phases, details = verdicts.by_phase(claims[~headline & judged])
-    explorer = explorer_data(runs)
+    explorer, drawn_maps = explorer_data(runs), maps(runs)
     html: str = environment.from_string(_asset("report.html.j2")).render(
         question=QUESTION,
         answer=answer(claims),
@@ -68,7 +69,8 @@ def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | Non
         origins=origins(runs),
         unfinished=len(runs.skipped) if runs is not None else 0,
         explorer=packed(json.dumps(explorer, separators=(",", ":"))) if explorer["scales"] else "",
-        runtime=packed(runtime()) if explorer["scales"] else "",
+        maps=packed(json.dumps(drawn_maps, separators=(",", ":"))) if drawn_maps else "",
+        runtime=packed(runtime()) if explorer["scales"] or drawn_maps else "",
         runtime_version=runtime_version(),
         style=_asset("style.css"),
         script=_asset("page.js"),

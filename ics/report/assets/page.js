@@ -19,6 +19,15 @@ const checked = (name) => [...part(name).querySelectorAll("input:checked")].map(
 const rateText = (rate) => (rate < 1e-3 ? rate.toExponential() : String(rate));
 const written = (value) => (value === null ? "–" : value.toPrecision(3)).replace(/-/g, "−");
 const rangeText = (curve, i) => (curve.n > 1 ? `${written(curve.low[i])} to ${written(curve.high[i])}` : "");
+const LOOK = {
+  background: null, padding: 4, config: {
+    font: "system-ui, sans-serif", view: { stroke: null }, axis: { gridColor: "#e6e4de", titleFontWeight: "normal" },
+  },
+};
+const EMBEDDED = {
+  mode: "vega-lite", renderer: "svg", actions: false,
+  logLevel: 1,  // errors; a layer without rows, such as that of diverged runs, is worth a warning to Vega
+};
 let data, view, drawing = Promise.resolve();
 
 function element(name, attributes, ...children) {
@@ -115,7 +124,7 @@ function specification(curves) {
     mark: { clip: true, ...mark }, encoding: { x, y, color, ...encoding },
   });
   return {
-    data: { values: rowsOf(curves, log) }, params: [{ name: "at", value: 0 }], background: null, padding: 4, columns,
+    ...LOOK, data: { values: rowsOf(curves, log) }, params: [{ name: "at", value: 0 }], columns,
     facet: { field: "panel", title: null, sort: { field: "layer", op: "min" }, header: { labelFontSize: 12, labelFontWeight: 600 } },
     spec: {
       width: Math.max(160, part("panels").clientWidth / columns - MARGIN), height: HEIGHT,
@@ -124,13 +133,10 @@ function specification(curves) {
         layer("paper", { type: "line", strokeWidth: 1.1, strokeDash: [5, 2.5] }, { detail }),
         layer("ours", { type: "line", strokeWidth: 1.6 }, { detail }),
         layer("diverged", { type: "point", shape: "cross", angle: 45, filled: true, size: 70 }),
-        layer("ours", { type: "point", opacity: 0, size: 90 }, { tooltip }),
         { mark: { type: "rule", color: "#555", strokeWidth: 0.8 },
           encoding: { x: { datum: { expr: "at" }, type: "quantitative" } } },
+        layer("ours", { type: "point", opacity: 0, size: 90 }, { tooltip }),  // last, so that nothing lies over it
       ],
-    },
-    config: {
-      font: "system-ui, sans-serif", view: { stroke: null }, axis: { gridColor: "#e6e4de", titleFontWeight: "normal" },
     },
   };
 }
@@ -143,7 +149,7 @@ async function draw() {
   part("panels").replaceChildren();
   part("empty").hidden = curves.length > 0;
   if (curves.length) {
-    view = await vegaEmbed(part("panels"), specification(curves), { mode: "vega-lite", renderer: "svg", actions: false });
+    view = await vegaEmbed(part("panels"), specification(curves), EMBEDDED);
   }
   const metric = data.metrics[part("metric").value], arms = checked("arms").map((name) => data.arms[name].label);
   part("says").textContent = metric.says;
@@ -181,14 +187,7 @@ function changed(control) {
 }
 
 async function startExplorer() {
-  const note = document.getElementById("explorer-note");
-  if (!("DecompressionStream" in window)) {
-    note.textContent = "The explorer needs a browser of 2023 or later. The numbers are in the CSV files.";
-    return;
-  }
-  document.head.append(element("script", { text: await unpacked("runtime") }));
   data = JSON.parse(await unpacked("explorer-data"));
-  note.hidden = true;
   form.hidden = false;
   offer("scale", data.scales.map(({ title }, i) => [i, title]));
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -196,6 +195,37 @@ async function startExplorer() {
   part("step").addEventListener("input", showValues);
   window.addEventListener("resize", () => changed(form));
   await changed(part("scale"));
+}
+
+// The maps: finished specifications, one drawn at a time.
+async function startMaps(form) {
+  const maps = JSON.parse(await unpacked("maps-data")), select = form.querySelector("select");
+  const show = async () => {
+    const { says, chart } = maps[select.selectedIndex];
+    form.querySelector(".says").textContent = says;
+    await vegaEmbed(form.querySelector(".panels"), { ...chart, ...LOOK }, EMBEDDED);
+  };
+  select.append(...maps.map(({ title }) => new Option(title)));
+  select.addEventListener("change", show);
+  form.hidden = false;
+  await show();
+}
+
+// What needs the charting library: each with a note that stands there until it works.
+async function start() {
+  const parts = [["explorer", startExplorer], ["maps", startMaps]]
+    .map(([name, begin]) => [name, begin, document.getElementById(`${name}-form`)]).filter(([, , form]) => form);
+  if (!parts.length) return;
+  const notes = parts.map(([name]) => document.getElementById(`${name}-note`));
+  if (!("DecompressionStream" in window)) {
+    for (const note of notes) {
+      note.textContent = "This needs a browser of 2023 or later. The numbers are in the CSV files.";
+    }
+    return;
+  }
+  document.head.append(element("script", { text: await unpacked("runtime") }));
+  for (const [, begin, form] of parts) await begin(form);
+  for (const note of notes) note.hidden = true;
   document.documentElement.dataset.explorer = "ready";
 }
-if (form) startExplorer();
+start();
