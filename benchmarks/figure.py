@@ -1,6 +1,7 @@
 """The benchmark's table for people, and its figure; from `results/benchmark/<device>.csv` alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -44,14 +45,20 @@ def to_markdown(path: Path) -> str:
         lines.append([*(str(part or "–") for part in key), *cells, number(limit), f"{share}×", number(extra, 2)])
     header = [*keys, *WAYS, "probe", "limit", "definition / probe", "probe's extra MiB"]
     text += table(header, lines)
+    origins = rows[rows["way"] == "origins"]
+    if len(origins):
+        shown = [[name, *map(number, those)] for name, *those in _columns(origins, "ratio", "limit", "extra_mib")]
+        text += "\n`origins=True`, which says as well which block moved which layer, in all:\n\n"
+        text += table(["network", "origins", "limit", "extra MiB"], shown)
     due = rows[rows["group"] == "not due"]
     text += "\nA step at which nothing is due, beside one without a probe: "
-    text += "; ".join(f"{name} {100 * (ratio - 1):+.2f} %" for name, ratio in _pairs(due)) + ".\n"
+    text += "; ".join(f"{name} {100 * (ratio - 1):+.2f} %" for name, ratio in _columns(due, "ratio")) + ".\n"
     return text
 
 
-def _pairs(rows: pd.DataFrame) -> list[tuple[str, float]]:
-    return list(zip(rows["network"].astype(str), rows["ratio"].astype(float), strict=True))
+def _columns(rows: pd.DataFrame, *names: str) -> list[tuple[Any, ...]]:
+    """By row: the network and these numbers."""
+    return list(zip(rows["network"], *(rows[name].astype(float) for name in names), strict=True))
 
 
 def draw(path: Path, stem: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from benchmarks import networks
-from benchmarks.limit import counted_limit
+from benchmarks.limit import counted_limit, counted_origins
 from benchmarks.networks import Subject
 from benchmarks.timing import medians, peak_memory
 from benchmarks.ways import Bench
@@ -19,7 +19,7 @@ TABLE = Table(
         ("case", "int", "number of the row"),
         ("group", "str", "what is compared, of `GROUPS`"),
         ("network", "str", "what is trained"),
-        ("way", "str", "definition, pruned, replay, probe (what a user has: replay, with metrics)"),
+        ("way", "str", "definition, pruned, replay, probe (what a user has: replay, with metrics), origins"),
         ("layers", "int", "number of measured layers, k"),
         ("batch", "int", "samples"),
         ("depth", "int", "layers of the network; 0 where it has no such setting"),
@@ -77,11 +77,33 @@ def _not_due(rounds: int, device: torch.device) -> Iterator[Row]:
         yield {**_of(subject, bench), "way": "probe", "ratio": found["with"] / found["without"]}
 
 
+def _origins(subjects: Iterable[Subject]) -> Group:
+    """What it costs to find out which block moved which layer, on each network."""
+
+    def timed(rounds: int, device: torch.device) -> Iterator[Row]:
+        for subject in subjects:
+            torch.manual_seed(0)
+            bench = Bench(subject, device)
+            bench.ways = {"origins": bench.origins}
+            bench.warm_up()
+            found = medians(bench.cases, rounds, device)
+            limits = [
+                count(bench.model, bench.with_probe.layers, bench.x) for count in (counted_limit, counted_origins)
+            ]
+            extra = (peak_memory(subject, "origins", device) - peak_memory(subject, "plain", device)) / 2**20
+            ratio = found["origins"] / found["plain"]
+            yield {**_of(subject, bench), "way": "origins", "ratio": ratio, "limit": sum(limits), "extra_mib": extra}
+            bench.close()
+
+    return timed
+
+
 GROUPS: dict[str, Group] = {
     "networks": _ways(networks.NETWORKS, memory=True),
     "batch": _ways(networks.BATCHES),
     "depth": _ways(networks.DEPTHS),
     "width": _ways(networks.WIDTHS),
+    "origins": _origins([networks.VGG16, networks.DEEP_LINEAR_BN]),
     "not due": _not_due,
 }
 
@@ -91,8 +113,7 @@ def _compare(subject: Subject, rounds: int, device: torch.device, memory: bool) 
     torch.manual_seed(0)
     bench = Bench(subject, device)
     bench.warm_up()
-    cases = {"plain": (_nothing, bench.plain), **{way: (bench.gradients, run) for way, run in bench.ways.items()}}
-    found = medians(cases, rounds, device)
+    found = medians(bench.cases, rounds, device)
     limit = counted_limit(bench.model, bench.with_probe.layers, bench.x)
     plain = peak_memory(subject, "plain", device) if memory else 0
     for way in bench.ways:
@@ -106,7 +127,3 @@ def _of(subject: Subject, bench: Bench) -> Row:
     linear = subject.model["name"] == "deep_linear"
     size = {"depth": int(subject.model.get("depth", 0)), "width": subject.sample[0] if linear else 0}
     return {"network": subject.name, "batch": subject.batch, **size, "layers": len(bench.with_probe.layers)}
-
-
-def _nothing() -> None:
-    pass

@@ -50,7 +50,7 @@ def _peak(subject: Subject, way: str, device: torch.device) -> int:
         bench.plain()
     else:
         bench.gradients()
-        bench.ways[way]()
+        getattr(bench, way)()
     return _peak_resident() if device.type == "cpu" else torch.cuda.max_memory_allocated(device)
 
 

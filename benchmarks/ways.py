@@ -36,6 +36,12 @@ class Bench:
             "probe": self.probe,
         }
 
+    @property
+    def cases(self) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
+        """What is done before each way and a plain step, and what is timed."""
+        ways = {way: (self.gradients, run) for way, run in self.ways.items()}
+        return {"plain": (lambda: None, self.plain), **ways}
+
     def warm_up(self) -> None:
         """Leave surveys and the kernels' own first times behind."""
         for way in self.ways.values():
@@ -56,6 +62,11 @@ class Bench:
     def probe(self) -> None:
         """The update inside the probe: G' of every layer, their distances and cosines, all as a user has it."""
         with self.with_probe.observe(self.x, self.y):
+            self.optimizer.step()
+
+    def origins(self) -> None:
+        """The same, and which earlier block moved which layer."""
+        with self.with_probe.observe(self.x, self.y, origins=True):
             self.optimizer.step()
 
     def definition(self) -> None:

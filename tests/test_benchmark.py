@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks import networks, table
 from benchmarks.figure import draw, to_markdown
-from benchmarks.limit import counted_limit
+from benchmarks.limit import counted_limit, counted_origins
 from benchmarks.timing import medians
 from benchmarks.ways import Bench
 from ics.shift.layers import Layer
@@ -26,6 +26,16 @@ def test_the_limit_of_equal_layers(k: int) -> None:
     layers = [Layer(i + 1, str(i), (layer.weight,), frozenset()) for i, layer in enumerate(model)]  # type: ignore[arg-type]
     expected = (k + sum(2 * (k - i) + 2 for i in range(1, k + 1))) / (3 * k - 1)
     assert counted_limit(model, layers, torch.randn(6, 4)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9])
+def test_the_limit_of_the_origins_of_equal_layers(k: int) -> None:
+    """Of f operations, in f: passes k² in all, columns, a pass to differentiate, products with the Hessian."""
+    model = nn.Sequential(*[nn.Linear(4, 4, bias=False) for _ in range(k)])
+    layers = [Layer(i + 1, str(i), (layer.weight,), frozenset()) for i, layer in enumerate(model)]  # type: ignore[arg-type]
+    columns = sum(1 + 2 * (k - j) + (k - j - 1) for j in range(1, k))
+    expected = k * k + columns + (3 * k - 1) + 4 * sum(range(k))
+    assert counted_origins(model, layers, torch.randn(6, 4)) == pytest.approx(expected / (3 * k - 1))
 
 
 def test_the_limit_weighs_layers_by_their_size() -> None:
@@ -62,6 +72,7 @@ def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "batch": table._ways([TINY, TINY.of(batch=16)]),
         "depth": table._ways([chain]),
         "width": table._ways([chain]),
+        "origins": table._origins([TINY]),
     }
     monkeypatch.setattr(table, "GROUPS", groups)
     monkeypatch.setattr(table, "peak_memory", lambda subject, way, device: 2**20 * len(way))
@@ -74,10 +85,11 @@ def test_the_table_and_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             for row in table.rows(group, 1, CPU):
                 found.append({"case": len(found), **row})
                 writer.writerow(table.TABLE.format(found[-1]))
-    assert len(found) == 5 * 4
+    assert len(found) == 5 * 4 + 1
     assert {row["extra_mib"] for row in found if row["group"] == "networks"} == {5.0, 1.0, 0.0}
     text = to_markdown(path)
     assert "| networks | tiny | 8 | 3 | 10 | 1 |" in text
+    assert "| network | origins | limit | extra MiB |" in text
     assert [file.stat().st_size > 1000 for file in draw(path, tmp_path / "cpu")] == [True, True]
 
 
