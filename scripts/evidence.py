@@ -60,6 +60,7 @@ def pages(runs: Any, claims: Any, readings: Any) -> dict[Path, str]:
             "shift": summary.shift_table(claims),
             "readings": summary.readings_list(readings),
             "power": summary.power_table(claims),
+            "origins": summary.origins_list(claims),
             "beside": summary.beside_table(claims),
             "not-borne-out": summary.not_borne_out_table(claims),
             "figures": summary.figures_table(),

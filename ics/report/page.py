@@ -18,6 +18,7 @@ from ics.figures.catalogue import MissingRuns, select
 from ics.report import verdicts
 from ics.report.answer import MEASURES, answer, outcome
 from ics.report.explorer import explorer_data
+from ics.report.findings import origins_findings
 from ics.report.images import draw_images
 from ics.report.maps import maps
 from ics.report.origin import origins
@@ -69,6 +70,7 @@ def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | Non
         origins=origins(runs),
         unfinished=len(runs.skipped) if runs is not None else 0,
         explorer=packed(json.dumps(explorer, separators=(",", ":"))) if explorer["scales"] else "",
+        findings=origins_findings(claims),
         maps=packed(json.dumps(drawn_maps, separators=(",", ":"))) if drawn_maps else "",
         runtime=packed(runtime()) if explorer["scales"] or drawn_maps else "",
         runtime_version=runtime_version(),

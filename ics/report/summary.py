@@ -17,6 +17,7 @@ from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, UNDECIDED
 from ics.errors import UserError
 from ics.figures import catalogue
 from ics.report.answer import MEASURES, answer, evidence, outcome
+from ics.report.findings import origins_findings
 from ics.tables import Table
 
 MAIN = ("training", "evaluation", "shift")
@@ -165,6 +166,11 @@ def shift_table(claims: pd.DataFrame) -> str:
 
     lines = [[title, words.rate(lr), *map(cell, rows)] for title, lr, rows in answer(claims).settings]
     return table(["network", "learning rate", *MEASURES.values()], lines)
+
+
+def origins_list(claims: pd.DataFrame) -> str:
+    """Where the shift comes from."""
+    return "".join(f"- {found}\n" for found in origins_findings(claims))
 
 
 def beside_table(claims: pd.DataFrame) -> str:
