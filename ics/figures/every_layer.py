@@ -19,6 +19,7 @@ from ics.analysis.measured import QUANTITIES
 from ics.figures import style
 from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
+from ics.figures.heat_map import heat_map
 from ics.figures.runs import PAIR, BesidePaper, PaperRuns
 from ics.figures.sheet import Sheet
 
@@ -92,8 +93,8 @@ def _row(maps: Sequence[Axes], scales: Sequence[Axes], cells: pd.DataFrame, labe
     palette = sns.color_palette("mako" if log else "mako_r", as_cmap=True), DIVERGING.reversed() if log else DIVERGING
     for axes, median, which in zip(maps, medians, (0, 0, 1), strict=True):
         limits = {"vmin": -far if which else low, "vmax": far if which else high}
-        sns.heatmap(
-            median, ax=axes, cmap=palette[which], cbar_ax=scales[which], rasterized=True, **limits,
+        heat_map(
+            median, axes, cmap=palette[which], cbar_ax=scales[which], **limits,
             yticklabels=False if axes is not maps[0] else max(1, len(median) // 5),
         )  # fmt: skip
         axes.set(xlabel="", ylabel="" if axes is not maps[0] else "layer")

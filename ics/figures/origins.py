@@ -16,6 +16,7 @@ from ics.figures.axes import plain_ticks, step_axis
 from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
+from ics.figures.heat_map import heat_map
 from ics.figures.sheet import Handle, Sheet, handle
 
 HOW_TO_READ = (
@@ -96,7 +97,7 @@ def _figure(found: Found) -> Sheet:
 def _map(axes: Axes, rows: pd.DataFrame, arm: str, bar: Axes) -> None:
     """The median share of every pair: blocks downwards, layers to the right."""
     table = rows[rows["arm"] == arm].pivot_table("share", "cause_index", "layer_index", "median")
-    sns.heatmap(table, ax=axes, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, cbar_ax=bar, square=True, rasterized=True)
+    heat_map(table, axes, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, cbar_ax=bar, square=True)
     for axis, names, put in ((axes.xaxis, table.columns, axes.set_xticks), (axes.yaxis, table.index, axes.set_yticks)):
         places = range(0, len(names), max(1, len(names) // 4))
         put([place + 0.5 for place in places], labels=[f"{names[place]}" for place in places], rotation=0)
