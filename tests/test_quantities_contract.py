@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -263,14 +262,3 @@ def test_an_error_inside_the_block_leaves_nothing_behind(name: str) -> None:
     for (what, tensor), (_, expected) in zip(loop.tensors(), before, strict=True):
         assert tensor is expected is None or torch.equal(tensor, expected), what
     assert loop.step()[name]
-
-
-def test_measure_configs_build_what_they_name() -> None:
-    """Every option in conf/measure is one that its quantity takes, in range."""
-    for path in sorted(MEASURE.glob("*.yaml")):
-        settings = OmegaConf.to_container(OmegaConf.load(path))
-        for name, options in (settings or {}).items():
-            if name != "defaults":
-                assert options.pop("every") >= 1
-                net = nets.build({"name": "mlp"}, {"name": "none"}, (6,), 3, seed=0)
-                QUANTITIES.build({"name": name, **options}, model=net, loss_fn=cross_entropy).close()
