@@ -1,5 +1,6 @@
 """Every reading of the shift, on made-up runs with known effects, and on the committed ones."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,17 @@ L2, COSINE, RELATIVE = (
 STEPS = range(0, 2000, 100)
 
 
-def study(root: Path, shifts: dict[str, Any], losses: dict[str, Any], settings: dict[str, Any]) -> Runs:
-    """Runs of both networks: norm -> ‖G − G′‖₂ and loss by share of the training; BatchNorm's spread over seeds."""
+def study(
+    root: Path,
+    shifts: dict[str, Any],
+    losses: dict[str, Any],
+    settings: dict[str, Any],
+    other: dict[str, float] | None = None,
+) -> Runs:
+    """Runs of both networks: norm -> ‖G − G′‖₂ and loss by share of the training; BatchNorm's spread over seeds.
+
+    With `other`, norm -> factor, a second table has the shift times a factor.
+    """
     base = merged(SETTINGS, {"steps": 2000, "model": {"depth": 16}}, settings)
     at = np.array(STEPS) / 2000
     for norm, (seed, spread) in product(shifts, enumerate((-0.02, -0.01, 0.01, 0.02))):
@@ -52,7 +62,10 @@ def study(root: Path, shifts: dict[str, Any], losses: dict[str, Any], settings: 
         shift, loss = shifts[norm](at) * 10 ** (spread * (norm == "batch")), losses[norm](at)
         accuracy = 1 - loss / 4 if settings == {} else np.full(len(at), np.nan)
         rows = [shift_row(s, layer, y, 0.5) for s, y in zip(STEPS, shift, strict=True) for layer in (1, 5, 9, 10, 17)]
-        write_run(root, f"made/{norm}/seed{seed}", own, {TRAINING: training_rows(loss, STEPS, accuracy), SHIFT: rows})
+        tables = {TRAINING: training_rows(loss, STEPS, accuracy), SHIFT: rows}
+        if other is not None:
+            tables[replace(SHIFT, name="shift_other")] = [row | {"l2": row["l2"] * other[norm]} for row in rows]
+        write_run(root, f"made/{norm}/seed{seed}", own, tables)
     return load_runs(root)
 
 
@@ -98,6 +111,14 @@ def test_no_effect_at_all(tmp_path: Path) -> None:
     text = readings_list(readings)
     assert "reduces the shift in 0 of 192 readings, increases it in 0, undecided in 192; by progress" in text
     assert readings_line(readings) == ""
+
+
+def test_a_shift_that_only_another_definition_sees(tmp_path: Path) -> None:
+    alike, other = {"none": same, "batch": same}, {"none": 1.0, "batch": 100.0}
+    readings = specifications(study(tmp_path, alike, alike, {}, other))
+    by_definition = readings[readings["quantity"] == "ics_l2"].groupby("definition", sort=False)
+    assert by_definition["change"].unique().map(set).to_dict() == {"shift": {UNDECIDED}, "shift_other": {INCREASED}}
+    assert readings.groupby("definition")["headline"].sum().to_dict() == {"shift": 3, "shift_other": 0}
 
 
 def test_without_runs_there_are_no_readings() -> None:

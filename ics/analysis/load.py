@@ -76,6 +76,17 @@ class Runs(Mapping[str, pd.DataFrame]):
         left_out = f", {len(self.skipped)} left out" if self.skipped else ""
         return f"<Runs in {self.root}: {len(self.settings)}{left_out}; tables {', '.join(self)}>"
 
+    def instead(self, table: str, other: str) -> "Runs":
+        """The same runs, in which one table has the rows of another, such as the shift by another definition.
+
+        Args:
+            table: the name that the rows get.
+            other: the table that holds them.
+        """
+        parts, schemas = dict(self._parts), dict(self.schemas)
+        parts[table], schemas[table] = parts[other], schemas[other]
+        return Runs(self.root, self.settings, self.skipped, parts, schemas)
+
     def _join(
         self, frames: Sequence[pd.DataFrame], places: Sequence[NDArray[np.intp]], header: list[str]
     ) -> pd.DataFrame:

@@ -21,6 +21,9 @@ from ics.analysis.measured import Measured, Unit
 from ics.analysis.progress import LEVELS, by_progress
 from ics.analysis.select import select
 
+SHIFT = "shift"
+"""The table of the definition that the claims go by; others with its columns hold readings of it."""
+
 MEDIAN, MEAN, MEAN_LOG = "median", "mean", "mean of logarithms"
 BY_STEP, BY_LOSS, BY_ACCURACY = "step", "training loss", "training accuracy"
 REDUCED, INCREASED, UNDECIDED, NO_VALUE = "reduced", "increased", "undecided", "no value"
@@ -31,6 +34,7 @@ COLUMNS = {
     "scale": "short name of the runs' scale",
     "scale_title": "the same in words",
     "lr": "learning rate",
+    "definition": "the table that holds the shift, by its reading of the definition; `shift` is the one of the claims",
     "quantity": "measure of the shift",
     "statistic": "over the steps, layer by layer",
     "layers": "whose statistics are averaged: the paper's two; all: every one measured but the first; or one of ours",
@@ -52,20 +56,34 @@ def specifications(runs: Runs | None) -> pd.DataFrame:
 
     The mean of logarithms is left out for the cosine, which may be negative.
     """
-    evidence = Evidence(runs)
     claims = [claim for claim in covariate_shift.claims() if claim.name == covariate_shift.CLAIM and claim.headline]
+    pairs = [list(same) for _, same in groupby(claims, lambda claim: (claim.model, claim.lr))]
+    evidence = {table: Evidence(runs and runs.instead(SHIFT, table)) for table in definitions(runs)}
     rows = [
         row
-        for (model, lr), same in groupby(claims, lambda claim: (claim.model, claim.lr))
-        for of_claims in [list(same)]
-        for measured in evidence.measured(model, "shift")
-        if all(len(measured.of("ics_l2", arm, lr)) for arm in of_claims[0].arms)
-        for row in _readings(of_claims, measured)
+        for of_claims, (definition, by) in product(pairs, evidence.items())
+        for measured in by.measured(of_claims[0].model, SHIFT)
+        if all(len(measured.of("ics_l2", arm, of_claims[0].lr)) for arm in of_claims[0].arms)
+        for row in _readings(of_claims, measured, definition)
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.sort_values(["model", "lr", "scale"], key=_order, kind="stable").reset_index(drop=True)
 
 
-def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str, Any]]:
+def _order(column: pd.Series) -> pd.Series:
+    """Of first appearance: the definitions of one scale stand together."""
+    return pd.Series(pd.factorize(column)[0], index=column.index)
+
+
+def definitions(runs: Runs | None) -> list[str]:
+    """The tables with the columns of `shift`, which itself is the first."""
+    if runs is None or SHIFT not in runs:
+        return []
+    alike = [name for name in runs if runs.schemas[name].columns == runs.schemas[SHIFT].columns]
+    return sorted(alike, key=lambda name: (name != SHIFT, name))
+
+
+def _readings(claims: Sequence[Claim], measured: Measured, definition: str) -> Iterator[dict[str, Any]]:
     """Of the claims about one network at one rate, which differ in the measure."""
     first, scale = claims[0], measured.scale
     rows = _of_pair(first, measured, [claim.statistic.quantity for claim in claims])
@@ -82,6 +100,7 @@ def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str,
         "scale": scale.slug,
         "scale_title": scale.title,
         "lr": first.lr,
+        "definition": definition,
     }
     for (alignment, aligned, length), claim in product(_alignments(first, measured, rows), claims):
         of, values = claim.statistic, aligned.assign(value=aligned[claim.statistic.quantity])
@@ -91,7 +110,8 @@ def _readings(claims: Sequence[Claim], measured: Measured) -> Iterator[dict[str,
             each = differences(statistic, claim, phased, length, ["phase", "seed"]).reindex(columns=known)
             of_phases = {phase: each.loc[[phase]].to_numpy() for phase in each.index.unique("phase")}
             for phase, (layers, which) in product(phases, columns.items()):
-                beforehand = statistic == of and phase == WHOLE and alignment == BY_STEP and layers == pair
+                chosen_so = statistic == of and phase == WHOLE and alignment == BY_STEP and layers == pair
+                beforehand = chosen_so and definition == SHIFT
                 effects = of_phases.get(phase.name, np.empty((0, len(known))))[:, which].mean(axis=1)
                 found = estimate(effects[~np.isnan(effects)].tolist())
                 holds = judge(found, claim.holds)

@@ -32,7 +32,8 @@ HOW_TO_READ = (
     "pairs of runs with the same seed, with its 95 % interval, sorted. Below: the choices that make the reading. A "
     "reading says reduced or increased where its whole interval lies on one side of no change; of a cosine, larger is "
     "reduced. Black: the reading that was written beforehand. Single layers share a band, the shallowest on top. By "
-    "loss or accuracy: not at the same step, but when both first had the same smoothed training loss or accuracy."
+    "loss or accuracy: not at the same step, but when both first had the same smoothed training loss or accuracy. "
+    "Names that begin with shift: other readings of Definition 2.1 (experiment=readings)."
 )
 COLOURS = {UNDECIDED: "#CDCDCD", INCREASED: "#D9601A", REDUCED: "#16306B"}
 """Told apart by lightness too."""
@@ -101,7 +102,10 @@ def _matrix(axes: Axes, mine: pd.DataFrame, labelled: bool) -> None:
     made = mine.assign(layers=mine["layers"].where(single.isna(), "one"))
     papers = NETS[str(mine["model"].iloc[0])][0]
     layers = {" ".join(map(str, papers)): " and ".join(f"#{layer}" for layer in papers)}
+    definitions = mine["definition"].unique()
     choices = {"layers": layers | {"all": "all but the first", "one": "one layer"}} | CHOICES
+    if len(definitions) > 1:
+        choices["definition"] = {str(name): str(name) for name in definitions}
     ticks: dict[float, str] = {}
     top = 0.0
     for name, labels in choices.items():
