@@ -149,6 +149,15 @@ def test_scales_are_kept_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_the_set_up_that_fits_the_first_step_has_a_name(tmp_path: Path) -> None:
+    found = {"data": {"scaling": "per_image"}, "model": {"init": {"name": "he_normal_fan_out"}, "head": [512]}}
+    write_run(tmp_path, "found/seed0", merged(SETTINGS, found))
+    write_run(tmp_path, "other/seed0")
+    scales = {scale.slug: scale.title for scale in split_by_scale(load_runs(tmp_path).settings)}
+    assert set(scales) == {"digits_vgg11_w0.25", "digits_vgg11_w0.25_found"}
+    assert ", set-up found by the first step, " in scales["digits_vgg11_w0.25_found"]
+
+
 def test_a_setting_that_only_some_runs_have_loses_none(tmp_path: Path) -> None:
     write_run(tmp_path, "a/seed0")
     write_run(tmp_path, "b/seed0", merged(SETTINGS, {"data": {"limit": 100}}))

@@ -43,4 +43,4 @@ def _said(rows: pd.DataFrame) -> Iterator[str]:
     spike = {row["quantity"]: row for row in rows[rows["claim"] == "spike_is_scale"].to_dict("records")}
     ratios = [f"{words.found(spike[quantity])} in {what}" for quantity, what in OF_THE_SPIKE if quantity in spike]
     if ratios:
-        yield f"at step 0 BatchNorm's shift is that of the standard network times {', '.join(ratios)}"
+        yield f"at step 0, beside the standard network, BatchNorm's shift is {', '.join(ratios)}"
