@@ -1,6 +1,7 @@
 """The probe in the trainers that people use: `make test-integrations`, an environment with all of them."""
 
 import copy
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 import reference
 import torch
-from test_shift_attach import check, measured, plain
-from test_shift_probe import own_names
+from test_shift_attach import Training, check, mean_loss, measured, plain
+from test_shift_probe import names_before, own_names
 from torch import Tensor, nn
 
 from ics import ShiftProbe
+from ics.shift.attach import sink
+from ics.shift.metrics import METRICS
 
 pytestmark = pytest.mark.integrations
 
@@ -33,8 +36,30 @@ def tokens(count: int = 4, seed: int = 1) -> Tensor:
     return torch.randint(0, 37, (count, 8), generator=torch.Generator().manual_seed(seed))
 
 
-def test_all_weight_matrices_of_gpt2_have_the_definitions_bits() -> None:
-    model, x = gpt2(), tokens()
+def mixtral() -> Any:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    torch.manual_seed(0)
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    experts = {"intermediate_size": 12, "num_local_experts": 3, "num_experts_per_tok": 2}
+    return MixtralForCausalLM(MixtralConfig(vocab_size=37, hidden_size=16, use_cache=False, **heads, **experts))
+
+
+# Of each block; the head of GPT-2 shares the matrix of its embedding, which is first used as an embedding.
+GPT2_BLOCK = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+ATTENTION = [f"self_attn.{name}_proj" for name in "qkvo"]
+MIXTRAL_BLOCK = [*ATTENTION, "mlp.gate", "mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+
+
+@pytest.mark.parametrize(
+    ("make_model", "names", "unmeasured"),
+    [
+        (gpt2, ["lm_head", *(f"transformer.h.{i}.{n}" for i in range(2) for n in GPT2_BLOCK)], "transformer.wpe"),
+        (mixtral, [*(f"model.layers.{i}.{n}" for i in range(2) for n in MIXTRAL_BLOCK), "lm_head"], "model.embed_tokens"),
+    ],
+)
+def test_all_weight_matrices_have_the_definitions_bits(make_model: Any, names: list[str], unmeasured: str) -> None:
+    model, x = make_model(), tokens()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     batch = {"input_ids": x, "labels": x}
 
@@ -47,20 +72,17 @@ def test_all_weight_matrices_of_gpt2_have_the_definitions_bits() -> None:
             optimizer.zero_grad()
             start, old = torch.get_rng_state(), copy.deepcopy(model)
             model(**batch).loss.backward()
+            g = {name: p.grad.clone() for name, p in model.named_parameters()}
             with probe.observe(batch, None, keep_gradients=True) as shift:
                 optimizer.step()
-        # two blocks of four maps; the head shares the embedding's matrix, which is first used as an embedding
-        inner = [f"transformer.h.{i}.{name}" for i in range(2) for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc")]
-        assert {row.layer for row in shift.rows} >= set(inner)
-        assert len(shift.rows) == 9
-        assert probe.unmeasured == ["transformer.wpe.weight"]
-        layers = []
-        for layer in probe.layers:
-            own = own_names(model, layer)
-            beside = {own[0].removesuffix("weight") + "bias"}
-            layers.append((layer.name, own, [n for n in order[: order.index(own[0])] if n not in beside]))
+        assert [row.layer for row in shift.rows] == names
+        assert probe.unmeasured == [f"{unmeasured}.weight"]
+        layers = [
+            (layer.name, own := own_names(model, layer), names_before(model, own, order)) for layer in probe.layers
+        ]
         expected = reference.shifted_gradients(old, model, loss_fn, batch, None, layers, start)
-        for name, _, _ in layers:
+        for name, (own,), _ in layers:
+            assert torch.equal(shift.gradients[name][0], g[own]), name
             assert torch.equal(shift.gradients[name][1], expected[name][0]), name
 
 
@@ -185,8 +207,6 @@ def test_accelerate() -> None:
             accelerator.clip_grad_norm_(model.parameters(), 0.01)
             t.update(optimizer.step)
 
-    from test_shift_attach import Training
-
     training, found, _, said = measured(Training, loop)
     check(training, found, [0, 1, 2])
     assert said == []
@@ -214,8 +234,65 @@ def test_adapters_of_peft_are_measured_and_the_frozen_weights_below_do_not_move(
     assert any(row["l2"] > 0 for row in rows if row["step"] == 1)
 
 
-def test_the_plain_loop_of_these_tests_is_measured_here_too() -> None:
-    from test_shift_attach import Training
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows: tag → steps and values."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    found: dict[str, list[tuple[int, float]]] = {}
+    for file in folder.rglob("events.out*"):
+        events = EventAccumulator(str(file))
+        events.Reload()
+        for tag in events.Tags()["scalars"]:
+            found.setdefault(tag, []).extend((event.step, event.value) for event in events.Scalars(tag))
+    return found
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(tmp_path))
+    rows = attached_rows(writer)
+    writer.close()
+    assert curves(tmp_path) == {
+        f"shift/{metric}/{layer}": [(row["step"], pytest.approx(row[metric])) for row in rows if row["layer"] == layer]
+        for metric in METRICS
+        for layer in {row["layer"] for row in rows}
+    }
+
+
+def test_weights_and_biases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with wandb.init(project="shift", dir=str(tmp_path), settings=wandb.Settings(console="off")) as run:
+        rows = attached_rows(run)
+    (path,) = tmp_path.rglob("*.wandb")
+    store, logged = DataStore(), []
+    store.open_for_scan(str(path))
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.HasField("history"):
+            logged.append({item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item})
+    assert len(logged) == 2
+    for step, entry in zip((0, 2), logged, strict=True):
+        for row in (row for row in rows if row["step"] == step):
+            assert entry[f"shift/cosine/{row['layer']}"] == pytest.approx(row["cosine"], nan_ok=True)
+
+
+def attached_rows(to: Any) -> list[Any]:
+    """The rows of a plain loop that has sent them to `to` as well."""
+    training, rows = Training(), []
+    send = sink(to)
+    with ShiftProbe(training.model, mean_loss) as probe:
+        probe.attach(training.optimizer, every=2, to=lambda found: (rows.extend(found), send(found)))
+        training.loss = probe.loss
+        plain(training)
+    return rows
+
+
+def test_the_plain_loop_of_these_tests_is_measured_here_too() -> None:
     training, found, _, _ = measured(Training, plain)
     check(training, found, [0, 1, 2])

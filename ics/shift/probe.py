@@ -49,7 +49,7 @@ Moved = Literal["all", "weights"]
 Source = Literal["loop", "recompute"]
 Shifted = dict[Layer, Tensor | None]
 
-_SHARDED = ("torch.distributed.fsdp", "torch.distributed.pipelining")
+_SPLIT = ("torch.distributed.fsdp", "torch.distributed.pipelining", "torch.distributed.tensor")
 
 
 class ShiftProbe:
@@ -479,8 +479,9 @@ def _refuse_wrapped(model: nn.Module) -> None:
                 f"{where} is wrapped in {type(module).__name__}; give the probe the module inside "
                 "(model.module) and the batch of one process"
             )
-        if type(module).__module__.startswith(_SHARDED):
-            raise ProbeError(
-                f"{where} is split over several devices ({type(module).__name__}), whose layers no process has whole; "
-                "measure a model that is not split"
-            )
+        for part in (module, *module.parameters(recurse=False)):
+            if type(part).__module__.startswith(_SPLIT):
+                raise ProbeError(
+                    f"{where} is split over several devices ({type(part).__name__}), whose layers no process has "
+                    "whole; measure a model that is not split"
+                )
