@@ -2,7 +2,9 @@
 
 import copy
 import json
+import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,11 @@ MIXTRAL_BLOCK = [*ATTENTION, "mlp.gate", "mlp.experts.gate_up_proj", "mlp.expert
     ("make_model", "names", "unmeasured"),
     [
         (gpt2, ["lm_head", *(f"transformer.h.{i}.{n}" for i in range(2) for n in GPT2_BLOCK)], "transformer.wpe"),
-        (mixtral, [*(f"model.layers.{i}.{n}" for i in range(2) for n in MIXTRAL_BLOCK), "lm_head"], "model.embed_tokens"),
+        (
+            mixtral,
+            [*(f"model.layers.{i}.{n}" for i in range(2) for n in MIXTRAL_BLOCK), "lm_head"],
+            "model.embed_tokens",
+        ),
     ],
 )
 def test_all_weight_matrices_have_the_definitions_bits(make_model: Any, names: list[str], unmeasured: str) -> None:
@@ -262,24 +268,36 @@ def test_tensorboard(tmp_path: Path) -> None:
 
 def test_weights_and_biases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+    from wandb.proto.wandb_internal_pb2 import Record
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     with wandb.init(project="shift", dir=str(tmp_path), settings=wandb.Settings(console="off")) as run:
         rows = attached_rows(run)
     (path,) = tmp_path.rglob("*.wandb")
-    store, logged = DataStore(), []
-    store.open_for_scan(str(path))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+    logged = []
+    for record in map(Record.FromString, in_log(path.read_bytes())):
         if record.HasField("history"):
-            logged.append({item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item})
-    assert len(logged) == 2
-    for step, entry in zip((0, 2), logged, strict=True):
-        for row in (row for row in rows if row["step"] == step):
-            assert entry[f"shift/cosine/{row['layer']}"] == pytest.approx(row["cosine"], nan_ok=True)
+            items = record.history.item
+            logged.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
+    assert [entry["shift/step"] for entry in logged] == [0, 2]
+    for row in rows:
+        entry = logged[row["step"] // 2]
+        assert [entry[f"shift/{metric}/{row['layer']}"] for metric in METRICS] == [row[metric] for metric in METRICS]
+
+
+def in_log(data: bytes) -> Iterator[bytes]:
+    """The records of a file in LevelDB's log format, behind the 7 bytes that W&B begins it with."""
+    at, record = 7, b""
+    while at + 7 <= len(data):
+        if (room := 32768 - at % 32768) < 7:
+            at += room
+            continue
+        length, kind = struct.unpack_from("<HB", data, at + 4)
+        record += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole one, or the last part of one
+            yield record
+            record = b""
 
 
 def attached_rows(to: Any) -> list[Any]:

@@ -261,6 +261,37 @@ def test_only_layers_that_are_asked_for_and_steps_that_are_due() -> None:
     assert said == []
 
 
+@pytest.mark.parametrize("loop", [accumulated, grad_scaler, both_forward_then_both_backward, other_passes_between])
+def test_what_comes_between_steps_that_are_due_leaves_no_trace(loop: Loop) -> None:
+    training, found, _, _ = measured(lambda: Training(Noisy), loop, attach={"every": 2})
+    check(training, found, [0, 2])
+
+
+def test_a_pass_is_noted_where_anybody_may_need_it() -> None:
+    training = Training()
+    with ShiftProbe(training.model, mean_loss) as attached:
+        attachment = attached.attach(training.optimizer, every=3, to=[])
+        training.loss = attached.loss
+        noted = []
+        for x, y in training.batches[:4]:
+            training.optimizer.zero_grad()
+            training.forward(x, y).backward()
+            noted.append(attached.watcher.last is not None)
+            training.update()
+        assert noted == [True, False, False, True]
+        training.forward(x, y).backward()
+        with pytest.raises(ProbeError, match="steps that are due"), attached.observe(x, y):
+            pass
+        with ShiftProbe(training.model, mean_loss) as other:
+            training.optimizer.zero_grad()
+            training.forward(x, y).backward()
+            with other.observe(x, y) as shift:
+                training.update()
+            assert len(shift.rows) == 5
+        attached.close()
+        attachment.detach()
+
+
 def test_passes_that_no_backward_pass_can_reach_any_more_are_not_kept() -> None:
     training = Training()
     with ShiftProbe(training.model, mean_loss) as probe:
@@ -442,6 +473,9 @@ def test_a_function_a_file_and_loggers(tmp_path: Path) -> None:
         def __init__(self) -> None:
             self.seen: list[Any] = []
 
+        def define_metric(self, name: str, step_metric: str) -> None:
+            assert (name, step_metric) == ("shift/*", "shift/step")
+
         def log(self, values: dict[str, float]) -> None:
             self.seen.append(values)
 
@@ -453,7 +487,10 @@ def test_a_function_a_file_and_loggers(tmp_path: Path) -> None:
             training.loss = probe.loss
             plain(training)
     assert [name for name, _, step in writer.seen if step == 2][:2] == ["shift/l2/3", "shift/cosine/3"]
-    assert [sorted(values)[0] for values in logger.seen] == ["shift/cosine/3"] * 2
+    assert [(values["shift/step"], sorted(values)[0]) for values in logger.seen] == [
+        (0, "shift/cosine/3"),
+        (2, "shift/cosine/3"),
+    ]
     with open(path) as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["0", "2"] * 2

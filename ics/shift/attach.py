@@ -220,8 +220,11 @@ def sink(to: Any) -> Callable[[list[Row]], object]:
         return lambda rows: _append(Path(to), rows)
     if hasattr(to, "add_scalar"):
         return lambda rows: [to.add_scalar(name, value, row["step"]) for row in rows for name, value in scalars(row)]
-    if hasattr(to, "log"):
-        return lambda rows: to.log(dict(pair for row in rows for pair in scalars(row)))
+    if hasattr(to, "define_metric"):  # W&B's own steps count calls of `log`, the loop's as well
+        to.define_metric("shift/*", step_metric="shift/step")
+        return lambda rows: to.log(
+            dict(pair for row in rows for pair in scalars(row)) | {"shift/step": rows[0]["step"]}
+        )
     if callable(to):
         return to  # type: ignore[no-any-return]
     raise ProbeError(f"to={to!r} takes no rows; give a function, a list, a path, a SummaryWriter or a run of wandb")

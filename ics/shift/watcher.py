@@ -159,8 +159,8 @@ class PassWatcher:
         """
         if self.last is None:
             raise ProbeError(
-                "no forward pass with gradients has been seen; call model(x) before you measure (an attached probe sees "
-                "those of steps that are due)"
+                "no forward pass with gradients has been seen; call model(x) before you measure (an attached probe "
+                "sees those of steps that are due)"
             )
         if self.last.whole and self._is_learning:
             self._is_learning, self.holds_batch, self.changing = False, False, []
