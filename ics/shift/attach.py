@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ics.shift.diagnosis import agree, common_factor
+from ics.shift.diagnosis import alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
 from ics.shift.observation import Batch, Gradients, Observation, Start
@@ -194,7 +194,7 @@ class Attachment:
 
     def _compare(self, there: Gradients, anew: Gradients) -> None:
         """What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding."""
-        if all(agree(there.get(p), anew.get(p)) for p in there.keys() | anew.keys()):
+        if alike(there, anew):
             return
         factor = common_factor(there, anew)
         if factor is None and not self._is_compiled:
