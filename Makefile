@@ -4,7 +4,7 @@
 # make test-full   the tests with their full counts
 # make test-portable  the tests with the kernels of an old processor, of one with AVX2, and this one's own
 # make test-cluster  sweeps on a real Slurm and a real Ray, of one machine (Debian: installs Slurm as root)
-# make test-integrations  the probe in Lightning, transformers, accelerate and peft, in an environment of their own
+# make test-integrations  the probe in Lightning, transformers, accelerate, peft and W&B, in an environment of their own
 # make lock        choose dependency versions anew
 
 PYTHON ?= python3

@@ -1,6 +1,8 @@
 """Two processes under DistributedDataParallel against one with the whole batch; compiled models; what is refused."""
 
+import multiprocessing
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +102,38 @@ def test_a_compiled_model_is_trained_and_the_eager_one_beneath_is_measured() -> 
         assert row["cosine"] == pytest.approx(other["cosine"], rel=1e-3, abs=1e-5)
 
 
-def test_models_that_no_process_has_whole_are_refused_in_one_line() -> None:
-    class FullyShardedDataParallel(nn.Module):
-        pass
+def split_models() -> Iterator[Any]:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+    from torch.distributed.pipelining import SplitPoint, pipeline
+    from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
-    FullyShardedDataParallel.__module__ = "torch.distributed.fsdp.fully_sharded_data_parallel"
-    with pytest.raises(ProbeError, match="split over several devices") as error:
-        ShiftProbe(nn.Sequential(FullyShardedDataParallel()), mean_loss)
-    assert "\n" not in str(error.value)
+    mesh = init_device_mesh("cpu", (1,))
+    yield FullyShardedDataParallel(nn.Linear(6, 4), device_id=torch.device("cpu"))
+    yield nn.Sequential(FullyShardedDataParallel(nn.Linear(6, 4), device_id=torch.device("cpu")))
+    yield fully_shard(nn.Linear(6, 4), mesh=mesh)
+    inside = nn.Sequential(nn.Linear(6, 4))
+    fully_shard(inside[0], mesh=mesh)
+    yield inside
+    yield parallelize_module(nn.Sequential(nn.Linear(6, 4)), mesh, {"0": ColwiseParallel()})
+    yield pipeline(network(), (torch.randn(8, 6),), split_spec={"3": SplitPoint.BEGINNING})
+
+
+def refuse_split_models(folder: Path) -> None:
+    from torch.distributed.pipelining import PipelineStage
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=0, world_size=1)
+    for model in split_models():
+        with pytest.raises(ProbeError, match="split over several devices") as error:
+            ShiftProbe(model, mean_loss)
+        assert "\n" not in str(error.value)
+    stage: Any = PipelineStage(nn.Linear(6, 4), 0, 1, torch.device("cpu"))
+    with pytest.raises(ProbeError, match="must be a torch.nn.Module, not PipelineStage"):
+        ShiftProbe(stage, mean_loss)
+
+
+def test_models_that_no_process_has_whole_are_refused_in_one_line(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=refuse_split_models, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0

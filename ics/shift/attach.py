@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ics.shift.diagnosis import agree, common_factor
+from ics.shift.diagnosis import alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
 from ics.shift.observation import Batch, Gradients, Observation, Start
@@ -47,6 +47,7 @@ class Attachment:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ProbeError(f"every={every!r} is no number of steps; take 1 or more")
         self._probe, self._every, self._to, self._closure = probe, every, sink(to), closure
+        self._watcher = probe.watcher
         self._is_compiled = calls is not probe.model
         self.targets: Any = None
         self._counter = itertools.count()
@@ -54,7 +55,7 @@ class Attachment:
         self._trouble: str | None = None
         self._clear()
         self._handles: list[Any] = [
-            *(probe.watcher.watch(calls) if self._is_compiled else ()),
+            *(self._watcher.watch(calls) if self._is_compiled else ()),
             calls.register_forward_pre_hook(Hook(self, self._begin), with_kwargs=True),
             calls.register_forward_hook(Hook(self, self._end)),
             optimizer.register_step_pre_hook(self._before),
@@ -68,17 +69,19 @@ class Attachment:
         for handle in self._handles:
             handle.remove()
         self._due = False
+        self._watcher.sleepers.discard(self)
 
     def note_loss(self, y: Any, loss: Tensor) -> None:
         """The loss of the last pass, and its targets."""
         batch = self._latest
-        if self._due and batch and self._closure is None and loss.requires_grad and not self._probe.watcher.paused:
+        if self._due and batch and self._closure is None and loss.requires_grad and not self._watcher.paused:
             if batch.loss is not None:
                 self._trouble = "its loss was computed more than once from one pass; give attach a closure"
             batch.y, batch.loss = y, loss.detach().clone()
 
     def _clear(self) -> None:
         self._due = self._step % self._every == 0
+        (self._watcher.sleepers.discard if self._due else self._watcher.sleepers.add)(self)
         # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
         self._open = weakref.WeakValueDictionary[int, Batch]()
         self._latest: Batch | None = None
@@ -91,7 +94,7 @@ class Attachment:
     # --- what happens before the update, in this order ---------------------------------------------------------------
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        watcher = self._probe.watcher
+        watcher = self._watcher
         if not self._due or watcher.paused or watcher.last is None or not torch.is_grad_enabled():
             return
         if self._latest is None or self._latest.training_pass is not watcher.last:  # or the model calls itself
@@ -100,7 +103,7 @@ class Attachment:
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
         batch = self._latest
-        if not self._due or batch is None or self._probe.watcher.paused:
+        if not self._due or batch is None or self._watcher.paused:
             return
         for tensor in tensors_in(output):
             if tensor.requires_grad:
@@ -112,7 +115,7 @@ class Attachment:
             self.note_loss(given[1], value)
 
     def _backward_begins(self, batch: Batch) -> None:
-        if not self._due or self._probe.watcher.paused:
+        if not self._due or self._watcher.paused:
             return
         if batch in self._done:
             self._trouble = "there were several backward passes from one forward pass; give attach a closure"
@@ -144,7 +147,7 @@ class Attachment:
         if self._closure is not None and self._done:
             self._trouble = "a closure cannot say what batches were accumulated before"
         self._done += batches[:1]
-        self._probe.watcher.learn()
+        self._watcher.learn()
         self._start = self._probe.begin(self._done)
 
     def _is_cleared(self) -> bool:
@@ -166,7 +169,8 @@ class Attachment:
             else:
                 self._to([{"step": self._step, **asdict(row)} for row in found.rows])
         self._step += 1
-        self._clear()
+        if self._due or self._step % self._every == 0:
+            self._clear()
 
     def _measure(self, start: Start) -> Observation:
         observation = Observation()
@@ -190,7 +194,7 @@ class Attachment:
 
     def _compare(self, there: Gradients, anew: Gradients) -> None:
         """What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding."""
-        if all(agree(there.get(p), anew.get(p)) for p in there.keys() | anew.keys()):
+        if alike(there, anew):
             return
         factor = common_factor(there, anew)
         if factor is None and not self._is_compiled:
@@ -216,8 +220,11 @@ def sink(to: Any) -> Callable[[list[Row]], object]:
         return lambda rows: _append(Path(to), rows)
     if hasattr(to, "add_scalar"):
         return lambda rows: [to.add_scalar(name, value, row["step"]) for row in rows for name, value in scalars(row)]
-    if hasattr(to, "log"):
-        return lambda rows: to.log(dict(pair for row in rows for pair in scalars(row)))
+    if hasattr(to, "define_metric"):  # W&B's own steps count calls of `log`, the loop's as well
+        to.define_metric("shift/*", step_metric="shift/step")
+        return lambda rows: to.log(
+            dict(pair for row in rows for pair in scalars(row)) | {"shift/step": rows[0]["step"]}
+        )
     if callable(to):
         return to  # type: ignore[no-any-return]
     raise ProbeError(f"to={to!r} takes no rows; give a function, a list, a path, a SummaryWriter or a run of wandb")

@@ -46,17 +46,17 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     for watcher.loss_autocast in (True, False) if training_pass.autocast else (True,):
         repeated = _repeat(passes)
         passes.look()
-        if _alike(gradients, repeated):
+        if alike(gradients, repeated):
             break
     else:
         watcher.loss_autocast = True
         watcher.forget()
         raise _cause(passes, gradients)
     idle = watcher.idle()
-    if training_pass.whole and idle and not _alike(repeated, _repeat(passes, statistics=False), exact=True):
+    if training_pass.whole and idle and not alike(repeated, _repeat(passes, statistics=False), exact=True):
         watcher.hold_statistics = True
         watcher.grow(place for place, _ in training_pass.hold.values.values() if id(place.thing) in idle)
-    return _alike(gradients, repeated, exact=True)
+    return alike(gradients, repeated, exact=True)
 
 
 def _repeat(passes: Passes, statistics: bool = True) -> dict[nn.Parameter, Tensor]:
@@ -64,7 +64,8 @@ def _repeat(passes: Passes, statistics: bool = True) -> dict[nn.Parameter, Tenso
     return passes.gradients()
 
 
-def _alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
+def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
+    """Whether two sets of gradients agree, every parameter's."""
     return all(agree(one.get(p), other.get(p), exact) for p in one.keys() | other.keys())
 
 

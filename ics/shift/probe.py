@@ -49,7 +49,7 @@ Moved = Literal["all", "weights"]
 Source = Literal["loop", "recompute"]
 Shifted = dict[Layer, Tensor | None]
 
-_SHARDED = ("torch.distributed.fsdp", "torch.distributed.pipelining")
+_SPLIT = ("torch.distributed.fsdp", "torch.distributed.pipelining", "torch.distributed.tensor")
 
 
 class ShiftProbe:
@@ -464,23 +464,20 @@ def _refuse_wrapped(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise ProbeError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
     for name, module in model.named_modules():
-        where = f"its module {name!r}" if name else "the model"
+        kind, why = type(module).__name__, ""
         if isinstance(module, torch.jit.ScriptModule):
-            raise ProbeError(
-                f"{where} is a TorchScript module, whose calls cannot be replayed; use the Python original"
+            why = "is a TorchScript module, whose calls cannot be replayed; use the Python original"
+        elif kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
+            why = (
+                "is compiled, and its calls cannot be replayed; give the probe the model from before torch.compile "
+                "(model._orig_mod)"
             )
-        if type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
-            raise ProbeError(
-                f"{where} is compiled, and its calls cannot be replayed; give the probe the model from before "
-                "torch.compile (model._orig_mod)"
+        elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            why = f"is wrapped in {kind}; give the probe the module inside (model.module) and the batch of one process"
+        elif any(type(t).__module__.startswith(_SPLIT) for t in (module, *module.parameters(recurse=False))):
+            why = (
+                f"is split over several devices ({kind}), whose layers no process has whole; measure a model that is "
+                "not split"
             )
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            raise ProbeError(
-                f"{where} is wrapped in {type(module).__name__}; give the probe the module inside "
-                "(model.module) and the batch of one process"
-            )
-        if type(module).__module__.startswith(_SHARDED):
-            raise ProbeError(
-                f"{where} is split over several devices ({type(module).__name__}), whose layers no process has whole; "
-                "measure a model that is not split"
-            )
+        if why:
+            raise ProbeError(f"its module {name!r} {why}" if name else f"the model {why}")

@@ -73,6 +73,7 @@ class PassWatcher:
         loss_autocast: whether the loss, too, is computed under the model's autocast.
         hold_statistics: see above.
         holds_batch: whether passes change their batch.
+        sleepers: users who need no pass until they leave this; while all are in it, passes are not noted.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -94,6 +95,7 @@ class PassWatcher:
         self.holds_batch = False
         self._open_at: int | None = None  # depth of the stack at which a noted pass is under way
         self._users = self._pauses = 0
+        self.sleepers: set[Any] = set()
         self._hooks = self.watch(model)
 
     @classmethod
@@ -156,7 +158,10 @@ class PassWatcher:
             ProbeError: there was none.
         """
         if self.last is None:
-            raise ProbeError("no forward pass with gradients has been seen; call model(x) before you measure")
+            raise ProbeError(
+                "no forward pass with gradients has been seen; call model(x) before you measure (an attached probe "
+                "sees those of steps that are due)"
+            )
         if self.last.whole and self._is_learning:
             self._is_learning, self.holds_batch, self.changing = False, False, []
             given = set(map(id, self.last.tensors()))
@@ -192,6 +197,9 @@ class PassWatcher:
         return {id(place.thing) for place in [*self.random, *self._foreign_random]}
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+        if len(self.sleepers) == self._users:
+            self.last = None
+            return
         if self._pauses or not torch.is_grad_enabled():
             return
         depth = _stack_depth()
