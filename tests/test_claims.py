@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from made_up_paper import LANDSCAPE, copies
-from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
+from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, filled, merged, shift_row, training_rows, write_run
 from programs import ROOT, program
 
 from ics.analysis import load_runs
@@ -224,11 +224,9 @@ def test_a_diverged_run_on_ones_own_data_counts_as_an_untrained_network(tmp_path
 
 def test_the_gradients_change_is_summed_over_tensors_where_a_run_has_that(tmp_path: Path) -> None:
     for norm, summed in (("none", math.nan), ("batch", 7.0)):
-        point = {"step": 0, "direction": "gradient", "factor": 1.0, "gradient_distance": 2.0}
-        nothing = {c.name: math.nan for c in LANDSCAPE.columns if c.name not in point}
-        settings = merged(SETTINGS, {"norm": {"name": norm}})
-        rows = {LANDSCAPE: [point | nothing | {"gradient_distance_sum": summed}]}
-        write_run(tmp_path, f"v/{norm}", settings, rows)
+        distances = {"gradient_distance": 2.0, "gradient_distance_sum": summed}
+        point = filled(LANDSCAPE, math.nan, step=0, direction="gradient", factor=1.0, **distances)
+        write_run(tmp_path, f"v/{norm}", merged(SETTINGS, {"norm": {"name": norm}}), {LANDSCAPE: [point]})
     (measured,) = Evidence(load_runs(tmp_path)).measured("vgg", "landscape")
     curve = measured.curve("gradient_predictiveness_range")
     assert dict(zip(curve["arm"], curve["high"], strict=True)) == {"standard": 2.0, "batch": 7.0}

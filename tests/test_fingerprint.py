@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_tools import sheet
-from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_row, write_run
+from made_up_runs import SETTINGS, SHIFT, TRAINING, filled, merged, shift_row, write_run
 from pages import assert_same_page
 
 from ics import load_runs
@@ -54,8 +54,8 @@ def write_setup(root: Path, name: str, change: Mapping[str, Any], ratio: float, 
 
 
 def landscape_row(direction: str, factor: float, loss: float, change: float, beta: float) -> dict[str, Any]:
-    row = dict.fromkeys(LANDSCAPE.header, 0.0) | {"step": 0, "direction": direction, "factor": factor, "loss": loss}
-    return row | {"gradient_distance_sum": change, "effective_beta": beta}
+    own = {"step": 0, "direction": direction, "factor": factor, "loss": loss}
+    return filled(LANDSCAPE, 0.0, **own, gradient_distance_sum=change, effective_beta=beta)
 
 
 @pytest.fixture
