@@ -87,9 +87,9 @@ def test_every_experiment_can_measure_something_else(experiment: str) -> None:
     parse(composed(f"experiment={experiment}", "measure=histogram"))
 
 
-def test_every_measure_composes() -> None:
+def test_every_measure_composes_and_can_be_built() -> None:
     for path in sorted((CONF / "measure").glob("*.yaml")):
-        parse(composed(f"measure={path.stem}"))
+        build(parse(composed(f"measure={path.stem}", "model=mlp", "data=digits")))
 
 
 # --- the command line --------------------------------------------------------------------------------------------

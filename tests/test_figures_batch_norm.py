@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figure_tools import ends, lines, other_runs, saved, sheet, sheets
+from figure_tools import ends, lines, saved, sheet, sheets
 from made_up_runs import EVALUATION, SETTINGS, SHIFT, filled, merged, shift_row, write_run
 
 from ics.analysis.load import Runs, load_runs
-from ics.figures.catalogue import MissingRuns
 from ics.figures.style import COLOURS
 from ics.laboratory.figures import init_scale
 from ics.laboratory.running_stats import RunningStats
@@ -162,9 +161,3 @@ def test_running_stats(lab: Runs) -> None:
     assert [y[-1] for y in lines(lag)] == pytest.approx([0, 0.9, 0])
     assert [y[-1] for y in lines(variance)] == pytest.approx([11, 101])
     assert [y[-1] for y in lines(distance)] == pytest.approx([0.9, 0])
-
-
-@pytest.mark.parametrize("name", FIGURES_OF_THE_LAB)
-def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path, name: str) -> None:
-    with pytest.raises(MissingRuns):
-        sheets(name, load_runs(other_runs(tmp_path)))

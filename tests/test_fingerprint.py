@@ -17,7 +17,6 @@ from ics import load_runs
 from ics.analysis.fingerprint import first_steps, papers_numbers, papers_penalty, ranking, seed_noise, to_markdown
 from ics.analysis.scales import scales_with
 from ics.errors import UserError
-from ics.figures import fingerprint
 from ics.quantities.landscape import Landscape
 
 ROOT = Path(__file__).parents[1]
@@ -166,11 +165,6 @@ def test_the_figure_shows_the_distances_and_the_errors(candidates: Path) -> None
 def test_a_single_step_is_no_curve_of_another_figure(candidates: Path) -> None:
     (scale,) = scales_with(load_runs(candidates), "vgg", ["shift"])
     assert scale.runs["run"].tolist() == ["another/seed0"]
-
-
-def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs")
-    assert list(fingerprint.FINGERPRINT.find(load_runs(tmp_path / "runs"))) == []
 
 
 # --- the committed runs ------------------------------------------------------------------------------------------

@@ -4,12 +4,10 @@ import copy
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,7 +18,6 @@ from ics.runs.losses import cross_entropy, squared_error
 from ics.shift.watcher import Hook
 
 STEPS = 4
-MEASURE = Path(__file__).parents[1] / "conf" / "measure"
 # Options for a net of three layers, where the defaults are made for a large one.
 OPTIONS: dict[str, dict[str, Any]] = {
     "landscape": {"directions": ["gradient", "random"]},
@@ -263,14 +260,3 @@ def test_an_error_inside_the_block_leaves_nothing_behind(name: str) -> None:
     for (what, tensor), (_, expected) in zip(loop.tensors(), before, strict=True):
         assert tensor is expected is None or torch.equal(tensor, expected), what
     assert loop.step()[name]
-
-
-def test_measure_configs_build_what_they_name() -> None:
-    """Every option in conf/measure is one that its quantity takes, in range."""
-    for path in sorted(MEASURE.glob("*.yaml")):
-        settings = OmegaConf.to_container(OmegaConf.load(path))
-        for name, options in (settings or {}).items():
-            if name != "defaults":
-                assert options.pop("every") >= 1
-                net = nets.build({"name": "mlp"}, {"name": "none"}, (6,), 3, seed=0)
-                QUANTITIES.build({"name": name, **options}, model=net, loss_fn=cross_entropy).close()
