@@ -1,8 +1,10 @@
-"""A quantity at one step of a training."""
+"""What tests of components share: a quantity at one step of a training, and the states of all random numbers."""
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,3 +37,8 @@ def measured(
     for row in rows:
         quantity.table.format({"step": number, **row})
     return rows
+
+
+def random_states() -> list[Any]:
+    """Of torch, Python and NumPy; they can be compared."""
+    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]

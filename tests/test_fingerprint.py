@@ -120,13 +120,13 @@ def test_two_results_of_one_setup_and_seed_are_refused(candidates: Path) -> None
 
 
 def test_the_markdown_ranks_and_compares(candidates: Path) -> None:
-    lines = to_markdown(first_steps(load_runs(candidates)), "digits", compared=2).splitlines()
+    lines = to_markdown(first_steps(load_runs(candidates)), "digits").splitlines()
     assert (
         "| 1 | 512 | first | standardize | 1 | he_normal, lecun_uniform | 0.034 [0, 0.067] | 0.034 | 0.034 | 0.00100 |"
         in lines
     )
-    assert "| number | paper | rank 1 | rank 2 |" in lines
-    assert "| standard ics_cosine #5 | 0.923 | 0.923 | 0.623 |" in lines
+    assert "| number | paper | rank 1 | rank 2 | rank 3 |" in lines
+    assert "| standard ics_cosine #5 | 0.923 | 0.923 | 0.623 | 0.923 |" in lines
     assert sum(line.startswith("|") for line in lines) == 2 + 3 + 2 + 16
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from measuring import measured
 from small_runs import config
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,20 +47,11 @@ def train(
     model: nn.Module, data: list[tuple[Tensor, Tensor]], quantity: str, **options: Any
 ) -> list[list[dict[str, Any]]]:
     """Plain training, every step measured; the rows of each step."""
-    measured = QUANTITIES.build({"name": quantity, **options}, model=model, loss_fn=F.cross_entropy)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
-    found = []
-    for number, (x, y) in enumerate(data):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        with measured.observe(Step(number, x, y, loss.item(), 0.3, lambda: x)) as rows:
-            optimizer.step()
-        for row in rows:
-            measured.table.format({"step": number, **row})
-        found.append(rows)
-    measured.close()
-    return found
+    return [
+        measured(quantity, model, x, y, update=lambda model: optimizer.step(), number=number, lr=0.3, **options)
+        for number, (x, y) in enumerate(data)
+    ]
 
 
 # --- the vector ------------------------------------------------------------------------------------------------------
