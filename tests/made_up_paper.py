@@ -68,7 +68,7 @@ def copies(
                 continue
             for seed in seeds:
                 change_of = {"seed": seed, "norm": {"name": norm}, "optimizer": {"lr": float(rate)}}
-                one = merged({k: v for k, v in base.items() if k != "norm"}, change_of)
+                one = merged(base, change_of)
                 name = f"{base['experiment']}/{norm}_lr{rate:g}/seed{seed}"
                 write_run(root, name, one, _tables(own, model, seed, rate, change))
 

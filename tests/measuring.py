@@ -39,6 +39,31 @@ def measured(
     return rows
 
 
+class Point(nn.Module):
+    """The output is θ itself, so that the loss is a function of θ alone; in two parts, beside one frozen, one unused.
+
+    Args:
+        theta: (n,), in double precision.
+    """
+
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Parameter(part.double()) for part in (theta[:-1], theta[-1:]))
+        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.a, self.b])
+
+
+def identity(features: int) -> nn.Linear:
+    """The map that changes nothing, as a layer."""
+    layer = nn.Linear(features, features)
+    nn.init.eye_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def random_states() -> list[Any]:
     """Of torch, Python and NumPy; they can be compared."""
     return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]

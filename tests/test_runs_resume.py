@@ -78,49 +78,46 @@ def test_killed_at_random_moments(seed: int, undisturbed_long: dict[str, bytes],
     assert_ends_as(undisturbed_long, tmp_path, settings)
 
 
+def dying(
+    nth: int,
+    function: Callable[..., Any],
+    last_act: Callable[..., object] = lambda *_: None,
+    counts: Callable[..., bool] = lambda *_: True,
+) -> Any:
+    """The function, but its n-th call that counts does something else and dies."""
+    calls = itertools.count(1)
+
+    def called(*args: Any) -> Any:
+        if counts(*args) and next(calls) == nth:
+            last_act(*args)
+            die()
+        return function(*args)
+
+    return called
+
+
 def die_in_csv_write(nth: int) -> None:
     """Write half of the bytes, then die."""
-    append = recorder.Recorder._append
-    count = 0
 
-    def dying(self: recorder.Recorder, name: str, lines: list[list[str]]) -> None:
-        nonlocal count
-        count += 1
-        if count == nth:
-            self._files[name].write(",".join(lines[-1]).encode()[:5])
-            die()
-        append(self, name, lines)
+    def half(of: recorder.Recorder, name: str, lines: list[list[str]]) -> None:
+        of._files[name].write(",".join(lines[-1]).encode()[:5])
 
-    recorder.Recorder._append = dying  # type: ignore[method-assign]
+    recorder.Recorder._append = dying(nth, recorder.Recorder._append, half)  # type: ignore[method-assign]
 
 
 def die_in_checkpoint_write(nth: int) -> None:
     """Leave half a file beside, then die."""
-    count = 0
 
-    def dying(path: Path, content: bytes) -> Path:
-        nonlocal count
-        count += 1
-        if count == nth:
-            path.with_name(f".{path.name}.tmp").write_bytes(content[: len(content) // 2])
-            die()
-        return files.write_beside(path, content)
+    def half(path: Path, content: bytes) -> None:
+        path.with_name(f".{path.name}.tmp").write_bytes(content[: len(content) // 2])
 
-    checkpoint.write_beside = dying  # type: ignore[attr-defined]
+    checkpoint.write_beside = dying(nth, files.write_beside, half)  # type: ignore[attr-defined]
 
 
 def die_between_generations(nth: int) -> None:
     """Die after the previous generation is in place and before the newest is."""
-    replace, count = Path.replace, 0
-
-    def dying(self: Path, target: Path) -> Path:
-        nonlocal count
-        count += target.name == checkpoint.NEWEST
-        if target.name == checkpoint.NEWEST and count == nth:
-            die()
-        return replace(self, target)
-
-    Path.replace = dying  # type: ignore[method-assign, assignment]
+    newest = lambda path, target: target.name == checkpoint.NEWEST  # noqa: E731
+    Path.replace = dying(nth, Path.replace, counts=newest)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("nth", [1, 3, 7])
