@@ -34,14 +34,6 @@ def test_t_quantiles_are_those_of_the_tables(degrees: int, tabled: float) -> Non
     assert t_quantile(degrees) == pytest.approx(tabled, rel=1e-5)
 
 
-def test_an_interval_by_hand() -> None:
-    # Mean 12, standard deviation 2, standard error 2/√3, times 4.30265.
-    found = estimate([10.0, 12.0, 14.0])
-    assert (found.effect, found.n) == (12.0, 3)
-    assert found.low == pytest.approx(12 - 4.30265 * 2 / math.sqrt(3), rel=1e-5)
-    assert found.high == pytest.approx(12 + 4.30265 * 2 / math.sqrt(3), rel=1e-5)
-
-
 def test_intervals_of_few_equal_and_infinite_values() -> None:
     assert estimate([]).n == 0
     assert math.isnan(estimate([3.0]).low)
@@ -152,7 +144,9 @@ def test_a_paired_verdict_by_hand(tmp_path: Path) -> None:
     accuracies(tmp_path, "batch", [0.60, 0.72, 0.84])
     (row,) = verdicts(tmp_path, "bn_trains_faster").to_dict("records")
     assert row["effect"] == pytest.approx(12)
+    # Standard deviation 2, standard error 2/√3, times 4.30265.
     assert row["low"] == pytest.approx(12 - 4.30265 * 2 / math.sqrt(3), rel=1e-5)
+    assert row["high"] == pytest.approx(12 + 4.30265 * 2 / math.sqrt(3), rel=1e-5)
     assert (row["n"], row["verdict"], row["unit"]) == (3, "borne out", "percentage points")
     assert (row["holds"], row["papers_own"], row["network"], row["data"]) == (1, 0, "VGG-11", "digits")
     assert (row["quantity"], row["phase"]) == ("train_accuracy_percent", "all steps")
