@@ -1,7 +1,5 @@
 """The search for the paper's set-up: distances known by hand, the table, the figure, and what the docs say of it."""
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 from figure_tools import sheet
 from made_up_runs import SETTINGS, SHIFT, TRAINING, filled, merged, shift_row, write_run
 from pages import assert_same_page
+from programs import ROOT, program
 
 from ics import load_runs
 from ics.analysis.fingerprint import first_steps, papers_numbers, papers_penalty, ranking, seed_noise, to_markdown
@@ -19,7 +18,6 @@ from ics.analysis.scales import scales_with
 from ics.errors import UserError
 from ics.quantities.landscape import Landscape
 
-ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "fingerprint"
 EVIDENCE = ROOT / "results" / "evidence"
 FIRST_STEP: dict[str, Any] = {
@@ -130,19 +128,16 @@ def test_the_markdown_ranks_and_compares(candidates: Path) -> None:
     assert sum(line.startswith("|") for line in lines) == 2 + 3 + 2 + 16
 
 
-def test_the_script_writes_both_tables_or_says_what_is_missing(candidates: Path, tmp_path: Path) -> None:
-    def script(runs: Path) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "scripts/fingerprint.py", "--runs", str(runs), "--out", str(tmp_path / "out")]
-        return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    done = script(candidates)
-    assert done.returncode == 0, done.stderr
-    assert pd.read_csv(tmp_path / "out" / "fingerprint.csv")["rank"].tolist() == [1, 2, 3]
-    assert (tmp_path / "out" / "fingerprint.md").read_text().startswith("# The paper's set-up")
+def test_the_script_writes_both_tables_or_says_what_is_missing(
+    candidates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main, out = program("fingerprint"), tmp_path / "out"
+    assert main(["--runs", str(candidates), "--out", str(out)]) == 0
+    assert pd.read_csv(out / "fingerprint.csv")["rank"].tolist() == [1, 2, 3]
+    assert (out / "fingerprint.md").read_text().startswith("# The paper's set-up")
     write_run(tmp_path / "none")
-    missing = script(tmp_path / "none")
-    assert missing.returncode == 2
-    assert "make some with: python scripts/train.py -m experiment=fingerprint runs=" in missing.stderr
+    assert main(["--runs", str(tmp_path / "none"), "--out", str(out)]) == 2
+    assert "make some with: python scripts/train.py -m experiment=fingerprint runs=" in capsys.readouterr().err
 
 
 def test_the_figure_shows_the_distances_and_the_errors(candidates: Path) -> None:
