@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from made_up_runs import SETTINGS, merged, write_run
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
@@ -32,12 +31,6 @@ def saved(name: str, runs: Runs, folder: Path) -> list[Path]:
     (figure,) = select(name)
     pairs = draw(figure, runs, lambda stem, sheet: save(sheet, folder / stem))
     return [path for pair in pairs for path in pair]
-
-
-def other_runs(root: Path) -> Path:
-    """Runs that no figure is drawn from."""
-    write_run(root, "other/seed0", merged(SETTINGS, {"model": {"name": "mlp"}, "experiment": "other"}))
-    return root
 
 
 def lines(axes: Axes, linestyle: str | None = None) -> list[list[float]]:

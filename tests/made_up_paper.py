@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
+from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, filled, merged, shift_row, training_rows, write_run
 
 from ics.analysis.paper import paper_curves, paper_points
 from ics.quantities.activations import Activations
@@ -68,7 +68,7 @@ def copies(
                 continue
             for seed in seeds:
                 change_of = {"seed": seed, "norm": {"name": norm}, "optimizer": {"lr": float(rate)}}
-                one = merged({k: v for k, v in base.items() if k != "norm"}, change_of)
+                one = merged(base, change_of)
                 name = f"{base['experiment']}/{norm}_lr{rate:g}/seed{seed}"
                 write_run(root, name, one, _tables(own, model, seed, rate, change))
 
@@ -100,17 +100,8 @@ def _tables(own: pd.DataFrame, model: str, seed: int, rate: float, change: Chang
     tables[LANDSCAPE] = _landscape(curve)
     tables[ACTIVATIONS], tables[MOMENTS] = _stability(curve, model)
     tables[HISTOGRAM] = _histograms(model, seed, str(own["arm"].iloc[0]))
-    tables[SHARPNESS] = [
-        {
-            "step": step,
-            "sharpness": 2 / rate,
-            "two_over_lr": 2 / rate,
-            "edge_ratio": 1.0,
-            "iterations": 9,
-            "residual": 0.01,
-        }
-        for step in (0, 1000, 2000)
-    ]
+    edge = {"sharpness": 2 / rate, "two_over_lr": 2 / rate, "iterations": 9}
+    tables[SHARPNESS] = [filled(SHARPNESS, 1.0, step=step, **edge) for step in (0, 1000, 2000)]
     return {table: rows for table, rows in tables.items() if rows}
 
 
@@ -130,17 +121,9 @@ def _landscape(curve: Any) -> list[dict[str, Any]]:
 
 
 def _point(step: int, direction: str, factor: float, loss: float, distance: float, beta: float) -> dict[str, Any]:
-    return {
-        "step": int(step),
-        "direction": direction,
-        "factor": factor,
-        "loss": loss,
-        "gradient_norm": 1.0,
-        "gradient_distance": distance / 4,
-        "gradient_distance_sum": distance,
-        "weight_distance_sum": 3 * distance,
-        "effective_beta": beta,
-    }
+    place = {"step": int(step), "direction": direction, "factor": factor, "loss": loss}
+    distances = {"gradient_distance": distance / 4, "gradient_distance_sum": distance}
+    return filled(LANDSCAPE, 3 * distance, **place, **distances, gradient_norm=1.0, effective_beta=beta)
 
 
 def _stability(curve: Any, model: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -149,19 +132,15 @@ def _stability(curve: Any, model: str) -> tuple[list[dict[str, Any]], list[dict[
         mean = curve("activation_mean_step_change", layer)
         variance = curve("activation_variance_step_change", layer)
         for step in variance.index:
-            zeros = {column.name: 0.0 for column in ACTIVATIONS.columns if column.kind == "float"}
             key = {"step": int(step), "layer_index": layer, "layer": f"conv{layer}", "unit": -1}
-            changes = {
-                "mean_step_change": float(mean.get(step, 0.0)),
-                "variance_step_change": float(variance[step]),
-            }
-            activations.append(key | zeros | changes)
+            changes = float(mean.get(step, 0.0)), float(variance[step])
+            row = filled(ACTIVATIONS, 0.0, **key, mean_step_change=changes[0], variance_step_change=changes[1])
+            activations.append(row)
         for step in (0, *variance.index):
             for unit in (0, 1):
                 value = float((unit + 1) * step / 1000)
-                moments.append(
-                    {"step": int(step), "layer_index": layer, "unit": unit, "mean": value, "variance": 2 * value}
-                )
+                key = {"step": int(step), "layer_index": layer, "unit": unit}
+                moments.append(key | {"mean": value, "variance": 2 * value})
     return _sorted(ACTIVATIONS, activations), _sorted(MOMENTS, moments)
 
 

@@ -103,13 +103,10 @@ def shift_rows(
 
 def shift_row(step: int, layer: int, l2: float, cosine: float) -> dict[str, Any]:
     """One row of shift.csv."""
-    return {
-        "step": int(step),
-        "layer_index": int(layer),
-        "layer": f"conv{layer}",
-        "l2": float(l2),
-        "cosine": float(cosine),
-        "relative_l2": float(l2) / 2,
-        "grad_norm": 2.0,
-        "shifted_grad_norm": 2.0,
-    }
+    own = {"step": int(step), "layer_index": int(layer), "layer": f"conv{layer}"}
+    return filled(SHIFT, 2.0, **own, l2=float(l2), cosine=float(cosine), relative_l2=float(l2) / 2)
+
+
+def filled(table: Table, other: Any, **given: Any) -> dict[str, Any]:
+    """A row of a table with the same in every column that is not given."""
+    return dict.fromkeys(table.header, other) | given

@@ -1,8 +1,10 @@
-"""A quantity at one step of a training."""
+"""What tests of components share: a quantity at one step of a training, and the states of all random numbers."""
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,3 +37,33 @@ def measured(
     for row in rows:
         quantity.table.format({"step": number, **row})
     return rows
+
+
+class Point(nn.Module):
+    """The output is θ itself, so that the loss is a function of θ alone; in two parts, beside one frozen, one unused.
+
+    Args:
+        theta: (n,), in double precision.
+    """
+
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Parameter(part.double()) for part in (theta[:-1], theta[-1:]))
+        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.a, self.b])
+
+
+def identity(features: int) -> nn.Linear:
+    """The map that changes nothing, as a layer."""
+    layer = nn.Linear(features, features)
+    nn.init.eye_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def random_states() -> list[Any]:
+    """Of torch, Python and NumPy; they can be compared."""
+    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]

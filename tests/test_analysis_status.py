@@ -1,13 +1,12 @@
 """The table of what has become of the runs."""
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from programs import program
 
 from ics import UserError
 from ics.analysis.status import listed, run_states, summary
@@ -54,10 +53,9 @@ def test_the_list_fits_the_terminal_and_stands_under_its_header(runs: Path, widt
     assert rest[4].strip().startswith("UserError: the disk") and len(rest[4:]) > 8  # on lines of its own
 
 
-def test_the_program_counts_and_fails_where_a_run_did(runs: Path) -> None:
-    shown = subprocess.run([sys.executable, "scripts/status.py", runs], capture_output=True, text=True, check=False)
-    assert shown.returncode == 1, shown.stderr
-    assert shown.stdout.splitlines()[-1].startswith("6 runs: 1 done, 1 failed")
+def test_the_program_counts_and_fails_where_a_run_did(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program("status")([str(runs)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("6 runs: 1 done, 1 failed")
 
 
 def test_nothing_there(tmp_path: Path) -> None:

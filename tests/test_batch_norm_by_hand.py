@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from measuring import measured
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
@@ -13,7 +14,6 @@ from ics.errors import UserError
 from ics.laboratory.batch_norm_by_hand import BatchNormByHand, EvaluationNorm, TrainingNorm
 from ics.laboratory.batch_norm_reference import RunningStatistics, batch_norm
 from ics.nets import NORMS, build
-from ics.quantities import QUANTITIES, Step
 
 LINEAR, SEQUENCE, CONV = (7, 3), (4, 3, 5), (4, 3, 2, 3)
 SHAPES = pytest.mark.parametrize("shape", [LINEAR, SEQUENCE, CONV], ids=["NC", "NCL", "NCHW"])
@@ -45,19 +45,13 @@ def pair(shape: tuple[int, ...], **options: Any) -> tuple[BatchNormByHand, nn.Mo
 
 
 @SHAPES
-def test_first_and_second_derivatives_in_training(shape: tuple[int, ...]) -> None:
-    def norm(x: Tensor, gamma: Tensor, beta: Tensor) -> Any:
-        return TrainingNorm.apply(x, gamma, beta, 0.1)  # y, and μ and σ² with their own gradients
-
-    assert gradcheck(norm, drawn(shape))
-    assert gradgradcheck(norm, drawn(shape))
-
-
-@SHAPES
-def test_first_and_second_derivatives_in_evaluation(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_first_and_second_derivatives(shape: tuple[int, ...], training: bool) -> None:
     mean, variance = torch.randn(shape[1], dtype=torch.float64), 0.5 + torch.rand(shape[1], dtype=torch.float64)
 
     def norm(x: Tensor, gamma: Tensor, beta: Tensor) -> Any:
+        if training:
+            return TrainingNorm.apply(x, gamma, beta, 0.1)  # y, and μ and σ² with their own gradients
         return EvaluationNorm.apply(x, gamma, beta, mean, variance, 0.1)
 
     assert gradcheck(norm, drawn(shape))
@@ -227,13 +221,8 @@ def test_what_is_measured_under_it_is_what_is_measured_under_pytorchs(quantity: 
     found = []
     for name in ("batch_by_hand", "batch"):
         model = build(settings, {"name": name}, shape, 10, seed=0).double()
-        measured = QUANTITIES.build({"name": quantity}, model=model, loss_fn=F.cross_entropy)
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        with measured.observe(Step(0, x, y, loss.item(), 0.5, lambda: x)) as rows:
-            torch.optim.SGD(model.parameters(), lr=0.5).step()
-        measured.close()
-        found.append(rows)
+        update = torch.optim.SGD(model.parameters(), lr=0.5).step
+        found.append(measured(quantity, model, x, y, update=lambda model: update(), lr=0.5))
     for ours, theirs in zip(*found, strict=True):
         for column, value in theirs.items():
             exact = isinstance(value, str)
@@ -276,13 +265,6 @@ def test_both_conventions_of_momentum() -> None:
             norm(x)
     torch.testing.assert_close(kept.running_mean, replaced.running_mean)
     torch.testing.assert_close(kept.running_var, replaced.running_var)
-
-
-def test_evaluation_and_its_gradients_leave_the_running_statistics_alone() -> None:
-    norm = pair(CONV)[0].eval()
-    before = {name: value.clone() for name, value in norm.state_dict().items()}
-    norm(drawn(CONV)[0]).sum().backward()
-    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (3,), (2, 4, 3, 3)])

@@ -20,22 +20,19 @@ TINY = networks.Subject("tiny", {"name": "deep_linear", "depth": 3, "width": 10}
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 9])
-def test_the_limit_of_equal_layers(k: int) -> None:
-    """k layers of f operations: f (k + Σ_i (2(k − i) + 2)) / f (3k − 1)."""
+def test_the_limits_of_equal_layers(k: int) -> None:
+    """k layers of f operations; all over the plain step's f (3k − 1).
+
+    Of the shift, f (k + Σ_i (2(k − i) + 2)). Of its origins, in f: passes k² in all, columns, a pass to differentiate,
+    products with the Hessian.
+    """
     model = nn.Sequential(*[nn.Linear(4, 4, bias=False) for _ in range(k)])
     layers = [Layer(i + 1, str(i), (layer.weight,), frozenset()) for i, layer in enumerate(model)]  # type: ignore[arg-type]
-    expected = (k + sum(2 * (k - i) + 2 for i in range(1, k + 1))) / (3 * k - 1)
-    assert counted_limit(model, layers, torch.randn(6, 4)) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("k", [1, 2, 5, 9])
-def test_the_limit_of_the_origins_of_equal_layers(k: int) -> None:
-    """Of f operations, in f: passes k² in all, columns, a pass to differentiate, products with the Hessian."""
-    model = nn.Sequential(*[nn.Linear(4, 4, bias=False) for _ in range(k)])
-    layers = [Layer(i + 1, str(i), (layer.weight,), frozenset()) for i, layer in enumerate(model)]  # type: ignore[arg-type]
+    shift = k + sum(2 * (k - i) + 2 for i in range(1, k + 1))
+    assert counted_limit(model, layers, torch.randn(6, 4)) == pytest.approx(shift / (3 * k - 1))
     columns = sum(1 + 2 * (k - j) + (k - j - 1) for j in range(1, k))
-    expected = k * k + columns + (3 * k - 1) + 4 * sum(range(k))
-    assert counted_origins(model, layers, torch.randn(6, 4)) == pytest.approx(expected / (3 * k - 1))
+    origins = k * k + columns + (3 * k - 1) + 4 * sum(range(k))
+    assert counted_origins(model, layers, torch.randn(6, 4)) == pytest.approx(origins / (3 * k - 1))
 
 
 def test_the_limit_weighs_layers_by_their_size() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from made_up_paper import LANDSCAPE, copies
-from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
+from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, filled, merged, shift_row, training_rows, write_run
 from programs import ROOT, program
 
 from ics.analysis import load_runs
@@ -32,14 +32,6 @@ main = program("claims")
 )
 def test_t_quantiles_are_those_of_the_tables(degrees: int, tabled: float) -> None:
     assert t_quantile(degrees) == pytest.approx(tabled, rel=1e-5)
-
-
-def test_an_interval_by_hand() -> None:
-    # Mean 12, standard deviation 2, standard error 2/√3, times 4.30265.
-    found = estimate([10.0, 12.0, 14.0])
-    assert (found.effect, found.n) == (12.0, 3)
-    assert found.low == pytest.approx(12 - 4.30265 * 2 / math.sqrt(3), rel=1e-5)
-    assert found.high == pytest.approx(12 + 4.30265 * 2 / math.sqrt(3), rel=1e-5)
 
 
 def test_intervals_of_few_equal_and_infinite_values() -> None:
@@ -152,7 +144,9 @@ def test_a_paired_verdict_by_hand(tmp_path: Path) -> None:
     accuracies(tmp_path, "batch", [0.60, 0.72, 0.84])
     (row,) = verdicts(tmp_path, "bn_trains_faster").to_dict("records")
     assert row["effect"] == pytest.approx(12)
+    # Standard deviation 2, standard error 2/√3, times 4.30265.
     assert row["low"] == pytest.approx(12 - 4.30265 * 2 / math.sqrt(3), rel=1e-5)
+    assert row["high"] == pytest.approx(12 + 4.30265 * 2 / math.sqrt(3), rel=1e-5)
     assert (row["n"], row["verdict"], row["unit"]) == (3, "borne out", "percentage points")
     assert (row["holds"], row["papers_own"], row["network"], row["data"]) == (1, 0, "VGG-11", "digits")
     assert (row["quantity"], row["phase"]) == ("train_accuracy_percent", "all steps")
@@ -224,11 +218,9 @@ def test_a_diverged_run_on_ones_own_data_counts_as_an_untrained_network(tmp_path
 
 def test_the_gradients_change_is_summed_over_tensors_where_a_run_has_that(tmp_path: Path) -> None:
     for norm, summed in (("none", math.nan), ("batch", 7.0)):
-        point = {"step": 0, "direction": "gradient", "factor": 1.0, "gradient_distance": 2.0}
-        nothing = {c.name: math.nan for c in LANDSCAPE.columns if c.name not in point}
-        settings = merged(SETTINGS, {"norm": {"name": norm}})
-        rows = {LANDSCAPE: [point | nothing | {"gradient_distance_sum": summed}]}
-        write_run(tmp_path, f"v/{norm}", settings, rows)
+        distances = {"gradient_distance": 2.0, "gradient_distance_sum": summed}
+        point = filled(LANDSCAPE, math.nan, step=0, direction="gradient", factor=1.0, **distances)
+        write_run(tmp_path, f"v/{norm}", merged(SETTINGS, {"norm": {"name": norm}}), {LANDSCAPE: [point]})
     (measured,) = Evidence(load_runs(tmp_path)).measured("vgg", "landscape")
     curve = measured.curve("gradient_predictiveness_range")
     assert dict(zip(curve["arm"], curve["high"], strict=True)) == {"standard": 2.0, "batch": 7.0}

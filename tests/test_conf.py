@@ -89,7 +89,7 @@ def test_every_experiment_can_measure_something_else(experiment: str) -> None:
 
 def test_every_measure_composes_and_can_be_built() -> None:
     for path in sorted((CONF / "measure").glob("*.yaml")):
-        build(parse(composed("model=mlp", "data=digits", f"measure={path.stem}")))
+        build(parse(composed(f"measure={path.stem}", "model=mlp", "data=digits")))
 
 
 # --- the command line --------------------------------------------------------------------------------------------

@@ -1,18 +1,17 @@
 """Data sets that need no files, scaling, subsets, and what a person can get wrong."""
 
-import random
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from measuring import random_states
 from sklearn.datasets import load_digits
 
 from ics.data import DATASETS, Dataset, load
 from ics.data.images import balanced_subset
 from ics.data.scaling import channel_statistics, scaler
 from ics.data.seeding import generator
-from ics.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -177,13 +176,10 @@ def test_subsets_are_as_balanced_as_can_be_and_nested() -> None:
 
 
 def test_loading_leaves_every_random_state_alone() -> None:
-    def states() -> list[Any]:
-        return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]
-
-    before = states()
+    before = random_states()
     get("digits", limit=10, size=32)
     get("gaussian")
-    assert states() == before
+    assert random_states() == before
 
 
 def test_streams_differ_by_purpose_and_by_each_part_of_the_key() -> None:
@@ -191,31 +187,6 @@ def test_streams_differ_by_purpose_and_by_each_part_of_the_key() -> None:
     draws = [generator(*key).integers(0, 2**62) for key in keys]
     assert len(set(draws)) == len(draws)
     assert generator("order", 1, 2).integers(2**62) == generator("order", 1, 2).integers(2**62)
-
-
-# --- what a person can get wrong -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"name": "digit"}, r"unknown data set 'digit'; did you mean 'digits'\? known: cifar10, digits, "),
-        ({"name": "digits", "size": 4}, "size.*greater than or equal to 8"),
-        ({"name": "digits", "size": -8}, "size.*greater than or equal to 8"),
-        ({"name": "digits", "limit": 0}, "limit.*greater than"),
-        ({"name": "digits", "limit": 2000}, "data.limit=2000 is more than the 1438 training images"),
-        ({"name": "digits", "scaling": "standardise"}, "'standardize', 'per_image', 'unit'"),
-        ({"name": "digits", "root": "x"}, "data set 'digits' has no option 'root'"),
-        ({"name": "gaussian", "samples": 0}, "samples.*greater than"),
-        ({"name": "gaussian", "dim": -1}, "dim.*greater than"),
-        ({"name": "gaussian", "target": "cauchy"}, "'normal' or 'uniform'"),
-        ({"name": "image_folder"}, "root: Missing required argument"),
-    ],
-)
-def test_mistakes_give_one_clear_line(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message) as error:
-        load(settings, 0, CPU)
-    assert "\n" not in str(error.value)
 
 
 def test_all_data_sets_are_registered() -> None:

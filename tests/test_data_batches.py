@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from measuring import random_states
 from torch import Tensor
 
 from ics.data import Batches, Split, evaluation_batches
@@ -87,10 +88,9 @@ def test_evaluation_sees_everything_in_order() -> None:
 
 
 def test_no_random_state_is_touched() -> None:
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before = random_states()
     Batches(images(), 4, seed=0, augment=True)[5]
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(np.random.get_state()[1], numpy_before)
+    assert random_states() == before
 
 
 # --- augmentation ----------------------------------------------------------------------------------------

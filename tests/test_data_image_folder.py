@@ -183,62 +183,33 @@ def test_without_any_place_to_write_it_still_loads_and_says_so(
 # --- what a person can get wrong -------------------------------------------------------------------------
 
 
-def no_train(root: Path) -> None:
-    shutil.rmtree(root / "train")
-
-
-def no_test(root: Path) -> None:
-    shutil.rmtree(root / "test")
-
-
-def one_class(root: Path) -> None:
-    shutil.rmtree(root / "train/dog")
-
-
-def empty_class(root: Path) -> None:
-    for path in (root / "test/dog").iterdir():
-        path.unlink()
-
-
-def extra_class(root: Path) -> None:
-    save(root / "train/fox/a.png", pixels(0))
-
-
-def extra_test_class(root: Path) -> None:
-    save(root / "test/fox/a.png", pixels(0))
-
-
-def other_size(root: Path) -> None:
-    save(root / "test/cat/z.png", pixels(0, size=(5, 4)))
-
-
-def no_image(root: Path) -> None:
-    (root / "train/dog/b.png").write_text("not an image")
-
-
-def cut_image(root: Path) -> None:
-    path = root / "train/dog/b.png"
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def deep_image(root: Path) -> None:
-    Image.fromarray(np.full((4, 6), 40_000, dtype=np.uint16)).save(root / "train/dog/b.png")
+DOG = "train/dog/b.png"
+DEEP = Image.fromarray(np.full((4, 6), 40_000, dtype=np.uint16))
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (shutil.rmtree, "the folder .*/pets/train is missing; data.root must hold images as train/<class>/"),
-        (no_train, "the folder .*/pets/train is missing"),
-        (no_test, "the folder .*/pets/test is missing"),
-        (one_class, r"/pets/train must hold .* at least two classes, not 1: \['cat'\]"),
-        (empty_class, "/pets/test/dog holds no images"),
-        (extra_class, "/pets/train/fox has no counterpart .*/pets/test/fox"),
-        (extra_test_class, "/pets/test/fox has no counterpart .*/pets/train/fox"),
-        (other_size, "/pets/test/cat/z.png has 5x4 pixels and .*/pets/train/cat/a.png 6x4"),
-        (no_image, "/pets/train/dog/b.png cannot be read as an image"),
-        (cut_image, "/pets/train/dog/b.png cannot be read as an image"),
-        (deep_image, "/pets/train/dog/b.png has more than 8 bits"),
+        (lambda root: shutil.rmtree(root / "train"), "the folder .*/pets/train is missing"),
+        (lambda root: shutil.rmtree(root / "test"), "the folder .*/pets/test is missing"),
+        (
+            lambda root: shutil.rmtree(root / "train/dog"),
+            r"/pets/train must hold .* at least two classes, not 1: \['cat'\]",
+        ),
+        (lambda root: (root / "test/dog/z.png").unlink(), "/pets/test/dog holds no images"),
+        (lambda root: save(root / "train/fox/a.png", pixels(0)), "/pets/train/fox has no counterpart .*/pets/test/fox"),
+        (lambda root: save(root / "test/fox/a.png", pixels(0)), "/pets/test/fox has no counterpart .*/pets/train/fox"),
+        (
+            lambda root: save(root / "test/cat/z.png", pixels(0, size=(5, 4))),
+            "/pets/test/cat/z.png has 5x4 pixels and .*/pets/train/cat/a.png 6x4",
+        ),
+        (lambda root: (root / DOG).write_text("not an image"), "/pets/train/dog/b.png cannot be read as an image"),
+        (
+            lambda root: (root / DOG).write_bytes((root / DOG).read_bytes()[:-40]),
+            "/pets/train/dog/b.png cannot be read as an image",
+        ),
+        (lambda root: DEEP.save(root / DOG), "/pets/train/dog/b.png has more than 8 bits"),
     ],
 )
 def test_mistakes_give_one_line_that_names_the_place(root: Path, damage: Any, message: str) -> None:

@@ -21,6 +21,10 @@ from ics.figures.catalogue import FIGURES, MissingRuns, select
 from ics.figures.curves import thinned
 
 main = program("figures")
+OF_ONE_SIZE = {
+    "fig3b", "fig5b", "fig9", "fig10", "fig13", "mnist_mlp", "init_scale", "ioffe_szegedy", "running_stats",
+    "fingerprint",
+}  # fmt: skip
 
 # ---- Drawing ----
 
@@ -202,6 +206,16 @@ def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(capsys.readouterr().out.split()) == 2
     assert main(["all", *some]) == 0
     assert "left out: the runs for fig3b are missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_names_what_makes_its_runs(name: str, tmp_path: Path) -> None:
+    write_run(tmp_path, "other/seed0", merged(SETTINGS, {"model": {"name": "mlp"}, "experiment": "other"}))
+    (figure,) = select(name)
+    with pytest.raises(MissingRuns, match=f"make them with: {figure.command}$"):
+        sheet(name, load_runs(tmp_path))
+    scale = "" if name in OF_ONE_SIZE else " scale=cpu"
+    assert figure.command == f"python scripts/train.py -m experiment={figure.experiment}{scale}"
 
 
 def test_runs_without_the_settings_or_tables_are_no_runs_of_the_figure(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figure_tools import other_runs, saved, sheet
+from figure_tools import saved, sheet
 from made_up_paper import copies
 from matplotlib.axes import Axes
 
@@ -84,4 +84,4 @@ def test_one_seed_has_marks_without_intervals(tmp_path: Path) -> None:
 def test_it_needs_networks_of_both_kinds(tmp_path: Path) -> None:
     copies(tmp_path, "vgg", arms=["batch"], rates=[0.1], last_step=300)
     with pytest.raises(MissingRuns, match="experiment=fig3_vgg scale=cpu$"):
-        sheet("answer", load_runs(other_runs(tmp_path)))
+        sheet("answer", load_runs(tmp_path))

@@ -1,21 +1,19 @@
 """The figures of the batch-normalisation laboratory, from made-up numbers that must be found in them again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from figure_tools import ends, lines, other_runs, saved, sheet, sheets
-from made_up_runs import EVALUATION, SETTINGS, SHIFT, merged, shift_row, write_run
+from figure_tools import ends, lines, saved, sheet, sheets
+from made_up_runs import EVALUATION, SETTINGS, SHIFT, filled, merged, shift_row, write_run
 
 from ics.analysis.load import Runs, load_runs
-from ics.figures.catalogue import MissingRuns
 from ics.figures.style import COLOURS
 from ics.laboratory.figures import init_scale
 from ics.laboratory.running_stats import RunningStats
 from ics.laboratory.train_eval_gap import TrainEvalGap
 from ics.quantities.activations import Activations
-from ics.tables import Table
 
 STEPS = [0, 20, 40, 60, 80, 100]
 LEVEL = {"none": 1.0, "batch": 0.25}  # by which the norms' made-up numbers differ
@@ -23,14 +21,10 @@ FIGURES_OF_THE_LAB = ("mnist_mlp", "init_scale", "ioffe_szegedy", "running_stats
 
 
 def evaluation(level: float) -> list[dict[str, Any]]:
+    numbers = {step: (level * (2 - step / 100), 0.9 - level * 0.1 * (1 - step / 200)) for step in STEPS}
     return [
-        {
-            "step": step,
-            "split": split,
-            "loss": level * (2 - step / 100),
-            "accuracy": 0.9 - level * 0.1 * (1 - step / 200),
-        }
-        for step in STEPS
+        {"step": step, "split": split, "loss": loss, "accuracy": accuracy}
+        for step, (loss, accuracy) in numbers.items()
         for split in ("test", "train")
     ]
 
@@ -40,35 +34,22 @@ def shift(l2: Iterable[float], layers: tuple[int, ...]) -> list[dict[str, Any]]:
     return [row | {"layer": f"fc{row['layer_index']}"} for row in rows]
 
 
-def filled(table: Table, row: Mapping[str, Any], other: float) -> dict[str, Any]:
-    """A row with a plain number wherever nothing is given."""
-    return {column.name: row.get(column.name, other) for column in table.columns}
-
-
 def activations(level: float) -> list[dict[str, Any]]:
-    rows = [
-        {
-            "step": s,
-            "layer_index": 3,
-            "layer": "fc3",
-            "unit": u,
-            "p15": -level,
-            "p50": s / 100 * level,
-            "p85": level + u,
-        }
-        for s in STEPS
-        for u in (-1, 0, 1)
+    key = {"layer_index": 3, "layer": "fc3", "p15": -level}
+    return [
+        filled(Activations.table, 0.0, step=step, unit=unit, **key, p50=step / 100 * level, p85=level + unit)
+        for step in STEPS
+        for unit in (-1, 0, 1)
     ]
-    return [filled(Activations.table, row, 0.0) for row in rows]
 
 
 def statistics(momentum: float) -> list[dict[str, Any]]:
-    rows = [
-        {"step": step, "layer": name, "running_var_mean": 1 + momentum * step, "mean_distance": 1 - momentum}
+    table, distance = RunningStats.table, 1 - momentum
+    return [
+        filled(table, 0.5, step=step, layer=name, running_var_mean=1 + momentum * step, mean_distance=distance)
         for step in STEPS
         for name in ("norm1", "norm2")
     ]
-    return [filled(RunningStats.table, row, 0.5) for row in rows]
 
 
 def gap(momentum: float) -> list[dict[str, Any]]:
@@ -180,9 +161,3 @@ def test_running_stats(lab: Runs) -> None:
     assert [y[-1] for y in lines(lag)] == pytest.approx([0, 0.9, 0])
     assert [y[-1] for y in lines(variance)] == pytest.approx([11, 101])
     assert [y[-1] for y in lines(distance)] == pytest.approx([0.9, 0])
-
-
-@pytest.mark.parametrize("name", FIGURES_OF_THE_LAB)
-def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path, name: str) -> None:
-    with pytest.raises(MissingRuns):
-        sheets(name, load_runs(other_runs(tmp_path)))

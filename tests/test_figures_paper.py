@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tools import dots, lines, other_runs, saved, sheet, sheets, words
+from figure_tools import dots, lines, saved, sheet, sheets, words
 from made_up_paper import copies
 from made_up_runs import SETTINGS, TRAINING, merged, training_rows, write_run
 
@@ -57,15 +57,6 @@ def test_every_figure_is_drawn_the_same_to_the_byte(
     second = saved(name, runs, tmp_path / "second")
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_names_what_makes_its_runs(tmp_path: Path, name: str) -> None:
-    (figure,) = select(name)
-    scale = " scale=cpu" if FIGURES[name].startswith("cifar") else ""
-    with pytest.raises(MissingRuns, match=f"make them with: {figure.command}$"):
-        sheets(name, load_runs(other_runs(tmp_path)))
-    assert figure.command == f"python scripts/train.py -m experiment={figure.experiment}{scale}"
 
 
 def test_a_figure_needs_the_networks_it_is_about(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tools import entries, other_runs, saved, sheet, sheets, words
+from figure_tools import entries, saved, sheet, sheets, words
 from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
 from matplotlib.collections import PatchCollection, QuadMesh
 from matplotlib.colors import to_hex
@@ -121,9 +121,3 @@ def test_the_files_are_the_same_each_time(name: str, runs: Runs, tmp_path: Path)
     first, again = (saved(name, runs, tmp_path / folder) for folder in ("a", "b"))
     assert [path.suffix for path in first] == [".png", ".pdf"]
     assert [one.read_bytes() for one in first] == [two.read_bytes() for two in again]
-
-
-@pytest.mark.parametrize("name", ["specifications", "every_layer"])
-def test_without_their_runs_the_command_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(MissingRuns, match="experiment=fig3_vgg scale=cpu"):
-        sheets(name, load_runs(other_runs(tmp_path)))

@@ -1,7 +1,5 @@
 """The search for the paper's set-up: distances known by hand, the table, the figure, and what the docs say of it."""
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,17 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_tools import sheet
-from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_row, write_run
+from made_up_runs import SETTINGS, SHIFT, TRAINING, filled, merged, shift_row, write_run
 from pages import assert_same_page
+from programs import ROOT, program
 
 from ics import load_runs
 from ics.analysis.fingerprint import first_steps, papers_numbers, papers_penalty, ranking, seed_noise, to_markdown
 from ics.analysis.scales import scales_with
 from ics.errors import UserError
-from ics.figures import fingerprint
 from ics.quantities.landscape import Landscape
 
-ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "fingerprint"
 EVIDENCE = ROOT / "results" / "evidence"
 FIRST_STEP: dict[str, Any] = {
@@ -54,8 +51,8 @@ def write_setup(root: Path, name: str, change: Mapping[str, Any], ratio: float, 
 
 
 def landscape_row(direction: str, factor: float, loss: float, change: float, beta: float) -> dict[str, Any]:
-    row = dict.fromkeys(LANDSCAPE.header, 0.0) | {"step": 0, "direction": direction, "factor": factor, "loss": loss}
-    return row | {"gradient_distance_sum": change, "effective_beta": beta}
+    own = {"step": 0, "direction": direction, "factor": factor, "loss": loss}
+    return filled(LANDSCAPE, 0.0, **own, gradient_distance_sum=change, effective_beta=beta)
 
 
 @pytest.fixture
@@ -121,29 +118,26 @@ def test_two_results_of_one_setup_and_seed_are_refused(candidates: Path) -> None
 
 
 def test_the_markdown_ranks_and_compares(candidates: Path) -> None:
-    lines = to_markdown(first_steps(load_runs(candidates)), "digits", compared=2).splitlines()
+    lines = to_markdown(first_steps(load_runs(candidates)), "digits").splitlines()
     assert (
         "| 1 | 512 | first | standardize | 1 | he_normal, lecun_uniform | 0.034 [0, 0.067] | 0.034 | 0.034 | 0.00100 |"
         in lines
     )
-    assert "| number | paper | rank 1 | rank 2 |" in lines
-    assert "| standard ics_cosine #5 | 0.923 | 0.923 | 0.623 |" in lines
+    assert "| number | paper | rank 1 | rank 2 | rank 3 |" in lines
+    assert "| standard ics_cosine #5 | 0.923 | 0.923 | 0.623 | 0.923 |" in lines
     assert sum(line.startswith("|") for line in lines) == 2 + 3 + 2 + 16
 
 
-def test_the_script_writes_both_tables_or_says_what_is_missing(candidates: Path, tmp_path: Path) -> None:
-    def script(runs: Path) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "scripts/fingerprint.py", "--runs", str(runs), "--out", str(tmp_path / "out")]
-        return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    done = script(candidates)
-    assert done.returncode == 0, done.stderr
-    assert pd.read_csv(tmp_path / "out" / "fingerprint.csv")["rank"].tolist() == [1, 2, 3]
-    assert (tmp_path / "out" / "fingerprint.md").read_text().startswith("# The paper's set-up")
+def test_the_script_writes_both_tables_or_says_what_is_missing(
+    candidates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main, out = program("fingerprint"), tmp_path / "out"
+    assert main(["--runs", str(candidates), "--out", str(out)]) == 0
+    assert pd.read_csv(out / "fingerprint.csv")["rank"].tolist() == [1, 2, 3]
+    assert (out / "fingerprint.md").read_text().startswith("# The paper's set-up")
     write_run(tmp_path / "none")
-    missing = script(tmp_path / "none")
-    assert missing.returncode == 2
-    assert "make some with: python scripts/train.py -m experiment=fingerprint runs=" in missing.stderr
+    assert main(["--runs", str(tmp_path / "none"), "--out", str(out)]) == 2
+    assert "make some with: python scripts/train.py -m experiment=fingerprint runs=" in capsys.readouterr().err
 
 
 def test_the_figure_shows_the_distances_and_the_errors(candidates: Path) -> None:
@@ -166,11 +160,6 @@ def test_the_figure_shows_the_distances_and_the_errors(candidates: Path) -> None
 def test_a_single_step_is_no_curve_of_another_figure(candidates: Path) -> None:
     (scale,) = scales_with(load_runs(candidates), "vgg", ["shift"])
     assert scale.runs["run"].tolist() == ["another/seed0"]
-
-
-def test_runs_of_other_experiments_are_not_drawn(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs")
-    assert list(fingerprint.FINGERPRINT.find(load_runs(tmp_path / "runs"))) == []
 
 
 # --- the committed runs ------------------------------------------------------------------------------------------

@@ -191,26 +191,3 @@ def test_group_norm_is_over_each_group() -> None:
     x = 3 + 2 * torch.randn(6, 16)
     expected = nn.functional.layer_norm(x.view(6, 4, 4), (4,)).view(6, 16)
     torch.testing.assert_close(make("group", LINEAR, groups=4)(x), expected)
-
-
-# --- bad options -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"name": "bacth"}, r"unknown norm 'bacth'; did you mean 'batch'\?"),
-        ({"name": "batch", "momentum": 1.5}, "momentum.*less than or equal to 1"),
-        ({"name": "batch", "groups": 4}, "'batch' has no option 'groups'"),
-        ({"name": "l1", "eps": -1}, "norm 'l1': eps.*greater than or equal to 0"),
-        ({"name": "l2", "p": 3}, "norm 'l2' has no option 'p'"),
-        ({"name": "group", "groups": 0}, "groups.*greater than"),
-        ({"name": "noisy_batch", "mean_spread": -0.1}, "mean_spread.*greater than or equal to 0"),
-        ({"name": "noisy_batch", "scale_range": [1.25, 1]}, "scale_range: the lower end comes first"),
-        ({"name": "group", "groups": 5}, "5 groups do not divide 16 features; .*one of 1, 2, 4, 8, 16"),
-    ],
-)
-def test_bad_options_give_one_clear_line(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(UserError, match=message) as error:
-        NORMS.build(settings)(16, 2)
-    assert "\n" not in str(error.value)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from figure_tools import sheet
-from made_up_runs import DLN, SETTINGS, merged, write_run
+from made_up_runs import DLN, SETTINGS, filled, merged, write_run
 
 from ics import load_runs
 from ics.analysis.claims import origins
@@ -35,9 +35,8 @@ def write_origins(root: Path, arm: str, seed: int, near: float, error: float, **
 
 
 def origin(step: int, cause: int, layer: int, share: float, error: float) -> dict[str, Any]:
-    row = dict.fromkeys(Origins.table.header, 1.0)
     own = {"step": step, "cause_index": cause, "layer_index": layer, "cause": "all", "layer": "linear"}
-    return row | own | {"share": share, "linear_error": error, "interaction": error}
+    return filled(Origins.table, 1.0, **own, share=share, linear_error=error, interaction=error)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import copy
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,10 @@ import ics.runs.train  # noqa: F401  # knows the laboratory's quantities, too
 from ics import nets
 from ics.quantities import QUANTITIES, Quantity, Row, Step
 from ics.runs.losses import cross_entropy, squared_error
+from ics.shift import ProbeError
 from ics.shift.watcher import Hook
 
 STEPS = 4
-MEASURE = Path(__file__).parents[1] / "conf" / "measure"
 # Options for a net of three layers, where the defaults are made for a large one.
 OPTIONS: dict[str, dict[str, Any]] = {
     "landscape": {"directions": ["gradient", "random"]},
@@ -246,6 +245,14 @@ def test_resuming_changes_no_row(name: str) -> None:
     resumed.quantities = {name: resumed.build(name)}
     for rows in expected[2:]:
         assert repr(resumed.step()) == repr(rows)
+
+
+@pytest.mark.parametrize("name", ["landscape", "sharpness"])
+def test_gradients_are_needed(name: str) -> None:
+    loop = Loop("standard", [name])
+    step = Step(0, loop.x[0], loop.y[0], 0.0, 0.1, lambda: loop.x[1])
+    with pytest.raises(ProbeError, match=r"loss\.backward"), loop.quantities[name].observe(step):
+        pass
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from measuring import measured
+from measuring import identity, measured
 from torch import nn
 from torch.nn import functional
 
@@ -26,14 +26,6 @@ def measure(model, x, y, *rest, name="activations", **options):
 def half(model: nn.Module) -> None:
     for p in model.parameters():
         p.mul_(0.5)
-
-
-def identity(features: int) -> nn.Linear:
-    layer = nn.Linear(features, features)
-    with torch.no_grad():
-        layer.weight.copy_(torch.eye(features))
-        layer.bias.zero_()
-    return layer
 
 
 def expected(values: torch.Tensor) -> list[float]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from measuring import measured
+from measuring import identity, measured
 from torch import nn
 
 from ics.errors import UserError
@@ -13,11 +13,7 @@ from ics.errors import UserError
 
 def measure(x: torch.Tensor, **options):
     """Histograms of the outputs of an identity map."""
-    model = nn.Sequential(nn.Linear(x.shape[1], x.shape[1]))
-    with torch.no_grad():
-        model[0].weight.copy_(torch.eye(x.shape[1]))
-        model[0].bias.zero_()
-    return measured("histogram", model, x, x, lambda out, y: out.sum(), **options)
+    return measured("histogram", nn.Sequential(identity(x.shape[1])), x, x, lambda out, y: out.sum(), **options)
 
 
 def counts(rows, unit=-1):

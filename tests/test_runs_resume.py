@@ -18,11 +18,23 @@ import torch
 from small_runs import at_shift_row, config, finish, results, signal_at, start_child, wait_for
 
 from ics import files
-from ics.runs import checkpoint, read_status, recorder, run, signals
+from ics.runs import RunConfig, checkpoint, read_status, recorder, run, signals
 
 KILLS_PER_RUN = 5
+UNSAVED = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})  # unless it is told to
 LONG, LINES = 200, 12_000  # steps of a run, and no more lines of `ics.runs` than it takes
 PACKAGE = str(Path(signals.__file__).parent)
+
+
+def assert_ends_as(wanted: dict[str, bytes], folder: Path, settings: RunConfig = config()) -> None:  # noqa: B008
+    assert finish(settings, folder) == 0
+    assert results(folder) == wanted
+
+
+def assert_interrupted(folder: Path, step: int) -> None:
+    status = read_status(folder)
+    assert status is not None
+    assert (status.state, status.step) == ("interrupted", step)
 
 
 def test_the_same_command_gives_the_same_bytes(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
@@ -63,53 +75,49 @@ def test_killed_at_random_moments(seed: int, undisturbed_long: dict[str, bytes],
         process = start_child(settings, tmp_path, before=partial(die_at_line, number))
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    assert finish(settings, tmp_path) == 0
-    assert results(tmp_path) == undisturbed_long
+    assert_ends_as(undisturbed_long, tmp_path, settings)
+
+
+def dying(
+    nth: int,
+    function: Callable[..., Any],
+    last_act: Callable[..., object] = lambda *_: None,
+    counts: Callable[..., bool] = lambda *_: True,
+) -> Any:
+    """The function, but its n-th call that counts does something else and dies."""
+    calls = itertools.count(1)
+
+    def called(*args: Any) -> Any:
+        if counts(*args) and next(calls) == nth:
+            last_act(*args)
+            die()
+        return function(*args)
+
+    return called
 
 
 def die_in_csv_write(nth: int) -> None:
     """Write half of the bytes, then die."""
-    append = recorder.Recorder._append
-    count = 0
 
-    def dying(self: recorder.Recorder, name: str, lines: list[list[str]]) -> None:
-        nonlocal count
-        count += 1
-        if count == nth:
-            self._files[name].write(",".join(lines[-1]).encode()[:5])
-            die()
-        append(self, name, lines)
+    def half(of: recorder.Recorder, name: str, lines: list[list[str]]) -> None:
+        of._files[name].write(",".join(lines[-1]).encode()[:5])
 
-    recorder.Recorder._append = dying  # type: ignore[method-assign]
+    recorder.Recorder._append = dying(nth, recorder.Recorder._append, half)  # type: ignore[method-assign]
 
 
 def die_in_checkpoint_write(nth: int) -> None:
     """Leave half a file beside, then die."""
-    count = 0
 
-    def dying(path: Path, content: bytes) -> Path:
-        nonlocal count
-        count += 1
-        if count == nth:
-            path.with_name(f".{path.name}.tmp").write_bytes(content[: len(content) // 2])
-            die()
-        return files.write_beside(path, content)
+    def half(path: Path, content: bytes) -> None:
+        path.with_name(f".{path.name}.tmp").write_bytes(content[: len(content) // 2])
 
-    checkpoint.write_beside = dying  # type: ignore[attr-defined]
+    checkpoint.write_beside = dying(nth, files.write_beside, half)  # type: ignore[attr-defined]
 
 
 def die_between_generations(nth: int) -> None:
     """Die after the previous generation is in place and before the newest is."""
-    replace, count = Path.replace, 0
-
-    def dying(self: Path, target: Path) -> Path:
-        nonlocal count
-        count += target.name == checkpoint.NEWEST
-        if target.name == checkpoint.NEWEST and count == nth:
-            die()
-        return replace(self, target)
-
-    Path.replace = dying  # type: ignore[method-assign, assignment]
+    newest = lambda path, target: target.name == checkpoint.NEWEST  # noqa: E731
+    Path.replace = dying(nth, Path.replace, counts=newest)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("nth", [1, 3, 7])
@@ -120,8 +128,7 @@ def test_killed_inside_a_write(
     process = start_child(config(), tmp_path, before=lambda: way(nth))
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert finish(config(), tmp_path) == 0
-    assert results(tmp_path) == undisturbed
+    assert_ends_as(undisturbed, tmp_path)
 
 
 def test_nothing_is_left_of_a_checkpoint_that_a_crash_cut_short(tmp_path: Path) -> None:
@@ -132,19 +139,9 @@ def test_nothing_is_left_of_a_checkpoint_that_a_crash_cut_short(tmp_path: Path) 
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".pt", ".tmp")]
 
 
-def damage_truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def damage_flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
+def flipped(data: bytes) -> bytes:
     middle = len(data) // 2
-    data[middle : middle + 256] = bytes(byte ^ 0xFF for byte in data[middle : middle + 256])
-    path.write_bytes(data)
-
-
-def damage_empty(path: Path) -> None:
-    path.write_bytes(b"")
+    return data[:middle] + bytes(byte ^ 0xFF for byte in data[middle : middle + 256]) + data[middle + 256 :]
 
 
 def interrupted_run(folder: Path) -> None:
@@ -153,15 +150,14 @@ def interrupted_run(folder: Path) -> None:
     assert (folder / checkpoint.PREVIOUS).exists()
 
 
-@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_empty])
+@pytest.mark.parametrize("damaged", [lambda data: data[: len(data) // 2], flipped, lambda data: b""])
 @pytest.mark.parametrize("both", [False, True])
 def test_a_damaged_checkpoint_is_warned_about_and_the_one_before_is_taken(
-    damage: Callable[[Path], None], both: bool, undisturbed: dict[str, bytes], tmp_path: Path
+    damaged: Callable[[bytes], bytes], both: bool, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     interrupted_run(tmp_path)
-    damage(tmp_path / checkpoint.NEWEST)
-    if both:
-        damage(tmp_path / checkpoint.PREVIOUS)
+    for name in (checkpoint.NEWEST, checkpoint.PREVIOUS)[: 1 + both]:
+        (tmp_path / name).write_bytes(damaged((tmp_path / name).read_bytes()))
     with pytest.warns(UserWarning, match="checkpoint.pt is damaged"):
         run(config(), tmp_path)
     assert results(tmp_path) == undisturbed
@@ -193,20 +189,14 @@ def test_lost_rows_send_the_run_back_to_where_they_are_whole(undisturbed: dict[s
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_on_request_saves(signum: int, code: int, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
-    process = start_child(settings, tmp_path, before=lambda: signal_at(signum, 20))
+    process = start_child(UNSAVED, tmp_path, before=lambda: signal_at(signum, 20))
     process.join()
     assert process.exitcode == code
-    status = read_status(tmp_path)
-    assert status is not None
-    assert status.state == "interrupted"
-    assert status.step == 21
-    assert finish(settings, tmp_path) == 0
-    assert results(tmp_path) == undisturbed
+    assert_interrupted(tmp_path, 21)
+    assert_ends_as(undisturbed, tmp_path, UNSAVED)
 
 
 def test_usr2_saves_and_calls_the_handler_that_was_there(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
     called = tmp_path / "called"
 
     def before() -> None:
@@ -215,7 +205,7 @@ def test_usr2_saves_and_calls_the_handler_that_was_there(undisturbed: dict[str, 
         )
         signal_at(signal.SIGUSR2, 8)
 
-    process = start_child(settings, tmp_path, before)
+    process = start_child(UNSAVED, tmp_path, before)
     process.join()
     assert process.exitcode == 0
     assert called.read_text() == "True"
@@ -226,27 +216,22 @@ def test_usr2_saves_and_calls_the_handler_that_was_there(undisturbed: dict[str, 
 def test_a_scheduler_that_requeues_the_job_leaves_it_interrupted(
     signum: int, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
 
     def before() -> None:
         signal.signal(signum, lambda signum, frame: sys.exit(3))
         signal_at(signum, 8)
 
-    process = start_child(settings, tmp_path, before)
+    process = start_child(UNSAVED, tmp_path, before)
     process.join()
     assert process.exitcode == 3
-    status = read_status(tmp_path)
-    assert status is not None
-    assert (status.state, status.step) == ("interrupted", 9)
-    assert finish(settings, tmp_path) == 0
-    assert results(tmp_path) == undisturbed
+    assert_interrupted(tmp_path, 9)
+    assert_ends_as(undisturbed, tmp_path, UNSAVED)
 
 
 def test_a_worker_stops_when_the_process_that_started_it_is_killed(
     undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "PARENT_WATCH", 0.01)
-    settings = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})
 
     def lose_the_parent() -> None:
         os.kill(os.getppid(), signal.SIGKILL)
@@ -254,15 +239,12 @@ def test_a_worker_stops_when_the_process_that_started_it_is_killed(
         watch.join()  # it has seen it
 
     def work() -> None:
-        start_child(settings, tmp_path, before=partial(at_shift_row, 8, lose_the_parent)).join()
+        start_child(UNSAVED, tmp_path, before=partial(at_shift_row, 8, lose_the_parent)).join()
 
     parent = multiprocessing.get_context("fork").Process(target=work)
     parent.start()
     parent.join()
     assert parent.exitcode == -signal.SIGKILL
     wait_for(lambda: not (tmp_path / "lock").exists())
-    status = read_status(tmp_path)
-    assert status is not None
-    assert (status.state, status.step) == ("interrupted", 9)
-    assert finish(settings, tmp_path) == 0
-    assert results(tmp_path) == undisturbed
+    assert_interrupted(tmp_path, 9)
+    assert_ends_as(undisturbed, tmp_path, UNSAVED)

@@ -80,18 +80,8 @@ def claim(**changes: object) -> dict[str, object]:
 
 
 def reading(**changes: object) -> dict[str, object]:
-    row = {
-        "network": "VGG",
-        "scale": "vgg",
-        "scale_title": "VGG somewhere",
-        "lr": 0.1,
-        "quantity": "ics_l2",
-        "alignment": "step",
-        "effect": 1.0,
-        "n": 3,
-        "change": "increased",
-    }
-    return row | changes
+    shared = {name: claim()[name] for name in ("network", "scale", "scale_title", "lr", "quantity", "n")}
+    return shared | {"alignment": "step", "effect": 1.0, "change": "increased"} | changes
 
 
 def test_the_table_of_the_shift() -> None:

@@ -15,6 +15,7 @@ from ics.errors import UserError
 
 EXPERIMENT = "fingerprint"
 RATE = 0.1
+COMPARED = 3  # set-ups whose numbers stand beside the paper's
 
 SETUP = {
     "model.head": "fully connected",
@@ -169,13 +170,12 @@ def images(runs: Runs) -> str:
     return ", ".join(sorted(mine["data_label"].astype(str).unique()))
 
 
-def to_markdown(steps: pd.DataFrame, data: str, compared: int = 3) -> str:
+def to_markdown(steps: pd.DataFrame, data: str) -> str:
     """The ranking for people, and the numbers of the nearest set-ups beside the paper's.
 
     Args:
         steps: from `first_steps`.
         data: what the images are called.
-        compared: how many set-ups' numbers are shown.
     """
     ranked = ranking(steps)
     lines = []
@@ -193,7 +193,7 @@ def to_markdown(steps: pd.DataFrame, data: str, compared: int = 3) -> str:
         noise=number(seed_noise(steps), 2),
     )
     first = table(["rank", *SETUP.values(), "distance", "of standard", "of BN", "λ"], lines)
-    nearest = ranked.head(compared)
+    nearest = ranked.head(COMPARED)
     numbers = [
         [name_of(row), number(row["paper"], 3), *(number(value, 3) for value in nearest[name_of(row)])]
         for row in papers_numbers().to_dict("records")

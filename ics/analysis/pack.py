@@ -1,8 +1,6 @@
 """Packs runs: of many folders with a few small files each, one with a row per run and a gzipped CSV file per table."""
 
-import csv
 import gzip
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -71,10 +69,8 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
             raise UserError(f"{home / name}.csv.gz and {source}: {error}; pack into another folder") from None
     names = sorted(rows, key=lambda run: run.split("/"))
     home.mkdir(parents=True, exist_ok=True)
-    contents = {
-        PACKED: _runs_csv({name: rows[name] for name in names}),
-        TABLES: to_json([*schemas.values()]).encode(),
-    }
+    told = pd.DataFrame([rows[name] for name in names], pd.Index(names, name="run"), dtype=object).sort_index(axis=1)
+    contents = {PACKED: told.to_csv(lineterminator="\n").encode(), TABLES: to_json([*schemas.values()]).encode()}
     for table, schema in schemas.items():
         kept = [old.tables[table][~old.tables[table]["run"].isin(new.rows)]] if table in old.tables else []
         frame = pd.concat([*kept, *([new.tables[table]] if table in new.tables else [])])
@@ -110,13 +106,3 @@ def _gathered(root: Path, place: Path) -> _Runs:
 
 def _of(rows: pd.DataFrame, run: str) -> pd.DataFrame:
     return rows[rows["run"] == run].reset_index(drop=True)
-
-
-def _runs_csv(rows: Mapping[str, _Row]) -> bytes:
-    header = sorted({column for row in rows.values() for column in row})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", *header])
-    for run, row in rows.items():
-        writer.writerow([run, *(row.get(column, "") for column in header)])
-    return text.getvalue().encode()

@@ -53,12 +53,10 @@ class Outlook:
 
     def left(self) -> tuple[float, int]:
         """Seconds that the rest will take, and how many runs there are without a finished one to judge that by."""
-        statuses = self._statuses()
-        finished = [
-            _pace(flat(self.runs[at].model_dump(mode="json")), s) for at, s in statuses.items() if s and s.finished
-        ]
-        unfinished = {at: s for at, s in statuses.items() if not (s and s.covers(self.runs[at].steps))}
-        each = [_seconds_left(self.runs[at], s, [*self.paces, *finished]) for at, s in unfinished.items()]
+        runs = [(self.runs[at], status) for at, status in self._statuses().items()]
+        finished = (_pace(flat(run.model_dump(mode="json")), s) for run, s in runs if s and s.finished)
+        paces = [*self.paces, *finished]
+        each = [_seconds_left(run, s, paces) for run, s in runs if not (s and s.covers(run.steps))]
         known = [seconds for seconds in each if seconds is not None]
         return max([*known, sum(known) / (self.processes or 1)], default=0.0), len(each) - len(known)
 

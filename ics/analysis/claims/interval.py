@@ -110,12 +110,11 @@ def seeds_to_decide(found: Estimate, claimed: Range) -> float:
 
 
 @cache
-def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Half the width of a t-interval in standard errors: P(|T| ≤ t) = confidence.
+def t_quantile(degrees: int) -> float:
+    """Half the width of a t-interval in standard errors: P(|T| ≤ t) = `CONFIDENCE`.
 
     Args:
         degrees: of freedom.
-        confidence: between 0 and 1.
 
     Example:
         >>> round(t_quantile(2), 4)
@@ -123,4 +122,4 @@ def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
     """
     from scipy.special import stdtrit  # takes a second to import
 
-    return float(stdtrit(degrees, (1 + confidence) / 2))
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
