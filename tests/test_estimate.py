@@ -6,7 +6,7 @@ import pytest
 from small_runs import config
 
 from ics.folder import Status
-from ics.runs.estimate import finished_paces, seconds_per_step
+from ics.runs.estimate import Outlook, finished_paces, seconds_per_step
 from ics.runs.folder import write_settings, write_status
 
 
@@ -36,3 +36,13 @@ def test_the_most_similar_runs_count(tmp_path: Path) -> None:
     assert pace(norm={"name": "layer"}, batch_size=64, augment=True) == pytest.approx(1.0)
     assert pace(model={"name": "vgg"}) is None
     assert seconds_per_step(config().model_dump(), []) is None
+
+
+def test_the_first_dear_step_of_a_run_does_not_count_for_all(tmp_path: Path) -> None:
+    """A second a step, by a finished run; the other has taken 100 seconds for two, and 200 for ten."""
+    finished(tmp_path, "like", 60, 60.0)
+    finished(tmp_path, "now", 2, 100.0, state="running")
+    runs = {tmp_path / "now": config()}
+    assert Outlook(runs, 1, finished_paces(tmp_path)).left() == (58.0, 0)
+    write_status(tmp_path / "now", Status("running", 10, 60, 200.0, "", ""))
+    assert Outlook(runs, 1, finished_paces(tmp_path)).left() == (1000.0, 0)

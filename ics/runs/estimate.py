@@ -107,11 +107,16 @@ def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> floa
 
 
 def _seconds_left(config: RunConfig, status: Status | None, paces: Sequence[Pace]) -> float | None:
-    """What a run still needs, at its own speed so far, or else at that of finished ones; None where there are none."""
-    if status is not None and status.step > 0:
-        return status.seconds / status.step * (config.steps - status.step)
+    """What a run still needs; None where there is nothing to judge it by.
+
+    By its own speed from a twentieth of its steps on, and where no run like it has finished. Before, that would mislead:
+    the first step is measured by the definition too, and alone may take minutes.
+    """
+    done = status.step if status is not None else 0
     pace = seconds_per_step(config.model_dump(mode="json"), paces)
-    return None if pace is None else pace * config.steps
+    if status is not None and done > 0 and (pace is None or done >= config.steps / 20):
+        pace = status.seconds / done
+    return None if pace is None else pace * (config.steps - done)
 
 
 def _pace(settings: Mapping[str, Any], status: Status) -> Pace:
