@@ -109,8 +109,8 @@ def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> floa
 def _seconds_left(config: RunConfig, status: Status | None, paces: Sequence[Pace]) -> float | None:
     """What a run still needs; None where there is nothing to judge it by.
 
-    By its own speed from a twentieth of its steps on, and where no run like it has finished. Before, that would mislead:
-    the first step is measured by the definition too, and alone may take minutes.
+    By its own speed from a twentieth of its steps on, and where no run like it has finished. Before, that would
+    mislead: the first step is measured by the definition too, and alone may take minutes.
     """
     done = status.step if status is not None else 0
     pace = seconds_per_step(config.model_dump(mode="json"), paces)
