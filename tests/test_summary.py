@@ -81,7 +81,7 @@ def claim(**changes: object) -> dict[str, object]:
 
 def reading(**changes: object) -> dict[str, object]:
     shared = {name: claim()[name] for name in ("network", "scale", "scale_title", "lr", "quantity", "n")}
-    return shared | {"alignment": "step", "effect": 1.0, "change": "increased"} | changes
+    return shared | {"definition": "shift", "alignment": "step", "effect": 1.0, "change": "increased"} | changes
 
 
 def test_the_table_of_the_shift() -> None:

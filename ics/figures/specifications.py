@@ -20,6 +20,7 @@ from ics.analysis.specifications import (
     MEAN_LOG,
     MEDIAN,
     REDUCED,
+    SHIFT,
     UNDECIDED,
     specifications,
 )
@@ -47,6 +48,7 @@ CHOICES = {
 
 GAP = 0.6  # lines between two kinds of choice
 BAND = 3.4  # lines that the single layers share
+LINES = 17.2  # of all choices but the definition
 
 
 def _figure(readings: pd.DataFrame) -> Sheet:
@@ -54,12 +56,14 @@ def _figure(readings: pd.DataFrame) -> Sheet:
     entries = [handle(name, color=colour, marker="o", markersize=4) for name, colour in COLOURS.items()]
     rule = handle("written beforehand", color="black", marker="D", markersize=4)
     title = f"Every reading: {readings['scale_title'].iloc[0]}"
-    sheet = Sheet(title, [[*entries, rule]], HOW_TO_READ, body=2.95 * len(rates), below=0.1)
+    more = readings["definition"].nunique() + GAP if readings["definition"].nunique() > 1 else 0
+    lower = 1.25 * (LINES + more) / LINES  # beside the curve's height
+    sheet = Sheet(title, [[*entries, rule]], HOW_TO_READ, body=1.31 * (1 + lower) * len(rates), below=0.1)
     quantities = list(readings["quantity"].unique())
     grid = sheet.grid(len(rates), len(quantities), left=0.155, right=0.985, wspace=0.2, hspace=0.06)
     for (rate, quantity), mine in readings.groupby(["lr", "quantity"], sort=False):
         row, column = rates.index(rate), quantities.index(quantity)
-        pair = grid[row, column].subgridspec(2, 1, height_ratios=[1, 1.25], hspace=0.04)
+        pair = grid[row, column].subgridspec(2, 1, height_ratios=[1, lower], hspace=0.04)
         curve, matrix = sheet.add_subplot(pair[0]), sheet.add_subplot(pair[1])
         mine = mine.sort_values("effect", kind="stable").reset_index(drop=True)
         of = QUANTITIES[str(quantity)]
@@ -102,7 +106,7 @@ def _matrix(axes: Axes, mine: pd.DataFrame, labelled: bool) -> None:
     made = mine.assign(layers=mine["layers"].where(single.isna(), "one"))
     papers = NETS[str(mine["model"].iloc[0])][0]
     layers = {" ".join(map(str, papers)): " and ".join(f"#{layer}" for layer in papers)}
-    definitions = mine["definition"].unique()
+    definitions = sorted(mine["definition"].unique(), key=lambda name: (name != SHIFT, name))
     choices = {"layers": layers | {"all": "all but the first", "one": "one layer"}} | CHOICES
     if len(definitions) > 1:
         choices["definition"] = {str(name): str(name) for name in definitions}

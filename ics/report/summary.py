@@ -13,7 +13,7 @@ from ics.analysis.claims.words import Row
 from ics.analysis.markdown import number, records_table, table
 from ics.analysis.measured import QUANTITIES
 from ics.analysis.select import select
-from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, UNDECIDED
+from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDECIDED
 from ics.errors import UserError
 from ics.figures import catalogue
 from ics.report.answer import MEASURES, answer, evidence, outcome
@@ -79,7 +79,7 @@ def readings_line(readings: pd.DataFrame) -> str:
         readings: from `specifications`.
     """
     alike, apart = [], []
-    for network, lr, said in _said(readings, "network"):
+    for network, lr, _, said in _said(readings[readings["definition"] == SHIFT], "network"):
         where = f"{network} (learning rate {words.rate(lr)})"
         smaller, larger, of = said[REDUCED], said[INCREASED], f"of {said.total():,} readings"
         if smaller and larger:
@@ -91,23 +91,24 @@ def readings_line(readings: pd.DataFrame) -> str:
 
 
 def readings_list(readings: pd.DataFrame) -> str:
-    """How many readings say what, network by network, by step and by training progress."""
+    """How many readings say what, network by network and definition by definition, by step and by progress."""
     by_step = readings["alignment"] == BY_STEP
     begins = ("BatchNorm reduces the shift in", "by progress instead of step it reduces it in")
     lines: dict[str, list[str]] = {}
     for begin, rows in zip(begins, (readings[by_step], readings[~by_step]), strict=True):
-        for title, lr, said in _said(rows, "scale_title"):
-            lines.setdefault(f"- {title}, learning rate {words.rate(lr)}: ", []).append(
+        for title, lr, definition, said in _said(rows, "scale_title"):
+            by = "" if definition == SHIFT else f", by `{definition}`"
+            lines.setdefault(f"- {title}, learning rate {words.rate(lr)}{by}: ", []).append(
                 f"{begin} {said[REDUCED]:,} of {said.total():,} readings, increases it in {said[INCREASED]:,}, "
                 f"undecided in {said[UNDECIDED]:,}"
             )
     return "".join(f"{network}{'; '.join(said)}.\n" for network, said in lines.items())
 
 
-def _said(readings: pd.DataFrame, name: str) -> Iterator[tuple[str, float, Counter[str]]]:
-    """By network (named by a column) and rate: what the readings say that two pairs or more have values for."""
-    for (network, lr), mine in readings[readings["n"] > 1].groupby([name, "lr"], sort=False):
-        yield str(network), float(str(lr)), Counter(mine["change"])
+def _said(readings: pd.DataFrame, name: str) -> Iterator[tuple[str, float, str, Counter[str]]]:
+    """By network (named by a column), rate and definition: what readings of two pairs or more say."""
+    for (network, lr, of), mine in readings[readings["n"] > 1].groupby([name, "lr", "definition"], sort=False):
+        yield str(network), float(str(lr)), str(of), Counter(mine["change"])
 
 
 def power_table(claims: pd.DataFrame) -> str:
@@ -131,7 +132,8 @@ def first_table(claims: pd.DataFrame, readings: pd.DataFrame) -> str:
     """
 
     def every(row: Row) -> str:
-        mine = select(readings, scale=row["scale"], lr=row["lr"], quantity=row["quantity"]).query("n > 1")
+        of = {"scale": row["scale"], "lr": row["lr"], "quantity": row["quantity"], "definition": SHIFT}
+        mine = select(readings, **of).query("n > 1")
         if row["claim"] != CLAIM or mine.empty:
             return "–"
         low, high = (words.effect({"effect": end, "unit": row["unit"]}) for end in mine["effect"].agg(["min", "max"]))
