@@ -22,7 +22,6 @@ OWN = {"ics", "hydra_plugins", "benchmarks", "examples", *(path.stem for path in
 NOT_IMPORTED = {
     "hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher", "ray",
     "pytest-xdist", "ruff", "mypy", "pandas-stubs", "types-tqdm", "types-pyyaml", "hatchling",
-    "tensorboard",
 }  # fmt: skip
 
 # folder → the extras that its imports may come from

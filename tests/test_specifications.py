@@ -210,7 +210,8 @@ def committed() -> pd.DataFrame:
 
 def test_the_committed_readings_hold_what_was_found(committed: pd.DataFrame) -> None:
     """VGG at 0.1: the verdict by ‖G − G′‖₂ hangs on the statistic."""
-    vgg = committed[(committed["model"] == "vgg") & (committed["lr"] == 0.1) & (committed["layers"] == "5 10")]
+    mine = committed[committed["scale"] == "cifar10-jpeg_vgg16_w0.25"]
+    vgg = mine[(mine["lr"] == 0.1) & (mine["layers"] == "5 10")]
     whole = vgg[(vgg["phase"] == WHOLE.name) & (vgg["alignment"] == BY_STEP)].set_index(["quantity", "statistic"])
     for statistic, numbers in ((MEDIAN, (0.884, 0.788, 0.991)), (MEAN_LOG, (1.27, 1.05, 1.53))):
         row = whole.loc["ics_l2", statistic]
