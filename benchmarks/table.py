@@ -1,15 +1,17 @@
 """The benchmark's table: what is timed, and what a row says."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks import networks
 from benchmarks.limit import counted_limit, counted_origins
 from benchmarks.networks import Subject
 from benchmarks.timing import medians, peak_memory
-from benchmarks.ways import Bench
+from benchmarks.ways import WAYS, Bench
+from ics.shift.layers import Layer
 from ics.shift.watcher import PassWatcher
 from ics.tables import Table, columns
 
@@ -34,6 +36,7 @@ TABLE = Table(
 )
 Row = dict[str, Any]
 Group = Callable[[int, torch.device], Iterator[Row]]
+Limit = Callable[[nn.Module, list[Layer], Tensor], float]
 NAN = float("nan")
 
 
@@ -50,14 +53,21 @@ def rows(group: str, rounds: int, device: torch.device) -> Iterator[Row]:
         yield {"limit": NAN, "extra_mib": NAN, "depth": 0, "width": 0, "group": group, **threads, **row}
 
 
-def _ways(subjects: Iterable[Subject], memory: bool = False) -> Group:
-    """All ways on each network."""
+def _ways(
+    subjects: Iterable[Subject], memory: bool = False, ways: Sequence[str] = WAYS, limit: Limit = counted_limit
+) -> Group:
+    """These ways on each network."""
 
     def timed(rounds: int, device: torch.device) -> Iterator[Row]:
         for subject in subjects:
-            yield from _compare(subject, rounds, device, memory)
+            yield from _compare(subject, rounds, device, memory, ways, limit)
 
     return timed
+
+
+def _origins(subjects: Iterable[Subject]) -> Group:
+    """What it costs to find out which block moved which layer, on each network."""
+    return _ways(subjects, True, ["origins"], lambda *of: counted_limit(*of) + counted_origins(*of))
 
 
 def _not_due(rounds: int, device: torch.device) -> Iterator[Row]:
@@ -77,27 +87,6 @@ def _not_due(rounds: int, device: torch.device) -> Iterator[Row]:
         yield {**_of(subject, bench), "way": "probe", "ratio": found["with"] / found["without"]}
 
 
-def _origins(subjects: Iterable[Subject]) -> Group:
-    """What it costs to find out which block moved which layer, on each network."""
-
-    def timed(rounds: int, device: torch.device) -> Iterator[Row]:
-        for subject in subjects:
-            torch.manual_seed(0)
-            bench = Bench(subject, device)
-            bench.ways = {"origins": bench.origins}
-            bench.warm_up()
-            found = medians(bench.cases, rounds, device)
-            limits = [
-                count(bench.model, bench.with_probe.layers, bench.x) for count in (counted_limit, counted_origins)
-            ]
-            extra = (peak_memory(subject, "origins", device) - peak_memory(subject, "plain", device)) / 2**20
-            ratio = found["origins"] / found["plain"]
-            yield {**_of(subject, bench), "way": "origins", "ratio": ratio, "limit": sum(limits), "extra_mib": extra}
-            bench.close()
-
-    return timed
-
-
 GROUPS: dict[str, Group] = {
     "networks": _ways(networks.NETWORKS, memory=True),
     "batch": _ways(networks.BATCHES),
@@ -108,18 +97,20 @@ GROUPS: dict[str, Group] = {
 }
 
 
-def _compare(subject: Subject, rounds: int, device: torch.device, memory: bool) -> Iterator[Row]:
-    """All ways on one network."""
+def _compare(
+    subject: Subject, rounds: int, device: torch.device, memory: bool, ways: Sequence[str], limit: Limit
+) -> Iterator[Row]:
+    """These ways on one network."""
     torch.manual_seed(0)
-    bench = Bench(subject, device)
+    bench = Bench(subject, device, ways)
     bench.warm_up()
     found = medians(bench.cases, rounds, device)
-    limit = counted_limit(bench.model, bench.with_probe.layers, bench.x)
+    least = limit(bench.model, bench.with_probe.layers, bench.x)
     plain = peak_memory(subject, "plain", device) if memory else 0
     for way in bench.ways:
         extra = (peak_memory(subject, way, device) - plain) / 2**20 if memory else NAN
         ratio = found[way] / found["plain"]
-        yield {**_of(subject, bench), "way": way, "ratio": ratio, "limit": limit, "extra_mib": extra}
+        yield {**_of(subject, bench), "way": way, "ratio": ratio, "limit": least, "extra_mib": extra}
     bench.close()
 
 

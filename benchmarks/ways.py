@@ -1,6 +1,6 @@
 """The ways to do a training step, and to compute every measured layer's G' around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -9,6 +9,7 @@ from ics.shift import ShiftProbe, definition, replay
 from ics.shift.passes import Passes
 from ics.shift.watcher import PassWatcher
 
+WAYS = ("definition", "pruned", "replay", "probe")
 LR = 1e-7  # small enough that no number overflows, however often a step is repeated
 
 
@@ -18,9 +19,10 @@ class Bench:
     Args:
         subject: the network.
         device: where it lives.
+        ways: names of those that are timed.
     """
 
-    def __init__(self, subject: Subject, device: torch.device) -> None:
+    def __init__(self, subject: Subject, device: torch.device, ways: Sequence[str] = WAYS) -> None:
         self.model, self.loss_fn, self.x, self.y = subject.build(device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
         self.with_probe = ShiftProbe(self.model, self.loss_fn, layers=subject.layers)
@@ -29,12 +31,7 @@ class Bench:
         self.probe()
         self._layers = self.with_probe.layers
         self._habits: set[object] = set()
-        self.ways: dict[str, Callable[[], object]] = {
-            "definition": self.definition,
-            "pruned": self.pruned,
-            "replay": self.replay,
-            "probe": self.probe,
-        }
+        self.ways: dict[str, Callable[[], object]] = {way: getattr(self, way) for way in ways}
 
     @property
     def cases(self) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:

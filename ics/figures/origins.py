@@ -28,6 +28,9 @@ HOW_TO_READ = (
     "is not linear in the update; medians over the layers."
 )
 ARMS = ("standard", "batch", "noisy_batch")
+PHASES = {False: "start", True: "second half"}
+"""Parts of the training, by whether they are late, see `Found.part`."""
+
 LIMIT = 0.5
 """Shares beyond are drawn like this one."""
 
@@ -81,7 +84,7 @@ def _figure(found: Found) -> Sheet:
         arm, late = found.arms[column // 2], bool(column % 2)
         axes = sheet.add_subplot(maps[column])
         _map(axes, found.part(late), arm, bar)
-        axes.set_title(f"{style.ARMS[arm].label}, {'second half' if late else 'start'}", fontsize=7.5)
+        axes.set_title(f"{style.ARMS[arm].label}, {PHASES[late]}", fontsize=7.5)
         axes.set_xlabel("layer i")
         axes.set_ylabel("block j" if column == 0 else "")
         if column:

@@ -11,7 +11,7 @@ from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures.axes import rate as written
 from ics.figures.every_layer import EVERY_LAYER, MEASURES, binned
-from ics.figures.origins import LIMIT, ORIGINS, Found
+from ics.figures.origins import LIMIT, ORIGINS, PHASES, Found
 from ics.figures.runs import PAIR, PaperRuns
 from ics.figures.style import ARMS, COLOURS
 from ics.report.explorer import short
@@ -27,7 +27,6 @@ ORIGINS_SAY = (
     "Medians over seeds and steps, at the start (the first tenth of the training) and in its second half. Point at a "
     "cell for its values; press it to see its layer’s column below."
 )
-PHASES = {False: "start", True: "second half"}
 LABELS = {"labelOverlap": "parity", "labelSeparation": 6}
 HEIGHT, CURVES_WIDTH, CURVES_HEIGHT = 190, 560, 150
 

@@ -213,10 +213,9 @@ class Training:
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
             raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
         schedule = Schedule.of(name, settings)
-        options = {"name": name} | schedule.options  # by default a table is called after what it holds
-        if "quantity" in options:
-            options["name"] = options.pop("quantity")
-        return schedule, QUANTITIES.build(options, model=self.model, loss_fn=self.loss_fn)
+        options = schedule.options
+        kind = options.pop("quantity", name)  # by default a table is called after what it holds
+        return schedule, QUANTITIES.build({"name": kind, **options}, model=self.model, loss_fn=self.loss_fn)
 
 
 def _located(settings: Mapping[str, Any]) -> dict[str, Any]:
