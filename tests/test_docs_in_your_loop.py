@@ -183,7 +183,9 @@ def test_bf16_autocast() -> None:
             loss.backward()
             t.update()
 
-    _, found, _, said = measured(Training, under_autocast, verify="always")
+    training, found, _, said = measured(Training, under_autocast, verify="always")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        check(training, found, [0, 1, 2])
     assert [row["step"] for row in found[0] if row["l2"] == 0] == [0, 1, 2]
     assert len(found[0]) == 15
     assert said == []
