@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 from ics.analysis.load import Runs
-from ics.figures.catalogue import draw, select
+from ics.figures.catalogue import draw, find, select
 from ics.figures.sheet import Sheet
 from ics.figures.style import save
 
@@ -17,7 +17,7 @@ from ics.figures.style import save
 def sheets(name: str, runs: Runs) -> dict[str, Sheet]:
     """A figure at every scale there is, by the name of its file."""
     (figure,) = select(name)
-    return dict(draw(figure, runs, lambda stem, sheet: (stem, sheet)))
+    return {stem: draw(figure, stem, found, lambda _, sheet: sheet) for stem, found in find(figure, runs)}
 
 
 def sheet(name: str, runs: Runs) -> Any:
@@ -29,7 +29,7 @@ def sheet(name: str, runs: Runs) -> Any:
 def saved(name: str, runs: Runs, folder: Path) -> list[Path]:
     """The files of a figure."""
     (figure,) = select(name)
-    pairs = draw(figure, runs, lambda stem, sheet: save(sheet, folder / stem))
+    pairs = (draw(figure, *one, lambda stem, canvas: save(canvas, folder / stem)) for one in find(figure, runs))
     return [path for pair in pairs for path in pair]
 
 

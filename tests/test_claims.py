@@ -16,8 +16,9 @@ from ics.analysis.claims import report, words
 from ics.analysis.claims.catalogue import THEORY, all_claims, names
 from ics.analysis.claims.claim import ALL_LAYERS, EARLY, LATE, START, WHOLE, Claim, Statistic
 from ics.analysis.claims.interval import Estimate, Range, estimate, judge, t_quantile, verdict
-from ics.analysis.claims.judge import COLUMNS, Evidence, evaluate
+from ics.analysis.claims.judge import COLUMNS, evaluate
 from ics.analysis.claims.training import SPEED
+from ics.analysis.measured import measured_by
 from ics.analysis.scales import Scale
 
 main = program("claims")
@@ -136,7 +137,7 @@ def accuracies(root: Path, norm: str, of_seeds: Iterable[float], lr: float = 0.1
 
 def verdicts(root: Path, *claims: str) -> pd.DataFrame:
     chosen = [claim for claim in all_claims() if claim.name in claims and claim.headline and claim.model == "vgg"]
-    return evaluate(chosen, Evidence(load_runs(root)))
+    return evaluate(chosen, load_runs(root))
 
 
 def test_a_paired_verdict_by_hand(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_the_gradients_change_is_summed_over_tensors_where_a_run_has_that(tmp_pa
         distances = {"gradient_distance": 2.0, "gradient_distance_sum": summed}
         point = filled(LANDSCAPE, math.nan, step=0, direction="gradient", factor=1.0, **distances)
         write_run(tmp_path, f"v/{norm}", merged(SETTINGS, {"norm": {"name": norm}}), {LANDSCAPE: [point]})
-    (measured,) = Evidence(load_runs(tmp_path)).measured("vgg", "landscape")
+    (measured,) = measured_by(load_runs(tmp_path), "vgg", "landscape")
     curve = measured.curve("gradient_predictiveness_range")
     assert dict(zip(curve["arm"], curve["high"], strict=True)) == {"standard": 2.0, "batch": 7.0}
 
@@ -235,7 +236,7 @@ def test_a_diverged_deep_linear_network_has_an_infinite_loss(tmp_path: Path) -> 
             rows = {TRAINING: training_rows(losses, [0, 100, 200][: len(losses)])}
             write_run(tmp_path, f"d/{norm}/seed{seed}", settings, rows, state="diverged" if lost else "done")
     claims = [c for c in all_claims() if c.name == "bn_trains_faster" and c.model == "deep_linear"]
-    (row,) = evaluate(claims, Evidence(load_runs(tmp_path))).to_dict("records")
+    (row,) = evaluate(claims, load_runs(tmp_path)).to_dict("records")
     assert (row["effect"], row["n"], row["verdict"]) == (-math.inf, 2, "borne out")
 
 
@@ -269,7 +270,7 @@ def test_layers_that_stand_for_the_papers_are_named(tmp_path: Path) -> None:
             }
             write_run(tmp_path, f"v/{norm}/seed{seed}", settings, rows)
     claims = [claim for claim in all_claims() if claim.name == "bn_spike_at_init" and claim.lr == 0.1]
-    table = evaluate(claims, Evidence(load_runs(tmp_path)))
+    table = evaluate(claims, load_runs(tmp_path))
     spike, all_layers, aligned, _ = table.to_dict("records")
     assert spike["effect"] == pytest.approx(1.0)
     assert spike["verdict"] == "borne out"
@@ -280,7 +281,7 @@ def test_layers_that_stand_for_the_papers_are_named(tmp_path: Path) -> None:
 
 
 def test_what_the_paper_says_and_what_its_curves_show() -> None:
-    table = evaluate([claim for claim in all_claims() if claim.headline], Evidence(None)).set_index(["claim", "lr"])
+    table = evaluate([claim for claim in all_claims() if claim.headline], None).set_index(["claim", "lr"])
     assert (table["verdict"] == "undecided").all()
     assert (table["n"] == 0).all()
     said = table["papers_curves"].groupby(level=[0, 1]).agg(set)
@@ -302,7 +303,7 @@ def test_copies_of_the_paper_give_the_papers_effects(tmp_path: Path) -> None:
            last_step=15000)  # fmt: skip
     wanted = {"bn_trains_faster", "bn_does_not_reduce_ics", "bn_smaller_loss_variation", "noisy_less_stable"}
     claims = [c for c in all_claims() if c.name in wanted and c.model == "vgg" and c.lr == 0.1]
-    table = evaluate(claims, Evidence(load_runs(tmp_path)))
+    table = evaluate(claims, load_runs(tmp_path))
     shown = table[(table["papers_curves"] != "not shown") & (~table["quantity"].str.contains("random"))]
     assert len(shown) > 20
     assert table["papers_own"].eq(1).all()
@@ -403,7 +404,7 @@ def test_missing_runs_name_the_command(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_report_has_no_row_without_its_rule(few_runs: Path) -> None:
-    table = evaluate([claim for claim in all_claims() if claim.headline], Evidence(load_runs(few_runs)))
+    table = evaluate([claim for claim in all_claims() if claim.headline], load_runs(few_runs))
     text = report.to_markdown(table)
     for name in table["claim"].unique():
         assert f"- `{name}`: " in text

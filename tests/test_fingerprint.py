@@ -158,7 +158,7 @@ def test_the_figure_shows_the_distances_and_the_errors(candidates: Path) -> None
 
 
 def test_a_single_step_is_no_curve_of_another_figure(candidates: Path) -> None:
-    (scale,) = scales_with(load_runs(candidates), "vgg", ["shift"])
+    (scale,) = scales_with(load_runs(candidates), "vgg", "shift")
     assert scale.runs["run"].tolist() == ["another/seed0"]
 
 

@@ -11,7 +11,7 @@ from made_up_runs import DLN, SETTINGS, filled, merged, write_run
 
 from ics import load_runs
 from ics.analysis.claims import origins
-from ics.analysis.claims.judge import Evidence, evaluate
+from ics.analysis.claims.judge import evaluate
 from ics.analysis.markdown import number
 from ics.quantities.origins import Origins
 
@@ -48,7 +48,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_what_is_local_and_linear_is_told_from_what_is_not(runs: Path) -> None:
-    table = evaluate(list(origins.claims()), Evidence(load_runs(runs))).query("n == 3")
+    table = evaluate(list(origins.claims()), load_runs(runs)).query("n == 3")
     holds = table.set_index(["claim", "arm", "phase"])["holds"].groupby(["claim", "arm"]).unique()
     assert holds["shift_is_local", "standard"].tolist() == [1]
     assert holds["shift_is_local", "batch"].tolist() == [0]
@@ -64,7 +64,7 @@ def test_a_spike_of_scale_alone_is_told_from_more(tmp_path: Path) -> None:
     for arm, l2, gradient, change in (("standard", 1.0, 1.0, 1.0), ("batch", 100.0, 80.0, 10.0)):
         for seed in range(3):
             write_origins(tmp_path, arm, seed, 0.9, 0.1, l2=l2, gradient_norm=gradient, output_change=change)
-    table = evaluate(list(origins.claims()), Evidence(load_runs(tmp_path))).query("n == 3")
+    table = evaluate(list(origins.claims()), load_runs(tmp_path)).query("n == 3")
     spike = table[table["claim"] == "spike_is_scale"].set_index("quantity")[["effect", "holds"]]
     assert spike["effect"].tolist() == pytest.approx([math.log10(ratio) for ratio in (1.25, 1.25, 0.125)])
     assert spike["holds"].tolist() == [1, 1, 0]

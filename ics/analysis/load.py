@@ -72,6 +72,8 @@ class Runs(Mapping[str, pd.DataFrame]):
     def __len__(self) -> int:
         return len(self._parts)
 
+    __eq__, __hash__ = object.__eq__, object.__hash__  # so that what is worked out from them can be kept
+
     def __repr__(self) -> str:
         left_out = f", {len(self.skipped)} left out" if self.skipped else ""
         return f"<Runs in {self.root}: {len(self.settings)}{left_out}; tables {', '.join(self)}>"

@@ -7,14 +7,14 @@ the paper shows a range, `low` and `high`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from ics.analysis.load import Runs
-from ics.analysis.scales import Scale
+from ics.analysis.scales import Scale, scales_with
 from ics.analysis.select import select
 
 OF_RUN = ["run", "arm", "lr", "seed", "status"]
@@ -255,3 +255,13 @@ class Measured:
         data = str(self.scale.runs.set_index("run").at[run, "data.name"])
         training = self.curve("train_accuracy_percent")
         return CHANCE.get(data, float(training.loc[training["step"] == training["step"].min(), "value"].mean()))
+
+
+@lru_cache(maxsize=64)
+def measured_by(runs: Runs, model: str, table: str) -> tuple[Measured, ...]:
+    """The curves of every scale of a network's runs that have a table; each is built once, whoever asks.
+
+    Raises:
+        UserError: see `scales_with`.
+    """
+    return tuple(Measured(runs, scale) for scale in scales_with(runs, model, table))

@@ -114,4 +114,4 @@ def _filled(curve: pd.DataFrame, log: bool) -> pd.DataFrame:
         known = np.isin(steps, have)
         columns[name][known] = values  # to the bit
     of_series = {name: first[name] for name in (*SERIES, "axis_labelled", "number")}
-    return pd.DataFrame({"step": steps, **columns}).assign(**of_series)[list(curve.columns)]
+    return pd.DataFrame({"step": steps, **columns} | of_series)[list(curve.columns)]

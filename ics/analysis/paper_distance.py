@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ics.analysis.load import Runs
-from ics.analysis.measured import QUANTITIES, Measured, Unit
+from ics.analysis.measured import QUANTITIES, Measured, Unit, measured_by
 from ics.analysis.paper import MODELS, SERIES, all_paper_points
-from ics.analysis.scales import scales_with
-from ics.analysis.seeds import over_seeds
+from ics.analysis.seeds import band
 from ics.analysis.windows import WINDOWS, Window
 
 COLUMNS = {
@@ -57,11 +57,11 @@ def paper_distance(runs: Runs) -> pd.DataFrame:
     points = all_paper_points()
     of_table = points["quantity"].map({name: quantity.table for name, quantity in QUANTITIES.items()})
     records = [
-        {"scale": scale.slug, "scale_title": scale.title} | record
+        {"scale": measured.scale.slug, "scale_title": measured.scale.title} | record
         for papers_model, model in MODELS.items()
         for table in sorted(of_table[points["model"] == papers_model].unique())
-        for scale in scales_with(runs, model, [table])
-        for record in _of_scale(points[(points["model"] == papers_model) & (of_table == table)], Measured(runs, scale))
+        for measured in measured_by(runs, model, table)
+        for record in _of_scale(points[(points["model"] == papers_model) & (of_table == table)], measured)
     ]
     table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"layer": "Int64", "our_layer": "Int64"})
     first = {figure: number for number, figure in enumerate(points["figure"].unique())}
@@ -102,7 +102,7 @@ def _common_factor(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> float:
     """The power of ten that brings several of the paper's curves nearest to ours."""
     ratios = []
     for theirs, ours in pairs:
-        middle = _at(theirs["step"], ours, "value").median(axis=1).to_numpy()
+        middle = pd.DataFrame(_at(theirs["step"], ours, "value")).median(axis=1).to_numpy()
         ratios.append(np.log10(middle / theirs["value"].to_numpy()))
     return float(10.0 ** np.round(np.nanmedian(np.concatenate(ratios)))) if ratios else 1.0
 
@@ -113,14 +113,11 @@ def _in_windows(
     theirs = theirs[theirs["step"] <= ours["step"].max()]
     in_window = [(window, window.of(theirs["step"])) for window in windows]
     for edge in edges:
-        values = _at(theirs["step"], ours, edge)
-        long = values.melt(var_name="run", ignore_index=False).rename_axis("step").reset_index()
-        band = over_seeds(long, "value")
-        papers = theirs[edge].to_numpy() * factor
-        matrix = values.to_numpy()
-        inside = (band["low"].to_numpy() <= papers) & (papers <= band["high"].to_numpy())
+        values, papers = _at(theirs["step"], ours, edge), theirs[edge].to_numpy() * factor
+        low, high = band(values)
+        inside = (low <= papers) & (papers <= high)
         for window, at in in_window:
-            measured = matrix[at][:, np.isfinite(matrix[at]).any(axis=0)]
+            measured = values[at][:, np.isfinite(values[at]).any(axis=0)]
             if not measured.size:
                 continue
             of_seeds = np.nanmedian(measured, axis=0)
@@ -142,14 +139,15 @@ def _in_windows(
             }
 
 
-def _at(steps: pd.Series, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+def _at(steps: pd.Series, rows: pd.DataFrame, column: str) -> NDArray[np.float64]:
     """Our values at certain steps, one column per run: as measured, between two measured steps on a straight line."""
     wanted = steps.to_numpy()
-    found = {}
-    for run, own in rows.groupby("run", observed=True):
-        have, values = own["step"].to_numpy(), own[column].to_numpy(dtype=float)
+    all_steps, all_values = rows["step"].to_numpy(), rows[column].to_numpy(dtype=float)
+    columns = []
+    for mine in rows.groupby("run", observed=True).indices.values():
+        have, values = all_steps[mine], all_values[mine]
         finite = np.isfinite(values)
         between = np.interp(wanted, have[finite], values[finite], right=np.nan) if finite.any() else np.nan
-        measured = pd.Series(values, index=have).reindex(wanted).to_numpy()
-        found[str(run)] = np.where(np.isin(wanted, have), measured, between)
-    return pd.DataFrame(found, index=wanted)
+        at = np.searchsorted(have, wanted).clip(max=len(have) - 1)
+        columns.append(np.where(have[at] == wanted, values[at], between))
+    return np.column_stack(columns)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import pandas as pd
@@ -89,7 +89,8 @@ def split_by_scale(
         yield _scale(runs.drop_duplicates([*_COMPARED, *sweep]), options)
 
 
-def scales_with(runs: Runs, model: str, tables: Sequence[str]) -> Iterator[Scale]:
+@lru_cache(maxsize=64)
+def scales_with(runs: Runs, model: str, *tables: str) -> tuple[Scale, ...]:
     """The scales of a network's runs that have certain tables, under the same names whatever the tables.
 
     Args:
@@ -102,15 +103,22 @@ def scales_with(runs: Runs, model: str, tables: Sequence[str]) -> Iterator[Scale
     """
     settings = runs.settings
     if not {"model.name", "model.depth", "optimizer.lr", "seed", "steps", *_COMPARED} <= set(settings):
-        return
-    # A single step, as in the search for the paper's set-up, is no course of training.
-    settings = settings[(settings["model.name"] == model) & (settings["steps"] > 1)]
-    have = [set(runs[table]["run"].unique()) if table in runs else set() for table in tables]
-    for of_group, group in _groups(settings, (), ()) if len(settings) else ():
-        measured = group[group["run"].isin(set.intersection(*have))]
+        return ()
+    have = set.intersection(*(set(runs[table]["run"].unique()) if table in runs else set() for table in tables))
+    scales = []
+    for of_group, group in _of_network(runs, model):
+        measured = group[group["run"].isin(have)]
         for options, part in _groups(measured, (), tables) if len(measured) else ():
             _refuse_other_norm_options(part)
-            yield _scale(part.drop_duplicates(_COMPARED), of_group | options)
+            scales.append(_scale(part.drop_duplicates(_COMPARED), of_group | options))
+    return tuple(scales)
+
+
+@lru_cache(maxsize=16)
+def _of_network(runs: Runs, model: str) -> list[tuple[dict[str, str], pd.DataFrame]]:
+    # A single step, as in the search for the paper's set-up, is no course of training.
+    settings = runs.settings[(runs.settings["model.name"] == model) & (runs.settings["steps"] > 1)]
+    return list(_groups(settings, (), ())) if len(settings) else []
 
 
 def _groups(

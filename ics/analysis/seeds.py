@@ -1,11 +1,14 @@
 """Statistics over seeds: the median and a band, step by step."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 FEW = 5
+TAILS = (0.1, 0.9)
 BAND = f"band: full range of the seeds (10–90\u00a0% from {FEW + 1} seeds on)"
 
 
@@ -44,6 +47,20 @@ def over_seeds(frame: pd.DataFrame, value: str, by: Sequence[str] = ()) -> pd.Da
     most = table["n"].groupby(level=list(by), observed=True).transform("max") if by else table["n"].max()
     many = pd.Series(most > FEW, index=table.index)
     if many.any():
-        for column, share in (("low", 0.1), ("high", 0.9)):
+        for column, share in zip(("low", "high"), TAILS, strict=True):
             table[column] = table[column].where(~many, grouped.quantile(share))
     return table.reset_index()
+
+
+def band(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lower and the upper edge of the band of `over_seeds`, of a table with a row per step and a column per run.
+
+    Returns:
+        Two rows, a column per step; nan where no value is finite.
+    """
+    finite = np.where(np.isfinite(values), values, np.nan)
+    many = np.isfinite(values).sum(axis=1).max(initial=0) > FEW
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a step without any
+        edges: NDArray[np.float64] = np.nanquantile(finite, TAILS if many else (0, 1), axis=1)
+    return edges

@@ -5,6 +5,7 @@ After Simonsohn, Simmons and Nelson, "Specification curve analysis", Nature Huma
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby, product
 from typing import Any
 
@@ -14,10 +15,9 @@ import pandas as pd
 from ics.analysis.claims import covariate_shift
 from ics.analysis.claims.claim import ALL_LAYERS, PHASES, WHOLE, Claim, Statistic
 from ics.analysis.claims.interval import Estimate, estimate, judge
-from ics.analysis.claims.judge import Evidence
 from ics.analysis.layers import common_layers
 from ics.analysis.load import Runs
-from ics.analysis.measured import Measured, Unit
+from ics.analysis.measured import Measured, Unit, measured_by
 from ics.analysis.progress import LEVELS, by_progress
 from ics.analysis.select import select
 
@@ -51,18 +51,21 @@ COLUMNS = {
 }
 
 
+@lru_cache(maxsize=4)
 def specifications(runs: Runs | None) -> pd.DataFrame:
     """Every reading of every comparison that the headline claims make, one row each, with the columns of `COLUMNS`.
+
+    The frame is kept for whoever asks next, and not to be changed.
 
     The mean of logarithms is left out for the cosine, which may be negative.
     """
     claims = [claim for claim in covariate_shift.claims() if claim.name == covariate_shift.CLAIM and claim.headline]
     pairs = [list(same) for _, same in groupby(claims, lambda claim: (claim.model, claim.lr))]
-    evidence = {table: Evidence(runs and runs.instead(SHIFT, table)) for table in definitions(runs)}
+    by_definition = {table: runs.instead(SHIFT, table) for table in definitions(runs) if runs}
     rows = [
         row
-        for of_claims, (definition, by) in product(pairs, evidence.items())
-        for measured in by.measured(of_claims[0].model, SHIFT)
+        for of_claims, (definition, by) in product(pairs, by_definition.items())
+        for measured in measured_by(by, of_claims[0].model, SHIFT)
         if all(len(measured.of("ics_l2", arm, of_claims[0].lr)) for arm in of_claims[0].arms)
         for row in _readings(of_claims, measured, definition)
     ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ics.analysis.claims import covariate_shift
 from ics.analysis.claims.claim import EARLY, LATE, MIDDLE, WHOLE
-from ics.analysis.claims.judge import Evidence, evaluate
+from ics.analysis.claims.judge import evaluate
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures.axes import inner_ticks
@@ -78,7 +78,7 @@ def _figure(found: pd.DataFrame) -> Sheet:
 def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
     """The claim's rows at the paper's layers, whole and by phase, with what tells them apart."""
     claims = [claim for claim in covariate_shift.claims() if claim.name == covariate_shift.CLAIM]
-    rows = evaluate([claim for claim in claims if len(claim.statistic.layers or ()) > 1], Evidence(runs))
+    rows = evaluate([claim for claim in claims if len(claim.statistic.layers or ()) > 1], runs)
     if (rows["n"] > 0).any():
         yield "answer", rows[rows["n"] > 0]
 

@@ -1,6 +1,6 @@
 """All figures by name, what a figure is, and how any is drawn. A new one joins in one line."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
@@ -86,31 +86,43 @@ def select(name: str) -> list[Figure]:
     return [_load(FIGURES[part]) for part in WHOLE.get(name, (name,))]
 
 
-def draw(figure: Figure, runs: Runs | None, use: Callable[[str, Sheet], T]) -> list[T]:
-    """Draws one figure.
+def find(figure: Figure, runs: Runs | None) -> Iterator[tuple[str, Any]]:
+    """What a figure is drawn from, once for every scale, and the name of its file.
 
     Args:
         figure: from `select`.
         runs: what there is; None if nothing.
-        use: what is done with it, such as saving: gets the name of the file and the figure, once for every scale.
-
-    Returns:
-        What that gave.
 
     Raises:
         MissingRuns: the runs are not there.
+        UserError: they cannot be told apart.
     """
-    used = []
+    nothing = True
     for stem, found in figure.find(runs) if runs is not None else ():
-        with style():
-            sheet = figure.draw(found)
-            sheet.finish()
-            used.append(use(stem, sheet))
-    if not used:
+        yield stem, found
+        nothing = False
+    if nothing:
         unfinished = len(runs.skipped) if runs is not None else 0
         some = f" (unfinished ones are left out: {unfinished})" if unfinished else ""
         raise MissingRuns(f"the runs for {figure.name} are missing{some}; make them with: {figure.command}")
-    return used
+
+
+def draw(figure: Figure, stem: str, found: Any, use: Callable[[str, Sheet], T]) -> T:
+    """Draws one sheet.
+
+    Args:
+        figure: from `select`.
+        stem: name of the file.
+        found: from `find`.
+        use: what is done with it, such as saving: gets the name of the file and the sheet.
+
+    Returns:
+        What that gave.
+    """
+    with style():
+        sheet = figure.draw(found)
+        sheet.finish()
+        return use(stem, sheet)
 
 
 def _load(place: str) -> Figure:

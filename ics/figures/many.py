@@ -1,24 +1,24 @@
-"""Draws many figures at a time, one process per core."""
+"""Draws many figures, each sheet in a process of its own, as many at a time as there are cores."""
 
 import multiprocessing
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import groupby, islice
+from multiprocessing.connection import Connection
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from ics.analysis.load import Runs
-from ics.figures.catalogue import Figure, MissingRuns, draw
+from ics.errors import UserError
+from ics.figures.catalogue import Figure, MissingRuns, draw, find
 from ics.figures.sheet import Sheet
 
 T = TypeVar("T")
-
-ENOUGH = 4
-"""Fewer figures are not worth a second process."""
-
-_inherited: tuple[Sequence[Figure], Runs, Callable[[str, Sheet], Any]]
-"""Of a process that draws: what it was forked with, and so need not be sent."""
+_Numbered = tuple[int, Callable[[], T]]  # which figure, and what waits for one of its sheets, or makes it
 
 
 def draw_many(
@@ -26,44 +26,69 @@ def draw_many(
 ) -> Iterator[list[T] | MissingRuns]:
     """Draws figures, and gives what came of each in their order.
 
+    What they are drawn from is found in this process, so that it is worked out once for all of them, while others draw.
+
     Args:
         figures: from `select`.
         runs: what there is; None if nothing.
-        use: see `draw`; called where the figure is drawn, so in another process if there are several.
-        processes: at most so many; by default one per core, where processes can share memory.
+        use: see `draw`; called where the sheet is drawn, so in another process if there are several.
+        processes: about so many; by default one per core, where processes can share memory.
 
     Yields:
         What `use` gave for every scale, or why there is no figure.
 
     Raises:
-        UserError: the runs of a figure cannot be told apart.
+        UserError: the runs of a figure cannot be told apart, or a process was killed.
     """
     wanted = processes or (len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
-    if wanted == 1 or len(figures) < ENOUGH or runs is None:
-        for figure in figures:
-            yield _drawn(figure, runs, use)
-        return
-    for table in runs:
-        runs[table]  # read now, and not in every process
-    fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(wanted, fork, _inherit, (figures, runs, use)) as pool:
-        yield from pool.map(_drawn_number, range(len(figures)))
+    begin = _forked if wanted > 1 else lambda call: call
+    sheets = _ahead(_begun(figures, runs, use, begin), wanted)
+    for _, of_figure in groupby(sheets, itemgetter(0)):
+        results = [result() for _, result in of_figure]
+        yield results[0] if isinstance(results[0], MissingRuns) else results
 
 
-def _inherit(*of_parent: Any) -> None:
-    """Begins a process, which dies at once of Ctrl-C; the parent tells of it."""
-    global _inherited
-    _inherited = of_parent
+def _begun(figures: Sequence[Figure], runs: Runs | None, use: Any, begin: Any) -> Iterator[_Numbered[Any]]:
+    for number, figure in enumerate(figures):
+        try:
+            for stem, found in find(figure, runs):
+                yield number, begin(partial(draw, figure, stem, found, use))
+        except MissingRuns as problem:
+            yield number, partial(MissingRuns, *problem.args)
+
+
+def _ahead(sheets: Iterator[_Numbered[T]], number: int) -> Iterator[_Numbered[T]]:
+    """The same, so many of them begun before the first is asked for its result."""
+    begun = deque(islice(sheets, number))
+    while begun:
+        yield begun.popleft()
+        begun.extend(islice(sheets, 1))
+
+
+def _forked(call: Callable[[], T]) -> Callable[[], T]:
+    """Begins a call in a process of its own, and gives what waits for its result."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_answer, args=(call, theirs), daemon=True)
+    process.start()
+    theirs.close()
+
+    def result() -> T:
+        try:
+            answer: T | Exception = ours.recv()
+        except EOFError:
+            raise UserError("a process that drew a figure was killed; is there memory enough?") from None
+        process.join()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return result
+
+
+def _answer(call: Callable[[], Any], pipe: Connection) -> None:
+    """In the process, which dies at once of Ctrl-C; the parent tells of it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _drawn_number(number: int) -> list[Any] | MissingRuns:
-    figures, runs, use = _inherited
-    return _drawn(figures[number], runs, use)
-
-
-def _drawn(figure: Figure, runs: Runs | None, use: Callable[[str, Sheet], T]) -> list[T] | MissingRuns:
     try:
-        return draw(figure, runs, use)
-    except MissingRuns as problem:
-        return problem
+        pipe.send(call())
+    except Exception as error:  # the parent's to tell
+        pipe.send(error)

@@ -65,7 +65,7 @@ class Found:
 
 def _find(runs: Runs) -> Iterator[tuple[str, Found]]:
     for model in ("vgg", "deep_linear"):
-        for scale in scales_with(runs, model, ["origins"]):
+        for scale in scales_with(runs, model, "origins"):
             table = runs["origins"]
             mine = table[table["run"].isin(scale.runs["run"])]
             for rate, rows in mine.groupby("optimizer.lr"):

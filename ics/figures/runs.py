@@ -163,7 +163,7 @@ class BesidePaper:
         """By scale: the figure's file name, and the runs."""
         curves = _curves()
         paper = curves[curves["figure"].isin(self.panels) & (curves["model"] == self.model)]
-        for scale in scales_with(runs, self.model, self.tables):
+        for scale in scales_with(runs, self.model, *self.tables):
             mine = scale.runs[scale.runs["arm"].isin(self.arms.shown)]
             rates = self.rates or sorted(mine["optimizer.lr"].unique(), reverse=True)
             present = {float(rate): set(select(mine, lr=rate)["arm"]) for rate in rates}

@@ -86,7 +86,7 @@ def _scales(runs: Runs) -> Iterator[Scale]:
     if "shift" not in runs or "model.name" not in settings:
         return
     with_shift = settings[settings["run"].isin(runs["shift"]["run"].unique())]
-    scales = [scale for model in PAPERS_DEPTH for scale in scales_with(runs, model, ["shift"])]
+    scales = [scale for model in PAPERS_DEPTH for scale in scales_with(runs, model, "shift")]
     others = with_shift[~with_shift["model.name"].isin(list(PAPERS_DEPTH))]
     for experiment, mine in others.groupby("experiment", observed=True):
         named = [Scale(f"{experiment}_{s.slug}", f"{experiment}: {s.title}", s.runs) for s in split_by_scale(mine)]

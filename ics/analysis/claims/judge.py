@@ -1,8 +1,8 @@
 """Claims against runs and against the paper's own curves: one row of the claims table each."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from ics.analysis.claims.claim import ALL_LAYERS, Claim, Statistic
 from ics.analysis.claims.interval import CONFIDENCE, MOST_SEEDS, POWER, estimate, judge, seeds_to_decide, verdict
 from ics.analysis.claims.training import FINAL, TRAINS
 from ics.analysis.load import Runs
-from ics.analysis.measured import QUANTITIES, Measured
+from ics.analysis.measured import QUANTITIES, Measured, measured_by
 from ics.analysis.paper import MODELS, all_paper_points
-from ics.analysis.scales import PAPERS_OWN, scales_with
-from ics.analysis.select import select
+from ics.analysis.scales import PAPERS_OWN
+
+_PAPERS_NAME = {ours: papers for papers, ours in MODELS.items()}
 
 COLUMNS = {
     "claim": "name of the claim that the row is part of",
@@ -58,80 +59,56 @@ COLUMNS = {
 }
 
 
-class Evidence:
-    """All runs, by scale, and the paper's curves; each scale and statistic is worked out once.
-
-    Attributes:
-        runs: None if there are none.
-        measured: model, table -> the scales of a network's runs that have the table.
-        values: scale, statistic, arm, lr -> the statistic of every run, by seed; nan where a layer has none.
-        lost: scale, quantity, arm, lr -> whether runs diverged or do not train, in words; "" if not.
-    """
-
-    def __init__(self, runs: Runs | None) -> None:
-        self.runs = runs
-        self.measured: Callable[[str, str], list[Measured]] = cache(self._measured)
-        self.values: Callable[[Measured, Statistic, str, float], dict[int, float]] = cache(self._values)
-        self.lost: Callable[[Measured, str, str, float], str] = cache(self._lost)
-        self._of_runs: Callable[[Measured, Statistic], pd.DataFrame] = cache(self._statistic)
-        self._of_layers: Callable[[Measured, Statistic, str, float], _OfLayers] = cache(
-            lambda measured, statistic, arm, lr: _nested(
-                select(self._of_runs(measured, statistic), arm=arm, lr=lr), "seed"
-            )
-        )
-        self._papers_layers: Callable[[str, Statistic, float], _OfLayers] = cache(self._papers_statistic)
-
-    def papers_value(self, claim: Claim) -> float:
-        """The effect on the paper's own curves, all from one figure; nan if it does not show them."""
-        layers = claim.statistic.layers
-        shown = self._papers_layers(claim.model, claim.statistic.per_layer, claim.lr)
-        for figure in dict.fromkeys(figure for figure, _ in shown) if layers != ALL_LAYERS else ():
-            of_arms = [shown.get((figure, arm), {}) for arm in claim.arms]
-            values = [float(np.mean([own.get(layer, math.nan) for layer in layers or [0]])) for own in of_arms]
-            if not any(map(math.isnan, values)):
-                return values[0] - values[1] if claim.against else values[0]
-        return math.nan
-
-    def _measured(self, model: str, table: str) -> list[Measured]:
-        runs = self.runs
-        return [] if runs is None else [Measured(runs, scale) for scale in scales_with(runs, model, [table])]
-
-    def _values(self, measured: Measured, statistic: Statistic, arm: str, lr: float) -> dict[int, float]:
-        layers = statistic.layers
-        ours = set(measured.layers(statistic.quantity, arm, lr, layers).values()) if layers else set()
-        found = {}
-        for (seed,), of_layers in self._of_layers(measured, statistic.per_layer, arm, lr).items():
-            chosen = [
-                v for layer, v in of_layers.items() if layers is None or layer in ours or (not layers and layer > 1)
-            ]
-            found[seed] = float(np.mean(chosen)) if chosen else math.nan
-        return found
-
-    def _statistic(self, measured: Measured, statistic: Statistic) -> pd.DataFrame:
-        steps = int(measured.scale.runs["steps"].iloc[0])
-        return statistic.of_layers(measured.counted(statistic.quantity), steps, ["arm", "lr", "seed"])
-
-    def _papers_statistic(self, model: str, statistic: Statistic, lr: float) -> "_OfLayers":
-        points = all_paper_points()
-        points = points[(points["model"].map(MODELS) == model) & (points["quantity"] == statistic.quantity)]
-        found = select(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), ["figure", "arm", "lr"]), lr=lr)
-        nested = _nested(found, "figure", "arm")
-        return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
-
-    def _lost(self, measured: Measured, quantity: str, arm: str, lr: float) -> str:
-        runs = measured.of(quantity, arm, lr).drop_duplicates("run")
-        if diverged := int((runs["status"] == "diverged").sum()):
-            return f"{diverged} of {len(runs)} runs of {arm} diverged"
-        images = measured.scale.runs["model.name"].iloc[0] == "vgg"
-        if images and any(value <= TRAINS for value in self.values(measured, FINAL, arm, lr).values()):
-            return f"runs of {arm} do not train (training accuracy up to {TRAINS:g} %)"
-        return ""
-
-
 _OfLayers = dict[tuple[Any, ...], dict[int, float]]  # what tells curves apart -> layer -> statistic
 
 
-def _nested(found: pd.DataFrame, *keys: str) -> _OfLayers:
+def evaluate(claims: Sequence[Claim], runs: Runs | None) -> pd.DataFrame:
+    """The claims table: a row for every claim and every scale that has runs for it.
+
+    A claim without any runs has one row, with n = 0 and the command that makes them.
+
+    Args:
+        claims: from `catalogue.all_claims`.
+        runs: what there is; None if nothing.
+
+    Raises:
+        UserError: runs cannot be told apart; see `split_by_scale`.
+    """
+    rows = [row for claim in claims for row in _rows(claim, runs)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _papers_value(claim: Claim) -> float:
+    """The effect on the paper's own curves, all from one figure; nan if it does not show them."""
+    layers = claim.statistic.layers
+    of_curves = _of_paper(claim.model, claim.statistic.per_layer)
+    shown = {(figure, arm): own for (figure, arm, lr), own in of_curves.items() if math.isclose(lr, claim.lr)}
+    for figure in dict.fromkeys(figure for figure, _ in shown) if layers != ALL_LAYERS else ():
+        of_arms = [shown.get((figure, arm), {}) for arm in claim.arms]
+        values = [float(np.mean([own.get(layer, math.nan) for layer in layers or [0]])) for own in of_arms]
+        if not any(map(math.isnan, values)):
+            return values[0] - values[1] if claim.against else values[0]
+    return math.nan
+
+
+@lru_cache(maxsize=1024)
+def _of_paper(model: str, statistic: Statistic) -> _OfLayers:
+    """Of the paper's curves: figure, arm, learning rate -> layer -> the statistic; figures in the paper's order."""
+    points = all_paper_points()
+    points = points[(points["model"] == _PAPERS_NAME[model]) & (points["quantity"] == statistic.quantity)]
+    keys = ["figure", "arm", "lr"]
+    nested = _nested(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), keys), keys)
+    return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
+
+
+@lru_cache(maxsize=4096)
+def _of_runs(measured: Measured, statistic: Statistic) -> _OfLayers:
+    """Of our runs: arm, learning rate, seed -> layer -> the statistic."""
+    steps, keys = int(measured.scale.runs["steps"].iloc[0]), ["arm", "lr", "seed"]
+    return _nested(statistic.of_layers(measured.counted(statistic.quantity), steps, keys), keys)
+
+
+def _nested(found: pd.DataFrame, keys: Sequence[str]) -> _OfLayers:
     """What `Statistic.of_layers` gives, by what tells its curves apart."""
     nested: _OfLayers = {}
     for *key, layer, value in found[[*keys, "layer", "value"]].itertuples(index=False):
@@ -139,21 +116,35 @@ def _nested(found: pd.DataFrame, *keys: str) -> _OfLayers:
     return nested
 
 
-def evaluate(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
-    """The claims table: a row for every claim and every scale that has runs for it.
+def _values(measured: Measured, statistic: Statistic, arm: str, lr: float) -> dict[int, float]:
+    """The statistic of every run, by seed; nan where a layer has none."""
+    layers = statistic.layers
+    ours = set(measured.layers(statistic.quantity, arm, lr, layers).values()) if layers else set()
+    found = {}
+    for (of_arm, rate, seed), of_layers in _of_runs(measured, statistic.per_layer).items():
+        if of_arm == arm and math.isclose(rate, lr):
+            chosen = [
+                v for layer, v in of_layers.items() if layers is None or layer in ours or (not layers and layer > 1)
+            ]
+            found[seed] = float(np.mean(chosen)) if chosen else math.nan
+    return found
 
-    A claim without any runs has one row, with n = 0 and the command that makes them.
 
-    Raises:
-        UserError: runs cannot be told apart; see `split_by_scale`.
-    """
-    rows = [row for claim in claims for row in _rows(claim, evidence)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+@lru_cache(maxsize=4096)
+def _lost(measured: Measured, quantity: str, arm: str, lr: float) -> str:
+    """Whether runs diverged or do not train, in words; "" if not."""
+    runs = measured.of(quantity, arm, lr).drop_duplicates("run")
+    if diverged := int((runs["status"] == "diverged").sum()):
+        return f"{diverged} of {len(runs)} runs of {arm} diverged"
+    images = measured.scale.runs["model.name"].iloc[0] == "vgg"
+    if images and any(value <= TRAINS for value in _values(measured, FINAL, arm, lr).values()):
+        return f"runs of {arm} do not train (training accuracy up to {TRAINS:g} %)"
+    return ""
 
 
-def _rows(claim: Claim, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _rows(claim: Claim, runs: Runs | None) -> Iterator[dict[str, Any]]:
     statistic = claim.statistic
-    papers = evidence.papers_value(claim)
+    papers = _papers_value(claim)
     common = {
         "claim": claim.name,
         "headline": int(claim.headline),
@@ -175,15 +166,15 @@ def _rows(claim: Claim, evidence: Evidence) -> Iterator[dict[str, Any]]:
         "layers": None if statistic.layers is None else " ".join(map(str, statistic.layers)) or "all",
     }
     found = [
-        common | _verdict(claim, measured, evidence)
-        for measured in evidence.measured(claim.model, QUANTITIES[statistic.quantity].table)
+        common | _verdict(claim, measured)
+        for measured in (measured_by(runs, claim.model, QUANTITIES[statistic.quantity].table) if runs else ())
         if all(len(measured.of(statistic.quantity, arm, claim.lr)) for arm in claim.arms)
     ]
     yield from found or [common | {"n": 0, "verdict": "undecided", "note": f"no runs; make them with: {claim.command}"}]
 
 
-def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, Any]:
-    values = [evidence.values(measured, claim.statistic, arm, claim.lr) for arm in claim.arms]
+def _verdict(claim: Claim, measured: Measured) -> dict[str, Any]:
+    values = [_values(measured, claim.statistic, arm, claim.lr) for arm in claim.arms]
     seeds = [seed for seed in values[0] if not any(math.isnan(own.get(seed, math.nan)) for own in values)]
     numbers = np.array([[own[seed] for seed in seeds] for own in values])
     with np.errstate(invalid="ignore"):
@@ -206,17 +197,17 @@ def _verdict(claim: Claim, measured: Measured, evidence: Evidence) -> dict[str, 
         "n": found.n,
         "holds": math.nan if holds is None else int(holds),
         "verdict": verdict(holds, scale.is_papers_own),
-        "note": "; ".join(_notes(claim, measured, evidence, found.n)),
+        "note": "; ".join(_notes(claim, measured, found.n)),
         "seeds_to_decide": seeds_to_decide(found, claim.holds) if claim.headline and holds is None else math.nan,
     }
 
 
-def _notes(claim: Claim, measured: Measured, evidence: Evidence, n: int) -> Iterator[str]:
+def _notes(claim: Claim, measured: Measured, n: int) -> Iterator[str]:
     if n == 0:
         yield "no two runs of the same seed" if claim.against else "no value"
     elif n == 1:
         yield "one seed decides nothing"
-    yield from filter(None, (evidence.lost(measured, claim.statistic.quantity, arm, claim.lr) for arm in claim.arms))
+    yield from filter(None, (_lost(measured, claim.statistic.quantity, arm, claim.lr) for arm in claim.arms))
     if papers := claim.statistic.layers:
         ours = measured.layers(claim.statistic.quantity, claim.arms[-1], claim.lr, papers)
         if list(ours) != list(ours.values()):

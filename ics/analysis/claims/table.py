@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pandas as pd
 
 from ics.analysis.claims import catalogue
-from ics.analysis.claims.judge import Evidence, evaluate
+from ics.analysis.claims.judge import evaluate
 from ics.analysis.claims.theory import theory_table
 from ics.analysis.load import Runs
 
@@ -17,7 +17,7 @@ def claims_table(runs: Runs | None, names: Collection[str]) -> pd.DataFrame:
         runs: what there is; None if nothing.
         names: of `catalogue.names`.
     """
-    found = evaluate([claim for claim in catalogue.all_claims() if claim.name in names], Evidence(runs))
+    found = evaluate([claim for claim in catalogue.all_claims() if claim.name in names], runs)
     theory = theory_table().reindex(columns=found.columns)
     parts = [part for part in (found, theory[theory["claim"].isin(names)]) if len(part)]
     return pd.concat(parts, ignore_index=True)
