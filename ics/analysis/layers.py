@@ -33,5 +33,6 @@ def match_layers(wanted: Sequence[int], papers_depth: int, measured: Collection[
 
 def common_layers(rows: pd.DataFrame, column: str = "layer_index") -> list[int]:
     """The layers that every run measured; all there are if no layer is common to all runs."""
-    of_runs = [set(indices) for indices in rows.groupby("run", observed=True)[column].unique()]
-    return sorted(set.intersection(*of_runs) or set.union(*of_runs)) if of_runs else []
+    pairs = rows[["run", column]].drop_duplicates()
+    runs = pairs[column].value_counts().sort_index()  # by how many each was measured
+    return (runs.index[runs == pairs["run"].nunique()].tolist() or runs.index.tolist()) if len(runs) else []

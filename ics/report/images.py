@@ -62,23 +62,22 @@ def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[Draw
             missing.append(result)
         else:
             pictures += [(figure, picture) for picture in result]
-    for quality in QUALITIES:
-        drawn = [_drawn(figure, picture, *quality) for figure, picture in pictures]
-        if sum(len(one.image) for one in drawn) <= MAX_BYTES:
-            break
-    return drawn, missing
+    lengths = [sum(len(picture.images[number]) for _, picture in pictures) for number in range(len(QUALITIES))]
+    best = next((number for number, length in enumerate(lengths) if length <= MAX_BYTES), len(QUALITIES) - 1)
+    return [
+        Drawn(re.sub(r"[^A-Za-z0-9_-]", "-", one.stem), figure, *one.words, one.images[best], *one.size)
+        for figure, one in pictures
+    ], missing
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """A figure without its words: name of its file, title, notes, size in CSS pixels, PNG of the best quality."""
+    """A figure without its words: name of its file, title and notes, an image of every quality, size in CSS pixels."""
 
     stem: str
-    title: str
-    notes: str
-    width: int
-    height: int
-    png: bytes
+    words: tuple[str, str]
+    images: list[str]
+    size: tuple[int, int]
 
 
 def _picture(stem: str, sheet: Sheet) -> _Picture:
@@ -90,19 +89,13 @@ def _picture(stem: str, sheet: Sheet) -> _Picture:
     box = Bbox([[0, low], [width, high]])
     quickly = {"compress_level": 1}
     sheet.savefig(png, dpi=QUALITIES[0][0], bbox_inches=box, pad_inches=0, pil_kwargs=quickly)
-    return _Picture(stem, *sheet.words, round(width * 96), round((high - low) * 96), png.getvalue())
+    drawn = Image.open(png).convert("RGB")
+    images = [f"data:image/png;base64,{base64.b64encode(_png(drawn, *q)).decode()}" for q in QUALITIES]
+    return _Picture(stem, sheet.words, images, (round(width * 96), round((high - low) * 96)))
 
 
-def _drawn(figure: Figure, picture: _Picture, dpi: int, colours: int) -> Drawn:
-    data = base64.b64encode(_png(picture.png, dpi, colours)).decode()
-    identity = re.sub(r"[^A-Za-z0-9_-]", "-", picture.stem)
-    image = f"data:image/png;base64,{data}"
-    return Drawn(identity, figure, picture.title, picture.notes, image, picture.width, picture.height)
-
-
-def _png(best_png: bytes, dpi: int, colours: int) -> bytes:
+def _png(image: Image.Image, dpi: int, colours: int) -> bytes:
     """An image that was drawn with the best quality, in a lesser one."""
-    image = Image.open(io.BytesIO(best_png)).convert("RGB")
     best = QUALITIES[0][0]
     if dpi != best:
         image = image.resize([round(side * dpi / best) for side in image.size], Image.Resampling.LANCZOS)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -94,11 +94,16 @@ def _papers_value(claim: Claim) -> float:
 @lru_cache(maxsize=1024)
 def _of_paper(model: str, statistic: Statistic) -> _OfLayers:
     """Of the paper's curves: figure, arm, learning rate -> layer -> the statistic; figures in the paper's order."""
-    points = all_paper_points()
-    points = points[(points["model"] == _PAPERS_NAME[model]) & (points["quantity"] == statistic.quantity)]
+    points = _papers_points().get((_PAPERS_NAME[model], statistic.quantity), all_paper_points()[:0])
     keys = ["figure", "arm", "lr"]
     nested = _nested(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), keys), keys)
     return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
+
+
+@cache
+def _papers_points() -> dict[Any, pd.DataFrame]:
+    """By the paper's name of a model, and by quantity."""
+    return dict(iter(all_paper_points().groupby(["model", "quantity"], sort=False)))
 
 
 @lru_cache(maxsize=4096)
