@@ -1,8 +1,7 @@
 """The running statistics of batch normalisation, and how far they are from the batch's own."""
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from ics.errors import UserError
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import rounded
-from ics.quantities.passes import TrainingPasses
+from ics.quantities.passes import PassQuantity
 from ics.tables import Table, columns
 
 Statistics = tuple[Tensor, Tensor]  # mean and unbiased variance per channel: (C,), (C,)
@@ -46,7 +45,7 @@ def running_stats_vector(model: nn.Module) -> Tensor:
 
 
 @QUANTITIES.register("running_stats")
-class RunningStats:
+class RunningStats(PassQuantity):
     """The running statistics that the training pass has left behind, and that pass's own, per batch normalisation.
 
     A network without batch normalisation has no rows. Costs one forward pass without gradients.
@@ -72,11 +71,10 @@ class RunningStats:
     )
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
+        super().__init__(model, loss_fn)
         self._layers = find_batch_norms(model)
-        self._passes = TrainingPasses(model, loss_fn)
 
-    @contextmanager
-    def observe(self, step: Step) -> Iterator[list[Row]]:
+    def rows(self, step: Step) -> list[Row]:
         rows: list[Row] = []
         batch = self._batch_statistics(step.x) if self._layers else {}
         for name, layer in self._layers.items():
@@ -90,10 +88,7 @@ class RunningStats:
                 for part, a, b in zip(("mean", "var"), running, own, strict=True)
             }
             rows.append({"layer": name, **{column: rounded(value) for column, value in row.items()}})
-        yield rows
-
-    def close(self) -> None:
-        self._passes.close()
+        return rows
 
     def _batch_statistics(self, x: Tensor) -> dict[str, Statistics]:
         """Of the inputs of the batch normalisations in the training pass; of a layer's several calls the last."""
@@ -104,7 +99,7 @@ class RunningStats:
             variance, mean = torch.var_mean(values, (0, *range(2, values.ndim)), correction=1)
             found[name] = (mean, variance)
 
-        with self._passes.again(self._passes.last, x) as passes, torch.no_grad(), ExitStack() as stack:
+        with self.again(self.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for name, layer in self._layers.items():
                 stack.callback(layer.register_forward_pre_hook(partial(note, name)).remove)
             passes.start()

@@ -1,8 +1,7 @@
 """What a network with batch normalisation answers by running statistics, and by those of batches of any size."""
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,13 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ics.laboratory.running_stats import Statistics, find_batch_norms
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import rounded
-from ics.quantities.passes import TrainingPasses
+from ics.quantities.passes import PassQuantity
 from ics.shift import ProbeError
 from ics.tables import Table, columns
 
 
 @QUANTITIES.register("train_eval_gap")
-class TrainEvalGap:
+class TrainEvalGap(PassQuantity):
     """Loss and accuracy on the batch before the update, batch normalisation working in one way and another.
 
     - running: as in evaluation, with the running statistics as they were before this batch, which they have not seen;
@@ -54,16 +53,14 @@ class TrainEvalGap:
         loss_fn: LossFunction,
         batch_sizes: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     ) -> None:
-        self._loss_fn = loss_fn
+        super().__init__(model, loss_fn)
         self._sizes = sorted(set(batch_sizes))
         self._layers = list(find_batch_norms(model).values())
         self._buffers = [(layer.running_mean, layer.running_var) for layer in self._layers]
         self._before: list[Statistics] | None = None  # the running statistics when the last training pass began
-        self._passes = TrainingPasses(model, loss_fn)
-        self._hook = model.register_forward_pre_hook(self._note)
+        self.hooks.enter_context(model.register_forward_pre_hook(self._note))
 
-    @contextmanager
-    def observe(self, step: Step) -> Iterator[list[Row]]:
+    def rows(self, step: Step) -> list[Row]:
         rows: list[Row] = []
         if self._layers:
             if self._before is None:
@@ -73,27 +70,23 @@ class TrainEvalGap:
             for size in (size for size in self._sizes if size <= len(step.x)):
                 pieces = [partial(normalise_pieces, size)] * len(self._layers)
                 rows.append(self._row(step, "batch", size, pieces))
-        yield rows
-
-    def close(self) -> None:
-        self._hook.remove()
-        self._passes.close()
+        return rows
 
     def _note(self, model: nn.Module, args: Any) -> None:
         """Keep the running statistics before a training pass."""
-        if not self._passes.watcher.paused and torch.is_grad_enabled() and model.training:
+        if not self.watcher.paused and torch.is_grad_enabled() and model.training:
             self._before = [(mean.clone(), var.clone()) for mean, var in self._buffers]  # type: ignore[union-attr]
 
     def _row(self, step: Step, statistics: str, size: int, norms: list[Any]) -> Row:
         """One pass over the batch's complete pieces, each batch normalisation replaced by a function (layer, x) → y."""
         samples = len(step.x) // size * size
         x, y = step.x[:samples], step.y[:samples]
-        with self._passes.again(self._passes.last, x) as passes, torch.no_grad(), ExitStack() as stack:
+        with self.again(self.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for layer, norm in zip(self._layers, norms, strict=True):
                 stack.callback(layer.register_forward_hook(partial(_replaced, norm)).remove)
             passes.start()
             outputs = passes.forward()
-            loss = float(self._loss_fn(outputs, y))
+            loss = float(self.loss_fn(outputs, y))
         classes = not y.is_floating_point()
         accuracy = float((outputs.argmax(dim=1) == y).double().mean()) if classes else math.nan
         return {"statistics": statistics, "batch_size": size, "loss": rounded(loss), "accuracy": rounded(accuracy)}

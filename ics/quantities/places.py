@@ -13,9 +13,10 @@ The layers are those of `ShiftProbe`, under the same numbers. Of each, the first
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from typing import Annotated, Any, Literal, TypeVar
 
 import torch
@@ -25,7 +26,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
 from ics.quantities.base import LossFunction
-from ics.quantities.passes import TrainingPasses
+from ics.quantities.passes import PassQuantity
 from ics.shift import Layer, ProbeError
 from ics.shift.layers import ParameterUse, candidates, find_layers, select_layers
 from ics.shift.passes import Passes
@@ -46,60 +47,51 @@ class Place:
     unit_dim: int
 
 
-class LayerPasses:
-    """Runs the training pass again, without gradients and without a trace, and shows values of the chosen layers.
+class LayerQuantity(PassQuantity):
+    """A quantity that looks at values of the chosen layers, in the training pass run again without gradients.
 
     Args:
-        model: see `TrainingPasses`.
-        loss_fn: see `TrainingPasses`.
+        model: see `PassQuantity`.
+        loss_fn: see `PassQuantity`.
         layers: 1-based indices or names; None means all that are called as modules.
         at: see above.
     """
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction, layers: Keys | None, at: At) -> None:
-        self._model = model
+        super().__init__(model, loss_fn)
         self._wanted = layers
         self._at: At = at
-        self._passes = TrainingPasses(model, loss_fn)
         self._places: list[Place] | None = None
 
-    @property
-    def last(self) -> TrainingPass:
-        """See `TrainingPasses.last`."""
-        return self._passes.last
-
-    def run(
-        self, x: Tensor, conditions: TrainingPass, look: Callable[[Tensor], T], fresh_noise: bool = False
+    def look(
+        self, x: Tensor, conditions: TrainingPass, describe: Callable[[Tensor], T], fresh_noise: bool = False
     ) -> dict[Layer, T]:
         """One forward pass (the very first time: two) with the present parameters.
 
         Args:
             x: the batch.
             conditions: of the training pass.
-            look: called with the values when the pass reaches a chosen layer's place; they have the shape
+            describe: called with the values when the pass reaches a chosen layer's place; they have the shape
                 (units, samples), where a convolution's units are its channels, a linear map's its features, and all
-                other dimensions together are the samples. They may change once look has returned.
+                other dimensions together are the samples. They may change once it has returned.
             fresh_noise: with the random draws of the next training pass instead of this one's.
 
         Returns:
-            What look returned, for each layer that the pass met, in the order of their indices.
+            What describe returned, for each layer that the pass met, in the order of their indices.
 
         Raises:
             ProbeError: a wanted layer does not exist or is not called as a module.
         """
-        with self._passes.again(conditions, x, fresh_noise=fresh_noise) as passes, torch.no_grad():
+        with self.again(conditions, x, fresh_noise=fresh_noise) as passes, torch.no_grad(), ExitStack() as hooks:
             if self._places is None:
                 passes.start()
-                self._places = _survey(self._model, passes, self._wanted, self._at)
+                self._places = _survey(self.model, passes, self._wanted, self._at)
             passes.start()
             found: dict[Layer, T] = {}
-            with _watched(self._places, self._at, look, found):
-                passes.forward()
-            return dict(sorted(found.items(), key=lambda item: item[0].index))
-
-    def close(self) -> None:
-        """Remove the hook."""
-        self._passes.close()
+            for place in self._places:
+                hooks.enter_context(_hook(place, self._at, describe, found))
+            passes.forward()
+        return dict(sorted(found.items(), key=lambda item: item[0].index))
 
 
 def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> list[Place]:
@@ -124,7 +116,9 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
 
     use = ParameterUse(model.parameters())
     leaves = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd) or not any(m.children())]
-    with _hooks(module.register_forward_hook(note) for module in leaves), use:
+    with ExitStack() as hooks, use:
+        for module in leaves:
+            hooks.enter_context(module.register_forward_hook(note))
         passes.forward()
     modules = dict(model.named_modules(remove_duplicate=False))
     called = candidates(model, "weight", (nn.Linear, _ConvNd), None)
@@ -138,39 +132,19 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
     return [Place(layer, *found[modules[layer.name]]) for layer in chosen if modules[layer.name] in found]
 
 
-@contextmanager
-def _watched(places: list[Place], at: At, look: Callable[[Tensor], T], found: dict[Layer, T]) -> Iterator[None]:
-    """While open, a pass notes what look says of the values at the places."""
-    calls: Counter[nn.Module] = Counter()
-    by_module: dict[nn.Module, list[Place]] = {}
-    for place in places:
-        by_module.setdefault(place.module, []).append(place)
+def _hook(place: Place, at: At, describe: Callable[[Tensor], T], found: dict[Layer, T]) -> RemovableHandle:
+    """While it is there, a pass notes what `describe` says of the values at the place."""
+    calls = count()
 
-    def show(module: nn.Module, value: Any) -> None:
-        for place in by_module[module]:
-            if place.call == calls[module]:
-                found[place.layer] = look(value.movedim(place.unit_dim, 0).flatten(1))
-        calls[module] += 1
+    def show(value: Any) -> None:
+        if next(calls) == place.call:
+            found[place.layer] = describe(value.movedim(place.unit_dim, 0).flatten(1))
 
-    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-        show(module, next(iter((*args, *kwargs.values()))))
-
-    def after(module: nn.Module, args: Any, output: Any) -> None:
-        show(module, output)
-
-    with _hooks(
-        m.register_forward_pre_hook(before, with_kwargs=True) if at == "input" else m.register_forward_hook(after)
-        for m in by_module
-    ):
-        yield
-
-
-@contextmanager
-def _hooks(handles: Iterator[RemovableHandle]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for handle in handles:
-            stack.callback(handle.remove)
-        yield
+    if at == "input":
+        return place.module.register_forward_pre_hook(
+            lambda module, args, kwargs: show(next(iter((*args, *kwargs.values())))), with_kwargs=True
+        )
+    return place.module.register_forward_hook(lambda module, args, output: show(output))
 
 
 def _unit_dim(module: nn.Module, output: Tensor) -> int:
