@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from ics.data import digits, gaussian, image_folder, torchvision_sets  # noqa: F401 (each registers its data sets)
-from ics.data.batches import Batches, evaluation_batches
+from ics.data.batches import Batches
 from ics.data.dataset import DATASETS, Dataset, Split
 
-__all__ = ["DATASETS", "Batches", "Dataset", "Split", "evaluation_batches", "load"]
+__all__ = ["DATASETS", "Batches", "Dataset", "Split", "load"]
 
 
 def load(settings: Mapping[str, Any], seed: int, device: torch.device) -> Dataset:

@@ -1,7 +1,5 @@
 """Batches by step number."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -82,23 +80,6 @@ class Batches:
             order = generator("order", self.seed, epoch).permutation(len(self.split))
             self._order = (epoch, torch.from_numpy(order).to(self.split.inputs.device))
         return self._order[1]
-
-
-def evaluation_batches(split: Split, size: int, transform: Transform = identity) -> Iterator[tuple[Tensor, Tensor]]:
-    """All samples of a split in their stored order, the last batch as small as it comes.
-
-    Args:
-        split: what is evaluated.
-        size: largest number of samples per batch.
-        transform: applied to the inputs of each batch.
-
-    Raises:
-        UserError: the size is smaller than one.
-    """
-    if size < 1:
-        raise UserError(f"the evaluation batch size must be at least 1, not {size}")
-    pairs = zip(torch.split(split.inputs, size), torch.split(split.targets, size), strict=True)
-    return ((transform(inputs), targets) for inputs, targets in pairs)
 
 
 def crop_and_flip(images: Tensor, rng: np.random.Generator) -> Tensor:

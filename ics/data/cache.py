@@ -3,10 +3,11 @@
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 NAME = ".ics-cache.npz"
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)  # missing or damaged
 
 
 def cached(root: Path, key: str, decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -27,44 +29,23 @@ def cached(root: Path, key: str, decode: Callable[[], NDArray[np.uint8]]) -> NDA
         key: changes whenever the array would; a file with another key is decoded anew, as is a damaged one.
         decode: computes the array.
     """
-    places = (root / NAME, _home() / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.npz")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ics"
+    places = (root / NAME, home / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.npz")
+    array: NDArray[np.uint8]
     for path in places:
-        array = _read(path, key)
-        if array is not None:
-            return array
+        with suppress(*UNREADABLE), np.load(path, allow_pickle=False) as file:
+            if str(file["key"]) == key:
+                array = file["array"]
+                return array
     array = decode()
-    if not any(_write(path, key, array) for path in places):
-        log.warning("the decoded images of %s cannot be kept and will be decoded again next time", root)
-    return array
-
-
-def _home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ics"
-
-
-def _read(path: Path, key: str) -> NDArray[np.uint8] | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["key"]) != key:
-                return None
-            array: NDArray[np.uint8] = file["array"]
+    for path in places:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Written beside and renamed, so that another process sees the whole file or none.
+            with TemporaryDirectory(prefix=NAME, dir=path.parent) as beside:
+                written = Path(beside) / path.name
+                np.savez(written, key=np.array(key), array=array)
+                written.replace(path)
             return array
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # missing or damaged
-        return None
-
-
-def _write(path: Path, key: str, array: NDArray[np.uint8]) -> bool:
-    """Write beside and rename, so that another process sees the whole file or none."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=NAME, delete=False) as file:
-            try:
-                np.savez(file, key=np.array(key), array=array)
-                file.close()
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
-    except OSError:
-        return False
-    return True
+    log.warning("the decoded images of %s cannot be kept and will be decoded again next time", root)
+    return array

@@ -30,12 +30,8 @@ def digits(
     """1,797 grey 8×8 images of ten digits, every fifth of them for testing.
 
     Args:
-        seed: of the choice that `limit` makes.
-        device: where the images are held.
         size: height and width in pixels; larger ones are interpolated bilinearly, once.
-        scaling: see `ics.data.scaling.scaler`.
-        gain: what the scaled images are multiplied by.
-        limit: train on this many images only.
+        seed, device, scaling, gain, limit: see `ics.data.images.image_dataset`.
     """
     # The file alone: an import of scikit-learn takes as long as that of torch.
     table = np.loadtxt(str(distribution("scikit-learn").locate_file(FILE)), delimiter=",")
@@ -44,15 +40,6 @@ def digits(
     if size > SIDE:
         grey = F.interpolate(grey, size=(size, size), mode="bilinear")
     pixels = grey.round().to(torch.uint8).numpy()
-    test = np.arange(len(pixels)) % 5 == 4
-    return image_dataset(
-        "digits",
-        Images(pixels[~test], labels[~test]),
-        Images(pixels[test], labels[test]),
-        outputs=10,
-        scaling=scaling,
-        gain=gain,
-        limit=limit,
-        seed=seed,
-        device=device,
-    )
+    tested = np.arange(len(pixels)) % 5 == 4
+    train, test = Images(pixels[~tested], labels[~tested]), Images(pixels[tested], labels[tested])
+    return image_dataset("digits", train, test, 10, scaling, gain, limit, seed, device)

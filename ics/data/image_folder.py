@@ -41,13 +41,9 @@ def image_folder(
     sizes and times of change stay the same. Colour images have three channels; if all are grey, one.
 
     Args:
-        seed: of the choice that `limit` makes.
-        device: where the images are held.
         root: the folder with `train` and `test` in it.
         label: the name that results carry; the folder's name by default.
-        scaling: see `ics.data.scaling.scaler`.
-        gain: what the scaled images are multiplied by.
-        limit: train on this many images only.
+        seed, device, scaling, gain, limit: see `ics.data.images.image_dataset`.
 
     Raises:
         UserError: a folder is missing or empty, there is one class only, the classes of train and test
@@ -61,18 +57,10 @@ def image_folder(
         raise UserError(f"{folder / there / name} has no counterpart {folder / missing / name}")
     files = [path for classes in (train, test) for paths in classes.values() for path in paths]
     pixels = cached(folder, _fingerprint(files), lambda: _decode(files))
-    count = sum(map(len, train.values()))
-    return image_dataset(
-        label or folder.resolve().name,
-        Images(pixels[:count], _numbers(train)),
-        Images(pixels[count:], _numbers(test)),
-        outputs=len(train),
-        scaling=scaling,
-        gain=gain,
-        limit=limit,
-        seed=seed,
-        device=device,
-    )
+    numbers = np.concatenate([np.repeat(np.arange(len(c)), [*map(len, c.values())]) for c in (train, test)])
+    first = sum(map(len, train.values()))
+    parts = Images(pixels[:first], numbers[:first]), Images(pixels[first:], numbers[first:])
+    return image_dataset(label or folder.resolve().name, *parts, len(train), scaling, gain, limit, seed, device)
 
 
 def _classes(root: Path, split: str) -> Classes:
@@ -85,21 +73,14 @@ def _classes(root: Path, split: str) -> Classes:
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(names) < 2:
         raise UserError(f"{folder} must hold one folder for each of at least two classes, not {len(names)}: {names}")
-    classes = {name: _images(folder / name) for name in names}
-    for name, paths in classes.items():
-        if not paths:
-            raise UserError(f"{folder / name} holds no images ({', '.join(sorted(SUFFIXES))})")
-    return classes
+    return {name: _images(folder / name) for name in names}
 
 
 def _images(folder: Path) -> list[Path]:
-    images = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not images:
+        raise UserError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     return sorted(images, key=attrgetter("name"))  # paths themselves take ten times as long to compare
-
-
-def _numbers(classes: Classes) -> NDArray[np.int64]:
-    """The class of each file as a number, in the order of the files."""
-    return np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
 
 
 def _fingerprint(files: list[Path]) -> str:
