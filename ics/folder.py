@@ -134,7 +134,7 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            return flat(_read_yaml(path) if path.suffix == ".yaml" else _read_json(path, dict))
+            return flat(_parsed(path, dict))
         except RecursionError:
             raise UserError(f"{path}: the settings contain themselves, or are nested too deeply") from None
 
@@ -229,15 +229,12 @@ def from_cell(text: str) -> Any:
 
 def read_schemas(path: Path) -> dict[str, Table]:
     """The schemas of `tables.json` by name."""
-    entries = _read_json(path, list)
     try:
-        tables = [Table.from_dict(entry) for entry in entries]
-        sound = all(_sensible(table) for table in tables)
-    except (KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
-        raise UserError(f"{path}: not a list of table schemas (name, key, columns with name, kind, meaning, nan)")
-    return {table.name: table for table in tables}
+        return {table.name: table for table in map(Table.from_dict, _parsed(path, list))}
+    except (LookupError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: not a list of table schemas (name, key, columns with name, kind, meaning, nan)"
+        ) from None
 
 
 def _search(folder: Path, root: Path, seen: set[Path]) -> Iterator[RunFolder]:
@@ -295,41 +292,19 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text") from None
 
 
-def _read_yaml(path: Path) -> dict[Any, Any]:
-    text = _read(path)
+def _parsed(path: Path, kind: type) -> Any:
+    """What a YAML or JSON file holds, a thing of this kind."""
+    text, form = _read(path), "YAML" if path.suffix == ".yaml" else "JSON"
     try:
-        settings = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+        found = yaml.load(text, Loader=_Loader) if form == "YAML" else json.loads(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as the 30th of February
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"{place}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    except ValueError as error:  # such as the 30th of February
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: holds no settings (a mapping of names to values)")
-    return settings
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    text = _read(path)
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(data, kind):
-        raise UserError(f"{path}: holds a {type(data).__name__}, not a {kind.__name__}")
-    return data
-
-
-def _sensible(table: Table) -> bool:
-    """What `Table.from_dict` takes on trust."""
-    kinds = {column.name: column.kind for column in table.columns}
-    plain = isinstance(table.name, str) and Path(table.name).name == table.name
-    known = all(isinstance(name, str) and kind in ("int", "float", "str") for name, kind in kinds.items())
-    keyed = bool(table.key) and all(kinds.get(name) for name in table.key) and kinds[table.key[0]] == "int"
-    return plain and known and keyed and len(kinds) == len(table.columns)
+        line = mark.line + 1 if mark else getattr(error, "lineno", None)
+        problem = getattr(error, "problem", None) or getattr(error, "msg", None) or error
+        raise UserError(f"{path}{f':{line}' if line else ''}: not valid {form} ({problem})") from None
+    if not isinstance(found, kind):
+        raise UserError(f"{path}: holds a {type(found).__name__}, not a {kind.__name__}")
+    return found
 
 
 def _frozen(value: Any) -> Any:

@@ -18,8 +18,7 @@ from small_runs import PATIENCE, wait_for
 from ics import load_runs, nets
 from ics.data import DATASETS
 from ics.quantities import QUANTITIES
-from ics.runs import RunConfig, parse
-from ics.runs.config import Schedule
+from ics.runs.config import RunConfig, Schedule, parse
 from ics.runs.losses import cross_entropy
 from ics.runs.optimizers import OPTIMIZERS
 

@@ -17,7 +17,7 @@ import ics
 from ics.errors import UserError
 from ics.nets import build
 from ics.quantities import QUANTITIES, Step
-from ics.runs import run
+from ics.runs.execute import run
 from ics.shift import ProbeError
 
 COUNTS = ("mean_mean", "mean_std", "var_mean", "var_std")

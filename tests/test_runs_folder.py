@@ -14,7 +14,10 @@ import yaml
 from small_runs import config, signal_at, start_child, wait_for
 
 from ics import UserError, load_runs
-from ics.runs import checkpoint, parse, read_status, recorder, run
+from ics.runs import checkpoint, recorder
+from ics.runs.config import parse
+from ics.runs.execute import run
+from ics.runs.folder import read_status
 from ics.runs.lock import owned
 
 

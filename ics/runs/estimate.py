@@ -15,18 +15,8 @@ from ics.runs.folder import now, read_status
 # Settings that a step takes no time for.
 TIMELESS = ("experiment", "scale", "seed", "steps", "optimizer.lr", "checkpoint.")
 
-
-@dataclass(frozen=True)
-class Pace:
-    """The speed of a finished run.
-
-    Attributes:
-        settings: with dotted keys, those that may matter for it.
-        seconds: per step, with all that was measured.
-    """
-
-    settings: Mapping[str, Any]
-    seconds: float
+Pace = tuple[Mapping[str, Any], float]
+"""Of a finished run: its settings with dotted keys, and seconds per step with all that was measured."""
 
 
 @dataclass
@@ -46,22 +36,19 @@ class Outlook:
     anew: bool = False
     _began: str = field(default_factory=now)
 
-    def finished(self) -> int:
-        """How many have finished since this was made."""
-        statuses = self._statuses()
-        return sum(s is not None and s.covers(self.runs[at].steps) for at, s in statuses.items())
-
-    def left(self) -> tuple[float, int]:
-        """Seconds that the rest will take, and how many runs there are without a finished one to judge that by."""
-        runs = [(self.runs[at], status) for at, status in self._statuses().items()]
-        finished = (_pace(flat(run.model_dump(mode="json")), s) for run, s in runs if s and s.finished)
-        paces = [*self.paces, *finished]
+    def left(self) -> tuple[int, float, int]:
+        """How many runs are unfinished, seconds that they will take, and how many there is nothing to judge by."""
+        statuses = {folder: read_status(folder) for folder in self.runs}
+        if self.anew:
+            statuses = {at: status for at, status in statuses.items() if status and status.updated >= self._began}
+        runs = [(config, statuses.get(folder)) for folder, config in self.runs.items()]
+        paces = [*self.paces, *(_pace(config.model_dump(mode="json"), s) for config, s in runs if s and s.finished)]
         each = [_seconds_left(run, s, paces) for run, s in runs if not (s and s.covers(run.steps))]
         known = [seconds for seconds in each if seconds is not None]
-        return max([*known, sum(known) / (self.processes or 1)], default=0.0), len(each) - len(known)
+        return len(each), max([*known, sum(known) / (self.processes or 1)], default=0.0), len(each) - len(known)
 
     def __str__(self) -> str:
-        seconds, unknown = self.left()
+        _, seconds, unknown = self.left()
         if unknown == len(self.runs):
             return "no finished run to estimate the time from"
         processes = (
@@ -69,10 +56,6 @@ class Outlook:
         )
         rest = f", and {unknown} runs without a finished one to estimate the time from" if unknown else ""
         return f"about {timedelta(seconds=round(seconds))} {processes}{rest}"
-
-    def _statuses(self) -> dict[Path, Status | None]:
-        found = {folder: read_status(folder) for folder in self.runs}
-        return {at: s if s and (not self.anew or s.updated >= self._began) else None for at, s in found.items()}
 
 
 def finished_paces(root: Path) -> list[Pace]:
@@ -88,21 +71,13 @@ def finished_paces(root: Path) -> list[Pace]:
 
 
 def seconds_per_step(settings: Mapping[str, Any], paces: Sequence[Pace]) -> float | None:
-    """The median speed of the runs whose settings differ least from these.
-
-    Args:
-        settings: of a run, complete and nested.
-        paces: of finished runs.
-
-    Returns:
-        Seconds per step; None where no run with this kind of network has finished.
-    """
-    wanted = _timed(flat(settings))
+    """The median speed of the runs whose settings (nested) differ least from these; None without one of its network."""
+    wanted = _timed(settings)
     found: dict[int, list[float]] = {}  # number of differing settings → the speeds of such runs
-    for pace in paces:
-        if pace.settings.get("model.name") == wanted.get("model.name"):
-            keys = wanted.keys() | pace.settings.keys()
-            found.setdefault(sum(wanted.get(key) != pace.settings.get(key) for key in keys), []).append(pace.seconds)
+    for other, seconds in paces:
+        if other.get("model.name") == wanted.get("model.name"):
+            differing = sum(wanted.get(key) != other.get(key) for key in wanted.keys() | other.keys())
+            found.setdefault(differing, []).append(seconds)
     return median(found[min(found)]) if found else None
 
 
@@ -120,8 +95,8 @@ def _seconds_left(config: RunConfig, status: Status | None, paces: Sequence[Pace
 
 
 def _pace(settings: Mapping[str, Any], status: Status) -> Pace:
-    return Pace(_timed(settings), status.seconds / max(1, status.step))
+    return _timed(settings), status.seconds / max(1, status.step)
 
 
 def _timed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if not key.startswith(TIMELESS)}
+    return {key: value for key, value in flat(settings).items() if not key.startswith(TIMELESS)}

@@ -1,8 +1,7 @@
 """Writing a run folder; `ics.folder` says what it holds, and reads it."""
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,7 @@ import yaml
 
 from ics.errors import UserError
 from ics.files import write_atomically, write_json
-from ics.folder import CONFIG, STATUS, RunFolder, Status, flat
-from ics.tables import Table
+from ics.folder import CONFIG, STATUS, RunFolder, Status
 
 LOCK, OWNER = "lock", "owner.json"
 """The file that the owner of a folder holds locked, and the one that says who it is."""
@@ -41,46 +39,7 @@ def write_status(folder: Path, status: Status) -> None:
         (folder / "DONE").unlink(missing_ok=True)
 
 
-def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Make sure that a folder's stored settings are those asked for, with as many steps or more.
-
-    How often a run saves itself may differ.
-
-    Raises:
-        UserError: they differ, or cannot be read; names the differing keys.
-    """
-    if not (folder / CONFIG).exists():
-        return
-    try:
-        old, new = RunFolder(folder.name, folder).settings(), flat(json.loads(json.dumps(wanted)))
-    except UserError as error:
-        raise UserError(f"{error}; overwrite=true starts the run anew") from None
-    lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < new["steps"] else set()
-    differing = [
-        f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
-        for key in sorted((old.keys() | new.keys()) - lengthened)
-        if not key.startswith("checkpoint.") and old.get(key) != new.get(key)  # an absent option is one left at null
-    ]
-    if differing:
-        raise UserError(
-            f"{folder} holds a run with other settings: {'; '.join(differing)}; "
-            "choose another folder (runs=…) or overwrite=true"
-        )
-
-
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write `config.yaml`."""
     text = yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False, allow_unicode=True)
     write_atomically(folder / CONFIG, text.encode())
-
-
-def count_rows(folder: Path, tables: Iterable[Table]) -> dict[str, int]:
-    """How many rows the CSV files of a run hold: a reader can tell that none was lost since."""
-    return {table.name: (folder / f"{table.name}.csv").read_bytes().count(b"\n") - 1 for table in tables}
-
-
-def clear(folder: Path) -> None:
-    """Delete everything in a run folder but what its owner holds it by."""
-    for path in folder.iterdir():
-        if path.name not in (LOCK, OWNER):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()

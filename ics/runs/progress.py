@@ -53,15 +53,13 @@ def watched(outlook: Outlook, total: int) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        before = total - len(outlook.runs)
-        with progress("sweep", total, before, "run") as bar:
+        with progress("sweep", total, total - len(outlook.runs), "run") as bar:
             bar.bar_format = "{desc}: {n_fmt} of {total_fmt} runs done{postfix}"
             while not over.wait(LOOK):
-                finished = before + outlook.finished()
-                seconds, unknown = outlook.left()
+                unfinished, seconds, unknown = outlook.left()
                 about = f"{'more than' if unknown else 'about'} {timedelta(seconds=round(seconds))} left"
                 bar.set_postfix_str(about if seconds else "", refresh=False)
-                bar.update(finished - bar.n)
+                bar.update(total - unfinished - bar.n)
 
     thread = threading.Thread(target=watch, name="sweep watch", daemon=True)
     thread.start()

@@ -24,7 +24,7 @@ from ics.registry import import_plugin
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig, Schedule
 from ics.runs.device import choose_device, prepare
-from ics.runs.losses import LOSSES, accuracy, evaluate
+from ics.runs.losses import LOSSES, correct, evaluate
 from ics.runs.optimizers import OPTIMIZERS
 from ics.runs.progress import progress
 from ics.runs.recorder import EVALUATION, TRAINING, Recorder
@@ -158,7 +158,7 @@ class Training:
         return True
 
     def _record(self, recorder: Recorder, loss: float, outputs: Tensor, y: Tensor, lr: float) -> None:
-        share = float(accuracy(outputs, y, self.dataset.task))
+        share = float(correct(outputs, y, self.dataset.task) / len(y))
         epoch = self.batches.epoch(self.step)
         recorder.write("training", [{"step": self.step, "epoch": epoch, "loss": loss, "accuracy": share, "lr": lr}])
 
