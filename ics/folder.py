@@ -229,8 +229,9 @@ def from_cell(text: str) -> Any:
 
 def read_schemas(path: Path) -> dict[str, Table]:
     """The schemas of `tables.json` by name."""
+    entries = _parsed(path, list)
     try:
-        return {table.name: table for table in map(Table.from_dict, _parsed(path, list))}
+        return {table.name: table for table in map(Table.from_dict, entries)}
     except (LookupError, TypeError, ValueError):
         raise UserError(
             f"{path}: not a list of table schemas (name, key, columns with name, kind, meaning, nan)"

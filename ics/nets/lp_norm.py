@@ -68,6 +68,3 @@ class LpNorm(nn.Module):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_norm.lerp_(norm, self.momentum)
         return mean, norm
-
-    def extra_repr(self) -> str:
-        return f"{self.running_mean.numel()}, p={self.p}, eps={self.eps}, momentum={self.momentum}"

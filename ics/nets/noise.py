@@ -56,9 +56,3 @@ class ActivationNoise(nn.Module):
         m = torch.empty_like(a).uniform_(-self.mean_spread, self.mean_spread).add_(mean)  # mᵢⱼ
         s = torch.empty_like(a).normal_(0, self.scale_spread).add_(scale)  # sᵢⱼ
         return torch.addcmul(m, s, a)  # sᵢⱼ aᵢⱼ + mᵢⱼ
-
-    def extra_repr(self) -> str:
-        return (
-            f"mean_range={self.mean_range}, scale_range={self.scale_range}, "
-            f"mean_spread={self.mean_spread}, scale_spread={self.scale_spread}"
-        )

@@ -66,7 +66,7 @@ def noisy_batch(
     perturb = noise_only(mean_range, scale_range, mean_spread, scale_spread)
 
     def norm(features: int, spatial_dims: int) -> nn.Module:
-        return chain([("batch", normalise(features, spatial_dims)), ("noise", perturb(features, spatial_dims))])
+        return chain(("batch", normalise(features, spatial_dims)), ("noise", perturb(features, spatial_dims)))
 
     return norm
 

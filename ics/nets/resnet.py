@@ -33,13 +33,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, wider: int, stride: int, norm: NormFactory) -> None:
         super().__init__()
         self.branch = chain(
-            [
-                ("conv1", nn.Conv2d(channels, wider, kernel_size=3, stride=stride, padding=1, bias=False)),
-                ("norm1", norm(wider, 2)),
-                ("relu1", nn.ReLU()),
-                ("conv2", nn.Conv2d(wider, wider, kernel_size=3, padding=1, bias=False)),
-                ("norm2", norm(wider, 2)),
-            ]
+            ("conv1", nn.Conv2d(channels, wider, kernel_size=3, stride=stride, padding=1, bias=False)),
+            ("norm1", norm(wider, 2)),
+            ("relu1", nn.ReLU()),
+            ("conv2", nn.Conv2d(wider, wider, kernel_size=3, padding=1, bias=False)),
+            ("norm2", norm(wider, 2)),
         )
         same_shape = stride == 1 and wider == channels
         self.shortcut = nn.Identity() if same_shape else Shortcut(channels, wider, stride)
@@ -83,19 +81,17 @@ def resnet(
 
     def stage(channels: int, wider: int, stride: int) -> nn.Sequential:
         blocks = [(channels, stride)] + [(wider, 1)] * ((depth - 2) // 6 - 1)
-        return chain((f"block{i}", ResidualBlock(c, wider, s, norm)) for i, (c, s) in enumerate(blocks, start=1))
+        return chain(*((f"block{i}", ResidualBlock(c, wider, s, norm)) for i, (c, s) in enumerate(blocks, start=1)))
 
     c1, c2, c3 = (max(1, round(width * channels)) for channels in CHANNELS)
     return chain(
-        [
-            ("conv1", nn.Conv2d(input_shape[0], c1, kernel_size=3, padding=1, bias=False)),
-            ("norm1", norm(c1, 2)),
-            ("relu1", nn.ReLU()),
-            ("stage1", stage(c1, c1, stride=1)),
-            ("stage2", stage(c1, c2, stride=2)),
-            ("stage3", stage(c2, c3, stride=2)),
-            ("pool", nn.AdaptiveAvgPool2d(1)),
-            ("flatten", nn.Flatten()),
-            ("classifier", nn.Linear(c3, outputs)),
-        ]
+        ("conv1", nn.Conv2d(input_shape[0], c1, kernel_size=3, padding=1, bias=False)),
+        ("norm1", norm(c1, 2)),
+        ("relu1", nn.ReLU()),
+        ("stage1", stage(c1, c1, stride=1)),
+        ("stage2", stage(c1, c2, stride=2)),
+        ("stage3", stage(c2, c3, stride=2)),
+        ("pool", nn.AdaptiveAvgPool2d(1)),
+        ("flatten", nn.Flatten()),
+        ("classifier", nn.Linear(c3, outputs)),
     )

@@ -28,12 +28,7 @@ def prepare(device: torch.device, threads: int, deterministic: bool | None) -> N
     """Set this process's threads, precision and choice of algorithms.
 
     TF32 stays off: its 10-bit mantissa would drown gradient differences. Deterministic algorithms are the default on
-    the CPU. On CUDA they are slower, and the memory for cuBLAS has to be fixed before its first use.
-
-    Args:
-        device: of the run.
-        threads: CPU threads.
-        deterministic: None means on the CPU only.
+    the CPU (None). On CUDA they are slower, and the memory for cuBLAS has to be fixed before its first use.
     """
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False

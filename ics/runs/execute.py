@@ -97,7 +97,12 @@ def check_folder(folder: Path, config: RunConfig) -> None:
             "choose another folder (runs=…) or overwrite=true"
         )
     before = read_status(folder)
-    if before is not None and before.finished and not before.covers(config.steps) and not checkpoint.exists(folder):
+    if (
+        before is not None
+        and before.finished
+        and not before.covers(config.steps)
+        and not (folder / checkpoint.NEWEST).exists()
+    ):
         raise UserError(
             f"{folder} finished its {before.steps} steps without keeping its last state, so that it cannot be "
             f"lengthened to {config.steps}; overwrite=true starts it anew"

@@ -24,9 +24,6 @@ def owned(folder: Path) -> Iterator[None]:
     The file system's own lock decides: it falls with its process, however that ends, and knows no clock. It holds
     between hosts where their file system shares it (local disks, NFS 4, Lustre with flock), elsewhere on one host only.
 
-    Args:
-        folder: an existing folder.
-
     Raises:
         UserError: another process holds it and does not let go; says which, where and since when.
     """

@@ -27,14 +27,7 @@ class _Lines:
 
 
 def progress(name: str | None, total: int, done: int, unit: str = "step") -> "tqdm[Any]":
-    """A bar to be updated by `update()`; use it as a context manager.
-
-    Args:
-        name: of what goes on; None shows nothing.
-        total: number of steps.
-        done: those done already.
-        unit: what a step is called.
-    """
+    """A bar to be updated by `update()`, a context manager; `done` of `total` steps are over, no name shows nothing."""
     shown: dict[str, Any] = {"desc": name, "total": total, "initial": done, "unit": unit, "disable": name is None}
     if sys.stderr.isatty():
         return tqdm(**shown, leave=False)
@@ -44,12 +37,7 @@ def progress(name: str | None, total: int, done: int, unit: str = "step") -> "tq
 
 @contextmanager
 def watched(outlook: Outlook, total: int) -> Iterator[None]:
-    """Shows how many runs of a sweep are finished while it is held.
-
-    Args:
-        outlook: on the runs to be done.
-        total: how many there are with those that were finished before.
-    """
+    """Shows how many runs of a sweep are finished while it is held; `total` are they with those finished before."""
     over = threading.Event()
 
     def watch() -> None:

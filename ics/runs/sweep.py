@@ -62,13 +62,10 @@ class Job:
     @property
     def to_do(self) -> bool:
         """Whether it is not finished, or to be done anew."""
+        if self.request is None or self.request.overwrite:
+            return True
         status = self.status
-        return (
-            self.request is None
-            or self.request.overwrite
-            or status is None
-            or not status.covers(self.request.config.steps)
-        )
+        return status is None or not status.covers(self.request.config.steps)
 
     def __str__(self) -> str:
         return str(self.request.folder) if self.request else " ".join(self.words)
@@ -116,7 +113,10 @@ def carry_out(
     sound = [job.request for job in missing if job.request and job not in problems]
     outlook = Outlook({one.folder: one.config for one in sound}, processes, anew=any(one.overwrite for one in sound))
     if plan:
-        print_plan(jobs, problems)
+        for job in jobs:
+            state = f"{at.state}, step {at.step} of {at.steps}" if (at := job.status) else "to do"
+            print(f"{job}  {f'would fail: {problems[job]}' if job in problems else state}")
+        print(f"{len(jobs)} runs, {len(missing)} to do{f', {len(problems)} would fail' if problems else ''}")
         if sound:
             outlook.paces = finished_paces(sound[0].root)
             print(outlook)
@@ -133,13 +133,9 @@ def carry_out(
 
 
 def problems_of(jobs: Sequence[Job], elsewhere: bool) -> dict[Job, str]:
-    """Why runs would fail as soon as they start.
+    """Why runs would fail as soon as they start; of every combination of settings, one is built.
 
-    Every combination of settings is built once, with one of its seeds.
-
-    Args:
-        jobs: of the sweep.
-        elsewhere: they run on machines that may have a device that this one has not.
+    Elsewhere they run on machines that may have a device that this one has not.
     """
     from ics.runs.execute import check_folder, try_out  # imports torch
 
@@ -166,15 +162,6 @@ def _why_not(attempt: Callable[..., object], *arguments: object) -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-def print_plan(jobs: Sequence[Job], problems: Mapping[Job, str]) -> None:
-    """The state of every run, how many are to be run, and how many would fail."""
-    for job in jobs:
-        state = f"{at.state}, step {at.step} of {at.steps}" if (at := job.status) else "to do"
-        print(f"{job}  {f'would fail: {problems[job]}' if job in problems else state}")
-    failing = f", {len(problems)} would fail" if problems else ""
-    print(f"{len(jobs)} runs, {sum(job.to_do for job in jobs)} to do{failing}")
 
 
 def report(jobs: Sequence[Job], problems: Mapping[Job, str]) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ics import data, nets
@@ -81,13 +80,7 @@ class Training:
     def run(
         self, folder: Path, name: str | None, requests: Requests, on_save: Callable[[], object]
     ) -> Literal["done", "diverged"]:
-        """Train to the end, from the newest usable checkpoint on.
-
-        Args:
-            folder: where rows and checkpoints go.
-            name: for people; None shows no progress.
-            requests: asks for stops and saves.
-            on_save: called after every save.
+        """Train to the end, from the newest usable checkpoint on; `on_save` is called after every save.
 
         Raises:
             Interrupted: a stop was asked for; all is saved.
@@ -95,7 +88,8 @@ class Training:
         """
         recorder = self._resume(folder)
         began, resumed_seconds = time.monotonic(), self.seconds
-        next_save = began + 60 * (self.config.checkpoint.every_minutes or math.inf)
+        pause = 60 * (self.config.checkpoint.every_minutes or math.inf)
+        next_save = began + pause
         try:
             with progress(name, self.config.steps, self.step) as bar:
                 while self.step < self.config.steps:
@@ -109,7 +103,7 @@ class Training:
                         self._save(folder, recorder)
                         on_save()
                         requests.saved()
-                        next_save = time.monotonic() + 60 * (self.config.checkpoint.every_minutes or math.inf)
+                        next_save = time.monotonic() + pause
                     if requests.stop:
                         raise Interrupted(requests.stop)
             if self.config.checkpoint.keep:  # before the rows of the end, which a longer run does not have
@@ -145,7 +139,9 @@ class Training:
         finite = math.isfinite(value)
         lr = self.optimizer.param_groups[0]["lr"]
         if recorded or not finite:
-            self._record(recorder, value, outputs.detach(), y, lr)
+            share = float(correct(outputs.detach(), y, self.dataset.task) / len(y))
+            row = {"step": self.step, "epoch": self.batches.epoch(self.step)}
+            recorder.write("training", [row | {"loss": value, "accuracy": share, "lr": lr}])
         if not finite:
             return False
         decay = {p: group["weight_decay"] for group in self.optimizer.param_groups for p in group["params"]}
@@ -156,11 +152,6 @@ class Training:
         for table, found in rows.items():
             recorder.write(table, ({"step": self.step, **row} for row in found))
         return True
-
-    def _record(self, recorder: Recorder, loss: float, outputs: Tensor, y: Tensor, lr: float) -> None:
-        share = float(correct(outputs, y, self.dataset.task) / len(y))
-        epoch = self.batches.epoch(self.step)
-        recorder.write("training", [{"step": self.step, "epoch": epoch, "loss": loss, "accuracy": share, "lr": lr}])
 
     def _evaluate(self, recorder: Recorder) -> None:
         settings = self.config.evaluation
@@ -180,17 +171,9 @@ class Training:
         random = [torch.get_rng_state()]
         if self.device.type == "cuda":
             random.append(torch.cuda.get_rng_state(self.device))
-        checkpoint.save(
-            folder,
-            {
-                "step": self.step,
-                "seconds": self.seconds,
-                "offsets": recorder.sync(),
-                "random": random,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
-        )
+        state = {"step": self.step, "seconds": self.seconds, "offsets": recorder.sync(), "random": random}
+        weights = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        checkpoint.save(folder, state | weights)
 
     def _resume(self, folder: Path) -> Recorder:
         """Take up the newest checkpoint that is whole and whose rows are still there; otherwise start anew."""
