@@ -68,23 +68,14 @@ class Status:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run as its folder tells it.
-
-    Attributes:
-        name: the folder relative to where runs were looked for, with forward slashes.
-        path: the folder.
-    """
+    """One run as its folder tells it; its name is relative to where runs were looked for, with forward slashes."""
 
     name: str
     path: Path
 
     @cached_property
     def status(self) -> Status | None:
-        """Its state; None where none was written.
-
-        Raises:
-            UserError: `status.json` is damaged.
-        """
+        """Its state; None where none was written."""
         told = self._contents(STATUS)
         if told is None:
             return None
@@ -105,11 +96,7 @@ class RunFolder:
         return self.state in FINISHED
 
     def settings(self) -> dict[str, Any]:
-        """The settings with dotted keys; lists are tuples.
-
-        Raises:
-            UserError: there are none, or they cannot be read.
-        """
+        """The settings with dotted keys; lists are tuples."""
         found = self._contents(CONFIG)
         if found is None:
             raise UserError(f"{self.path / CONFIG}: the run's settings are missing")
@@ -120,11 +107,7 @@ class RunFolder:
         return self._contents(PROVENANCE) or {}
 
     def tables(self) -> dict[str, Table]:
-        """The schemas of its tables by name; none for an unfinished run that has not written them yet.
-
-        Raises:
-            UserError: the file is no list of schemas.
-        """
+        """The schemas of its tables by name; none for an unfinished run that has not written them yet."""
         path = self.path / TABLES
         return read_schemas(path) if path.exists() or self.finished else {}
 
@@ -141,13 +124,9 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class PackedRun(RunFolder):
-    """One run among many in a packed folder.
+    """One run among many in the packed folder `home`, below which its own folder was when it was packed.
 
-    Attributes:
-        path: where its folder was when it was packed: below `home`, and not there any more.
-        home: the packed folder.
-        row: stem of a file's name → what the run's file held.
-        schemas: of all tables of the folder.
+    `row` is what its files held, by the stems of their names; `schemas` are those of all runs.
     """
 
     home: Path
@@ -170,10 +149,8 @@ class PackedRun(RunFolder):
 def find_runs(root: Path) -> list[RunFolder]:
     """Every run below a folder, or below the place in a packed folder that a run folder once had.
 
-    Hidden folders and those inside a run are not searched. Links are followed, to each folder once.
-
-    Returns:
-        In the order of their names.
+    Hidden folders and those inside a run are not searched. Links are followed, to each folder once. The runs come in
+    the order of their names.
 
     Raises:
         UserError: a folder cannot be searched, or a packed folder cannot be read; a run is there in both forms.

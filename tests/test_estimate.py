@@ -6,8 +6,8 @@ import pytest
 from small_runs import config
 
 from ics.folder import Status
-from ics.runs.estimate import Outlook, finished_paces, seconds_per_step
 from ics.runs.folder import write_settings, write_status
+from ics.runs.progress import Outlook, finished_paces, seconds_per_step
 
 
 def finished(root: Path, name: str, step: int, seconds: float, state: str = "done", **changes: object) -> None:

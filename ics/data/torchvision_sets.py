@@ -10,8 +10,7 @@ import torch
 from pydantic import PositiveFloat
 
 from ics.data.dataset import DATASETS, Dataset
-from ics.data.images import Images, image_dataset
-from ics.data.scaling import Scaling
+from ics.data.images import Images, Scaling, image_dataset
 from ics.errors import UserError
 from ics.registry import Count
 

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ics.laboratory.running_stats import Statistics, find_batch_norms
+from ics.laboratory.running_stats import find_batch_norms, running
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import rounded
 from ics.quantities.passes import PassQuantity
@@ -56,8 +56,7 @@ class TrainEvalGap(PassQuantity):
         super().__init__(model, loss_fn)
         self._sizes = sorted(set(batch_sizes))
         self._layers = list(find_batch_norms(model).values())
-        self._buffers = [(layer.running_mean, layer.running_var) for layer in self._layers]
-        self._before: list[Statistics] | None = None  # the running statistics when the last training pass began
+        self._before: list[Tensor] | None = None  # the running statistics when the last training pass began
         self.hooks.enter_context(model.register_forward_pre_hook(self._note))
 
     def rows(self, step: Step) -> list[Row]:
@@ -65,8 +64,8 @@ class TrainEvalGap(PassQuantity):
         if self._layers:
             if self._before is None:
                 raise ProbeError("no training pass has been seen; call model(x) before observe(step)")
-            running = [partial(normalise_by, statistics) for statistics in self._before]
-            rows.append(self._row(step, "running", len(step.x), running))
+            kept = [partial(normalise_by, statistics) for statistics in self._before]
+            rows.append(self._row(step, "running", len(step.x), kept))
             for size in (size for size in self._sizes if size <= len(step.x)):
                 pieces = [partial(normalise_pieces, size)] * len(self._layers)
                 rows.append(self._row(step, "batch", size, pieces))
@@ -75,7 +74,7 @@ class TrainEvalGap(PassQuantity):
     def _note(self, model: nn.Module, args: Any) -> None:
         """Keep the running statistics before a training pass."""
         if not self.watcher.paused and torch.is_grad_enabled() and model.training:
-            self._before = [(mean.clone(), var.clone()) for mean, var in self._buffers]  # type: ignore[union-attr]
+            self._before = [running(layer) for layer in self._layers]
 
     def _row(self, step: Step, statistics: str, size: int, norms: list[Any]) -> Row:
         """One pass over the batch's complete pieces, each batch normalisation replaced by a function (layer, x) → y."""
@@ -83,7 +82,7 @@ class TrainEvalGap(PassQuantity):
         x, y = step.x[:samples], step.y[:samples]
         with self.again(self.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for layer, norm in zip(self._layers, norms, strict=True):
-                stack.callback(layer.register_forward_hook(partial(_replaced, norm)).remove)
+                stack.enter_context(layer.register_forward_hook(partial(_replaced, norm)))
             passes.start()
             outputs = passes.forward()
             loss = float(self.loss_fn(outputs, y))
@@ -92,7 +91,7 @@ class TrainEvalGap(PassQuantity):
         return {"statistics": statistics, "batch_size": size, "loss": rounded(loss), "accuracy": rounded(accuracy)}
 
 
-def normalise_by(statistics: Statistics, layer: _BatchNorm, x: Tensor) -> Tensor:
+def normalise_by(statistics: Tensor, layer: _BatchNorm, x: Tensor) -> Tensor:
     """Evaluation mode: by running mean and variance."""
     return nn.functional.batch_norm(x, *statistics, layer.weight, layer.bias, training=False, eps=layer.eps)
 

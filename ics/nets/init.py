@@ -59,12 +59,8 @@ def initialize(model: nn.Module, init: Mapping[str, Any], generator: torch.Gener
     """Draw the weights of all convolutions and linear layers in order of registration; set their biases to 0.
 
     Norms draw nothing, so that networks which differ in the norm alone get the same weights, bit for bit.
-
-    Args:
-        model: changed in place.
-        init: name and options of the initialisation; `pytorch` leaves a layer as it is. `linear` holds those of the
-            linear layers, `first` those of the very first layer, where they are others.
-        generator: where the weights are drawn from.
+    `init` holds name and options of the initialisation; `pytorch` leaves a layer as it is. Its `linear` holds those of
+    the linear layers, its `first` those of the very first layer, where they are others.
     """
     if not isinstance(init, Mapping):
         INITS.build(init)  # says what it should be

@@ -111,12 +111,7 @@ class Landscape(PassQuantity):
         ]
 
     def _compare(
-        self,
-        passes: Passes,
-        parameters: list[nn.Parameter],
-        decay: list[float],
-        g: list[Tensor],
-        length: Tensor,
+        self, passes: Passes, parameters: list[nn.Parameter], decay: list[float], g: list[Tensor], length: Tensor
     ) -> Tensor:
         """A row's numbers, from the loss on, where the parameters stand now; `length` is η‖d‖₂."""
         loss = passes.loss()
@@ -126,14 +121,8 @@ class Landscape(PassQuantity):
         change = torch._foreach_sub(gradient, g)
         each, distance = norms(change), norm(change)
         of_weights = each[[p.ndim > 1 for p in parameters]].sum()
-        return _row(
-            loss.detach() + _penalty(parameters, decay),
-            norm(gradient),
-            distance,
-            each.sum(),
-            of_weights,
-            distance / length,
-        )
+        height = loss.detach() + _penalty(parameters, decay)
+        return _row(height, norm(gradient), distance, each.sum(), of_weights, distance / length)
 
     def _random(self, g: list[Tensor], g_norm: Tensor, step: int) -> list[Tensor]:
         u = gaussian(g, self._seed, step)

@@ -50,11 +50,7 @@ class Place:
 class LayerQuantity(PassQuantity):
     """A quantity that looks at values of the chosen layers, in the training pass run again without gradients.
 
-    Args:
-        model: see `PassQuantity`.
-        loss_fn: see `PassQuantity`.
-        layers: 1-based indices or names; None means all that are called as modules.
-        at: see above.
+    `layers` are 1-based indices or names, None all that are called as modules; `at` is explained above.
     """
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction, layers: Keys | None, at: At) -> None:
@@ -66,7 +62,7 @@ class LayerQuantity(PassQuantity):
     def look(
         self, x: Tensor, conditions: TrainingPass, describe: Callable[[Tensor], T], fresh_noise: bool = False
     ) -> dict[Layer, T]:
-        """One forward pass (the very first time: two) with the present parameters.
+        """What is said of each layer that a forward pass with the present parameters meets, in the order of the layers.
 
         Args:
             x: the batch.
@@ -75,9 +71,6 @@ class LayerQuantity(PassQuantity):
                 (units, samples), where a convolution's units are its channels, a linear map's its features, and all
                 other dimensions together are the samples. They may change once it has returned.
             fresh_noise: with the random draws of the next training pass instead of this one's.
-
-        Returns:
-            What describe returned, for each layer that the pass met, in the order of their indices.
 
         Raises:
             ProbeError: a wanted layer does not exist or is not called as a module.

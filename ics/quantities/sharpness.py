@@ -99,12 +99,9 @@ def _flat(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 
 class Eigenvalue(NamedTuple):
-    """The largest eigenvalue λ, as far as it is known.
+    """The largest eigenvalue λ, a lower bound that rises from iteration to iteration.
 
-    Attributes:
-        value: λ, a lower bound that rises from iteration to iteration.
-        residual: ‖Hv − λv‖₂ / |λ| for the unit vector v found with it; some eigenvalue lies within residual · |λ| of λ.
-        iterations: products with H.
+    Some eigenvalue lies within residual · |λ| of it; residual is ‖Hv − λv‖₂ / |λ| for the unit vector v found with it.
     """
 
     value: float
@@ -115,16 +112,9 @@ class Eigenvalue(NamedTuple):
 def largest_eigenvalue(
     product: Callable[[Tensor], Tensor], start: Tensor, iterations: int, tolerance: float
 ) -> Eigenvalue:
-    """Lanczos' method with full reorthogonalisation (Golub & Van Loan 2013, chapter 10).
+    """Lanczos' method with full reorthogonalisation (Golub & Van Loan 2013, chapter 10), for a product v ↦ Hv.
 
-    Args:
-        product: v ↦ Hv, vectors of shape (n,).
-        start: any vector that is not orthogonal to the eigenvector; a random one will do.
-        iterations: at most so many products; as many vectors of length n are held in memory.
-        tolerance: enough once the residual is at most this.
-
-    Returns:
-        The eigenvalue of largest value, not of largest magnitude; nan where H is not finite.
+    It finds the eigenvalue of largest value, not of largest magnitude; nan where H is not finite.
     """
     basis = start.new_empty(iterations, start.numel())
     basis[0] = start / start.norm()
@@ -141,13 +131,11 @@ def largest_eigenvalue(
         if not torch.tensor([alpha, beta]).isfinite().all():
             return Eigenvalue(torch.nan, torch.nan, k + 1)
         values, vectors = torch.linalg.eigh(tridiagonal[: k + 1, : k + 1])
-        value, last = float(values[-1]), abs(float(vectors[-1, -1]))
-        distance = beta * last  # ‖Hv − λv‖ = β_k |s_k|
+        value, distance = float(values[-1]), beta * abs(float(vectors[-1, -1]))  # ‖Hv − λv‖ = β_k |s_k|
         relative = distance / abs(value) if value else torch.inf
         found = Eigenvalue(value, relative if distance else 0.0, k + 1)
-        if found.residual <= tolerance:
-            return found
-        if k + 1 < iterations:
-            basis[k + 1] = w / beta
-            tridiagonal[k, k + 1] = tridiagonal[k + 1, k] = beta
+        if found.residual <= tolerance or k + 1 == iterations:
+            break
+        basis[k + 1] = w / beta
+        tridiagonal[k, k + 1] = tridiagonal[k + 1, k] = beta
     return found

@@ -8,11 +8,7 @@ from ics.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is CUDA where there is one, otherwise the CPU.
-
-    Raises:
-        UserError: there is no such device here.
-    """
+    """The device called `name`; "auto" is CUDA where there is one, otherwise the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

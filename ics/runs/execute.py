@@ -12,8 +12,7 @@ from ics.files import write_atomically, write_json
 from ics.folder import CONFIG, FINISHED, PROVENANCE, TABLES, RunFolder, Status, flat
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig
-from ics.runs.folder import LOCK, OWNER, now, read_status, write_settings, write_status
-from ics.runs.lock import owned
+from ics.runs.folder import LOCK, OWNER, now, owned, read_status, write_settings, write_status
 from ics.runs.provenance import provenance
 from ics.runs.signals import Interrupted, Requests
 from ics.runs.train import Training
@@ -71,13 +70,9 @@ def run(
 
 
 def check_folder(folder: Path, config: RunConfig) -> None:
-    """Make sure that a folder is free for a run, or holds this very run, as long or one that can be lengthened.
+    """Refuse a folder that holds another run, or a shorter one that cannot be lengthened.
 
     How often a run saves itself may differ.
-
-    Raises:
-        UserError: it holds a run with other settings (names the differing keys), settings that cannot be read, or a
-            shorter run that did not keep its last state.
     """
     if not (folder / CONFIG).exists():
         return
@@ -110,11 +105,7 @@ def check_folder(folder: Path, config: RunConfig) -> None:
 
 
 def try_out(config: RunConfig) -> None:
-    """Build a run and keep nothing.
-
-    Raises:
-        UserError: a component cannot be built as asked, the data are not there, or the memory is too small.
-    """
+    """Build a run, or say why it cannot be built, and keep nothing."""
     with _told():
         Training(config).close()
 

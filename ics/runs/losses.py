@@ -29,17 +29,10 @@ def correct(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
 
 
 def evaluate(model: nn.Module, dataset: Dataset, split: Split, batch_size: int) -> tuple[float, float]:
-    """Loss and accuracy of the model as it would be used: running statistics, no noise.
+    """(loss, accuracy) of the model as it would be used: running statistics, no noise.
 
-    Args:
-        model: left in the mode it came in.
-        dataset: the task and the scaling of inputs.
-        split: what is evaluated.
-        batch_size: samples at a time.
-
-    Returns:
-        (loss, accuracy): the mean loss per sample of a classification, the summed loss of a regression; accuracy from
-        0 to 1, NaN for a regression.
+    The mean loss per sample of a classification, the summed loss of a regression; accuracy from 0 to 1, NaN for a
+    regression.
     """
     was_training = model.training
     model.eval()

@@ -43,12 +43,7 @@ class Recorder:
     """The CSV files of one run.
 
     Rows are on their way to the disk when `write` returns; a failed write is cut off again, so that the file ends in a
-    whole row. Files are opened anew or, when resuming, cut back to the given offsets.
-
-    Args:
-        folder: the run folder.
-        tables: the tables of this run.
-        offsets: table name → length in bytes to cut back to; None starts all files anew.
+    whole row. Files are opened anew or, when resuming, cut back to the given offsets (in bytes, by table).
 
     Raises:
         OSError: a file cannot be written; ValueError: a file is shorter than its offset.

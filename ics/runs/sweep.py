@@ -9,23 +9,13 @@ from pathlib import Path
 from ics.errors import UserError
 from ics.folder import FINISHED, Status
 from ics.runs.config import RunConfig
-from ics.runs.estimate import Outlook, finished_paces
 from ics.runs.folder import read_status
-from ics.runs.progress import watched
+from ics.runs.progress import Outlook, finished_paces, watched
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run that was asked for.
-
-    Attributes:
-        config: its settings.
-        root: the folder of all runs.
-        name: its folder below that.
-        command: makes this one run, whatever started it.
-        overwrite: start anew, whatever the folder holds.
-        plan: only say what would be done.
-    """
+    """A run that was asked for, in `root/name`; `command` makes this one run, whatever started it."""
 
     config: RunConfig
     root: Path
@@ -42,13 +32,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run of a sweep.
-
-    Attributes:
-        words: the overrides that make it this run.
-        request: what they ask for; None where that makes no sense.
-        problem: why it makes none.
-    """
+    """One run of a sweep: the overrides that make it, and what they ask for, or why that makes no sense."""
 
     words: tuple[str, ...]
     request: Request | None
@@ -78,11 +62,7 @@ def own_words(job: Job, jobs: Sequence[Job]) -> str:
 
 
 def twins(jobs: Sequence[Job]) -> None:
-    """Make sure that no two jobs are one run.
-
-    Raises:
-        UserError: two are; names both.
-    """
+    """Refuse two jobs that are one run."""
     found: dict[str, Job] = {}
     for job in jobs:
         twin = found.setdefault(str(job), job)
@@ -94,16 +74,13 @@ def twins(jobs: Sequence[Job]) -> None:
 def carry_out(
     jobs: Sequence[Job], launch: Callable[[list[Job]], dict[Job, str]], processes: int | None, plan: bool
 ) -> int:
-    """Run what is missing of a sweep, or only say what that would be.
+    """Run what is missing of a sweep, or only say what that would be; the exit status.
 
     Args:
         jobs: of the sweep.
         launch: runs jobs and gives what their launcher has to say against them.
         processes: how many runs go on at a time; None where a cluster decides.
         plan: only say.
-
-    Returns:
-        The exit status: 1 if a run is not finished, or would fail.
 
     Raises:
         UserError: a run would fail at its start; nothing was started.

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ics import data, nets
-from ics.data import Batches
+from ics import nets
+from ics.data import DATASETS, Batches
 from ics.data.seeding import generator
 from ics.errors import UserError
 from ics.laboratory import batch_norm_by_hand, running_stats, train_eval_gap  # noqa: F401 (each registers itself)
@@ -34,14 +34,7 @@ DATA_ROOT = "ICS_DATA"  # environment variable: the folder that relative `data.r
 
 
 class Training:
-    """A run in memory.
-
-    Args:
-        config: its settings.
-
-    Raises:
-        UserError: a component cannot be built as asked, or the data are not there.
-    """
+    """A run in memory."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -49,7 +42,7 @@ class Training:
             import_plugin(config.plugin)
         self.device = choose_device(config.device)
         prepare(self.device, config.threads, config.deterministic)
-        self.dataset = data.load(_located(config.data), config.seed, self.device)
+        self.dataset = DATASETS.build(_located(config.data), seed=config.seed, device=self.device)
         self.model = nets.build(
             config.model, config.norm, self.dataset.input_shape, self.dataset.outputs, config.seed
         ).to(self.device)
@@ -58,7 +51,7 @@ class Training:
         )
         self.loss_fn = LOSSES[self.dataset.task]
         self.optimizer = OPTIMIZERS.build(config.optimizer, parameters=self.model.parameters())
-        self.quantities = {name: self._quantity(name, options) for name, options in config.measure.items()}
+        self.quantities = {name: self._quantity(name, when) for name, when in config.measure.items()}
         if config.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in self.model.modules()):
             raise UserError("batch_size=1 leaves batch normalisation without a batch; take at least 2")
         torch.manual_seed(int(generator("noise", config.seed).integers(2**63)))
@@ -192,10 +185,9 @@ class Training:
             return recorder
         return Recorder(folder, self.tables)
 
-    def _quantity(self, name: str, settings: dict[str, Any]) -> tuple[Schedule, Quantity]:
+    def _quantity(self, name: str, schedule: Schedule) -> tuple[Schedule, Quantity]:
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
             raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
-        schedule = Schedule.of(name, settings)
         options = schedule.options
         kind = options.pop("quantity", name)  # by default a table is called after what it holds
         return schedule, QUANTITIES.build({"name": kind, **options}, model=self.model, loss_fn=self.loss_fn)
