@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ics.quantities.base import LAYER, LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row, Step
 from ics.quantities.distribution import ALL_UNITS, PERCENTILES, describe, moments, rounded
-from ics.quantities.places import Keys, LayerQuantity
+from ics.quantities.passes import Keys, LayerQuantity
 from ics.tables import Table, columns
 
 _STATISTICS = ("mean", "variance", "minimum", "maximum", *(f"p{p}" for p in PERCENTILES))
@@ -34,7 +34,7 @@ class Activations(LayerQuantity):
         layers: 1-based indices or names, numbered as in the table `shift`; None means all.
         units: which units get rows of their own, counted from 0; those that a layer does not have are left out.
         at: "pre_activation": after the norm and its noise, before the non-linearity; "layer": the layer's own output.
-            See `ics.quantities.places`.
+            See `ics.quantities.passes`.
     """
 
     table = Table(
@@ -137,18 +137,9 @@ class Moments(LayerQuantity):
         return [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
 
     def _rows(self, values: Tensor) -> list[Row]:
-        units = evenly_spaced(self._units, len(values))
+        wanted = min(self._units, len(values))
+        units = [i * len(values) // wanted for i in range(wanted)]
         return [
             {"unit": unit, "mean": rounded(mean), "variance": rounded(variance)}
             for unit, mean, variance in zip(units, *moments(values[units]).tolist(), strict=True)
         ]
-
-
-def evenly_spaced(wanted: int, there: int) -> list[int]:
-    """So many of the indices 0, …, there − 1, starting with 0.
-
-    Example:
-        >>> evenly_spaced(4, 10), evenly_spaced(4, 3)
-        ([0, 2, 5, 7], [0, 1, 2])
-    """
-    return [i * there // wanted for i in range(wanted)] if wanted < there else list(range(there))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ics.errors import UserError
 from ics.quantities.base import LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row, Step
 from ics.quantities.distribution import ALL_UNITS, SAMPLE, thinned
-from ics.quantities.places import Keys, LayerQuantity
+from ics.quantities.passes import Keys, LayerQuantity
 from ics.tables import Table, columns
 
 BULK = (0.001, 0.999)  # the ranks between which bins of unspecified range lie

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ics.quantities.base import LAYER, LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row, Step
 from ics.quantities.distribution import moments, rounded, thinned
-from ics.quantities.places import Keys, LayerQuantity
+from ics.quantities.passes import Keys, LayerQuantity
 from ics.tables import Table, columns
 
 Input = tuple[Tensor, Tensor]

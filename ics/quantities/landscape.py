@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from ics.quantities.base import QUANTITIES, STEP, LossFunction, Row, Step
 from ics.quantities.passes import PassQuantity
 from ics.quantities.vectors import gaussian, norm, norms
-from ics.shift import ProbeError
 from ics.shift.passes import Passes
 from ics.tables import Table, columns
 
@@ -83,9 +82,7 @@ class Landscape(PassQuantity):
         self._penalty = bool(penalty)
 
     def rows(self, step: Step) -> list[Row]:
-        gradients = {p: p.grad.detach() for p in self.parameters if p.grad is not None}
-        if not gradients:
-            raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
+        gradients = self.gradients()
         parameters = list(gradients)
         decay = [step.decay.get(p, 0.0) if self._penalty else 0.0 for p in parameters]
         g = _add_decay(list(gradients.values()), parameters, decay)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ics.quantities.base import QUANTITIES, STEP, LossFunction, Row, Step
 from ics.quantities.passes import PassQuantity
 from ics.quantities.vectors import gaussian
-from ics.shift import ProbeError
 from ics.tables import Table, columns
 
 
@@ -61,9 +60,7 @@ class Sharpness(PassQuantity):
         self._seed = seed
 
     def rows(self, step: Step) -> list[Row]:
-        parameters = [p for p in self.parameters if p.grad is not None]
-        if not parameters:
-            raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
+        parameters = list(self.gradients())
         start = _flat(gaussian(parameters, self._seed, step.number))
         with self.again(self.last, step.x, step.y) as passes:
             passes.start()

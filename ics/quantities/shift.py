@@ -10,7 +10,7 @@ from pydantic import NonNegativeFloat
 from torch import nn
 
 from ics.quantities.base import LAYER, LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row, Step
-from ics.quantities.places import Keys
+from ics.quantities.passes import Keys
 from ics.shift import ShiftProbe
 from ics.tables import Table, columns
 
