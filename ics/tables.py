@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,17 +79,9 @@ class Table:
         more = tuple(column for column in rest.columns if column.name not in longer.header)
         return Table(self.name, longer.columns + more, self.key)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The schema as plain data; a column says `nan` only where it may be."""
-        columns = [
-            {"name": c.name, "kind": c.kind, "meaning": c.meaning, **({"nan": True} if c.nan else {})}
-            for c in self.columns
-        ]
-        return {"name": self.name, "key": list(self.key), "columns": columns}
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Table":
-        """The inverse of `to_dict`.
+        """A table from its parts as plain data.
 
         Raises:
             LookupError, TypeError, ValueError: the data are no schema.
@@ -105,7 +97,7 @@ class Table:
 
 def to_json(tables: Sequence[Table]) -> str:
     """The contents of `tables.json`: a list of schemas."""
-    return json.dumps([table.to_dict() for table in tables], indent=1, ensure_ascii=False) + "\n"
+    return json.dumps([asdict(table) for table in tables], indent=1, ensure_ascii=False) + "\n"
 
 
 def columns(*rows: Sequence[Any]) -> tuple[Column, ...]:

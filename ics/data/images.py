@@ -111,11 +111,13 @@ def image_dataset(
             raise UserError(f"data.limit={limit} is more than the {len(train.classes)} training images of {label}")
         chosen = balanced_subset(train.classes, limit, seed)
         train = Images(train.pixels[chosen], train.classes[chosen])
-    splits = [
-        Split(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (pixels, classes.astype(np.int64))))
+    first, second = (
+        Split(
+            torch.from_numpy(np.ascontiguousarray(pixels)).to(device), torch.from_numpy(classes).to(device, torch.int64)
+        )
         for pixels, classes in (train, test)
-    ]
-    return Dataset(label, *splits, outputs, "classification", scaler(scaling, splits[0].inputs, gain))
+    )
+    return Dataset(label, first, second, outputs, "classification", scaler(scaling, first.inputs, gain))
 
 
 def balanced_subset(classes: NDArray[Any], size: int, seed: int) -> NDArray[np.intp]:

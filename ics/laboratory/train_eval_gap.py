@@ -77,12 +77,12 @@ class TrainEvalGap(PassQuantity):
             self._before = [running(layer) for layer in self._layers]
 
     def _row(self, step: Step, statistics: str, size: int, norms: list[Any]) -> Row:
-        """One pass over the batch's complete pieces, each batch normalisation replaced by a function (layer, x) → y."""
+        """One pass over the batch's complete pieces, each batch normalisation's output replaced by a hook."""
         samples = len(step.x) // size * size
         x, y = step.x[:samples], step.y[:samples]
         with self.again(self.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for layer, norm in zip(self._layers, norms, strict=True):
-                stack.enter_context(layer.register_forward_hook(partial(_replaced, norm)))
+                stack.enter_context(layer.register_forward_hook(norm))
             passes.start()
             outputs = passes.forward()
             loss = float(self.loss_fn(outputs, y))
@@ -91,16 +91,18 @@ class TrainEvalGap(PassQuantity):
         return {"statistics": statistics, "batch_size": size, "loss": rounded(loss), "accuracy": rounded(accuracy)}
 
 
-def normalise_by(statistics: Tensor, layer: _BatchNorm, x: Tensor) -> Tensor:
-    """Evaluation mode: by running mean and variance."""
-    return nn.functional.batch_norm(x, *statistics, layer.weight, layer.bias, training=False, eps=layer.eps)
+def normalise_by(statistics: Tensor, layer: _BatchNorm, args: tuple[Tensor], output: Tensor) -> Tensor:
+    """A hook, for evaluation mode: by running mean and variance."""
+    mean, variance = statistics
+    return nn.functional.batch_norm(args[0], mean, variance, layer.weight, layer.bias, training=False, eps=layer.eps)
 
 
-def normalise_pieces(size: int, layer: _BatchNorm, x: Tensor) -> Tensor:
-    """Training mode for every `size` samples by themselves; (N, C, …) with N a multiple of the size.
+def normalise_pieces(size: int, layer: _BatchNorm, args: tuple[Tensor], output: Tensor) -> Tensor:
+    """A hook, for training mode on every `size` samples by themselves; (N, C, …) with N a multiple of the size.
 
     Unlike PyTorch's, this takes single values: σ² = 0, so that γ (x − μ)/√(σ² + ε) + β = β.
     """
+    (x,) = args
     pieces = x.reshape(-1, size, *x.shape[1:])  # (pieces, size, C, …)
     variance, mean = torch.var_mean(pieces, (1, *range(3, pieces.ndim)), correction=0, keepdim=True)
     normalised = ((pieces - mean) * (variance + layer.eps).rsqrt()).reshape(x.shape)
@@ -108,7 +110,3 @@ def normalise_pieces(size: int, layer: _BatchNorm, x: Tensor) -> Tensor:
         return normalised
     unit = (-1, *(1,) * (x.ndim - 2))
     return torch.addcmul(layer.bias.view(unit), layer.weight.view(unit), normalised)
-
-
-def _replaced(norm: Any, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> Any:
-    return norm(layer, args[0])

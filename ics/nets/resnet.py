@@ -13,22 +13,11 @@ from ics.nets.norms import NormFactory
 CHANNELS = (16, 32, 64)
 
 
-class Shortcut(nn.Module):
-    """The parameter-free shortcut (option A of He et al. 2016): every second pixel, new channels zero."""
-
-    def __init__(self, channels: int, wider: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.new_channels = wider - channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        before = self.new_channels // 2
-        kept = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(kept, (0, 0, 0, 0, before, self.new_channels - before))
-
-
 class ResidualBlock(nn.Module):
-    """relu(shortcut(x) + branch(x)); the branch is two 3×3 convolutions, each followed by the norm."""
+    """relu(shortcut(x) + branch(x)); the branch is two 3×3 convolutions, each followed by the norm.
+
+    The shortcut has no parameters (option A of He et al. 2016): every second pixel, new channels zero.
+    """
 
     def __init__(self, channels: int, wider: int, stride: int, norm: NormFactory) -> None:
         super().__init__()
@@ -39,12 +28,14 @@ class ResidualBlock(nn.Module):
             ("conv2", nn.Conv2d(wider, wider, kernel_size=3, padding=1, bias=False)),
             ("norm2", norm(wider, 2)),
         )
-        same_shape = stride == 1 and wider == channels
-        self.shortcut = nn.Identity() if same_shape else Shortcut(channels, wider, stride)
+        self.stride = stride
+        before = (wider - channels) // 2
+        self.new_channels = (before, wider - channels - before)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.relu(self.shortcut(x) + self.branch(x))
+        kept = x[:, :, :: self.stride, :: self.stride]
+        out: Tensor = self.relu(F.pad(kept, (0, 0, 0, 0, *self.new_channels)) + self.branch(x))
         return out
 
 

@@ -20,6 +20,7 @@ from ics.folder import CONFIG, STATUS, RunFolder, Status
 
 LOCK, OWNER = "lock", "owner.json"
 """The file that the owner of a folder holds locked, and the one that says who it is."""
+PATIENCE = 10.0  # seconds to wait for an owner; the system may take some to clean up after a dead one
 
 
 def now() -> str:
@@ -48,9 +49,6 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write `config.yaml`."""
     text = yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False, allow_unicode=True)
     write_atomically(folder / CONFIG, text.encode())
-
-
-PATIENCE = 10.0  # seconds to wait for an owner; the system may take some to clean up after a dead one
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def evaluate(model: nn.Module, dataset: Dataset, split: Split, batch_size: int) 
     mean = dataset.task == "classification"
     try:
         with torch.inference_mode():
-            for x, y in zip(split.inputs.split(batch_size), split.targets.split(batch_size), strict=True):
+            for x, y in zip(*(torch.split(part, batch_size) for part in (split.inputs, split.targets)), strict=True):
                 outputs = model(dataset.transform(x))
                 total += LOSSES[dataset.task](outputs, y).double() * (len(y) if mean else 1)
                 right += correct(outputs, y, dataset.task)

@@ -17,6 +17,8 @@ from ics.folder import Status, find_runs, flat
 from ics.runs.config import RunConfig
 from ics.runs.folder import now, read_status
 
+INTERVAL = 30.0  # seconds between plain lines
+LOOK = 2.0  # seconds between looks at a sweep
 # Settings that a step takes no time for.
 TIMELESS = ("experiment", "scale", "seed", "steps", "optimizer.lr", "checkpoint.")
 
@@ -52,9 +54,8 @@ class Outlook:
         _, seconds, unknown = self.left()
         if unknown == len(self.runs):
             return "no finished run to estimate the time from"
-        processes = (
-            f"on {self.processes} process{'es' * (self.processes > 1)}" if self.processes else "of computing in all"
-        )
+        count = self.processes
+        processes = f"on {count} process{'es' * (count > 1)}" if count else "of computing in all"
         rest = f", and {unknown} runs without a finished one to estimate the time from" if unknown else ""
         return f"about {timedelta(seconds=round(seconds))} {processes}{rest}"
 
@@ -101,10 +102,6 @@ def _pace(settings: Mapping[str, Any], status: Status) -> Pace:
 
 def _timed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flat(settings).items() if not key.startswith(TIMELESS)}
-
-
-INTERVAL = 30.0  # seconds between plain lines
-LOOK = 2.0  # seconds between looks at a sweep
 
 
 class _Lines:
