@@ -145,22 +145,19 @@ class LayerQuantity(PassQuantity):
 def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> list[Place]:
     """Run one pass and find the places of the wanted layers in it."""
     calls: Counter[nn.Module] = Counter()
-    found: dict[nn.Module, tuple[nn.Module, int, int]] = {}  # layer's module → (module, call, unit_dim)
-    ends: list[tuple[nn.Module, Tensor, int]] = []  # layer's module, what its place returned, at which version
+    # The layer's module → the module and the call of its place so far, what that returned, at which version.
+    ends: dict[nn.Module, tuple[nn.Module, int, Tensor, int]] = {}
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
         call = calls[module]
         calls[module] += 1
         if isinstance(module, nn.Linear | _ConvNd):
-            if module not in found:
-                found[module] = (module, call, _unit_dim(module, output))
-                ends.append((module, output, output._version))
+            ends.setdefault(module, (module, call, output, output._version))
         elif at == "pre_activation" and _is_norm_or_noise(module) and isinstance(output, Tensor):
-            for i, (layer_module, tensor, version) in enumerate(ends):
+            for layer_module, (_, _, tensor, version) in ends.items():
                 # An in-place non-linearity leaves the tensor the same object, but not at the same version.
                 if any(arg is tensor for arg in args) and tensor._version == version and tensor.shape == output.shape:
-                    found[layer_module] = (module, call, found[layer_module][2])
-                    ends[i] = (layer_module, output, output._version)
+                    ends[layer_module] = (module, call, output, output._version)
 
     use = ParameterUse(model.parameters())
     leaves = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd) or not any(m.children())]
@@ -172,12 +169,13 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
     called = candidates(model, "weight", (nn.Linear, _ConvNd), None)
     chosen = select_layers(find_layers(use.order, called, "weight"), wanted, model)
     for layer in chosen:
-        if wanted is not None and modules[layer.name] not in found:
+        if wanted is not None and modules[layer.name] not in ends:
             raise ProbeError(
                 f"layer {layer.name!r} is used without being called as a module, so it shows no values; "
                 "leave it out of layers"
             )
-    return [Place(layer, *found[modules[layer.name]]) for layer in chosen if modules[layer.name] in found]
+    met = [(layer, modules[layer.name]) for layer in chosen if modules[layer.name] in ends]
+    return [Place(layer, *ends[module][:2], _unit_dim(module)) for layer, module in met]
 
 
 def _hook(place: Place, at: At, describe: Callable[[Tensor], T], found: dict[Layer, T]) -> RemovableHandle:
@@ -195,7 +193,7 @@ def _hook(place: Place, at: At, describe: Callable[[Tensor], T], found: dict[Lay
     return place.module.register_forward_hook(lambda module, args, output: show(output))
 
 
-def _unit_dim(module: nn.Module, output: Tensor) -> int:
+def _unit_dim(module: nn.Module) -> int:
     """Which dimension counts units, from the end: the features of a linear map, the channels of a convolution."""
     return -1 - len(module.kernel_size) if isinstance(module, _ConvNd) else -1
 
