@@ -30,17 +30,10 @@ def per_image(images: Tensor) -> Tensor:
 
 
 def scaler(scaling: Scaling, images: Tensor, gain: float = 1) -> Transform:
-    """The transform of that name, with the statistics of the training images.
+    """The transform of that name, with the statistics of these training images; uint8 to float32 (N, C, H, W), · gain.
 
-    Args:
-        scaling: `standardize` (channel mean 0, standard deviation 1), `per_image` (mean 0, standard deviation 1 of
-            each image by itself), `unit` (0 to 1), `bytes_centered` (0 to 255 minus the channel mean), `binary` (0
-            or 1), `none` (0 to 255).
-        images: the training images, uint8 (N, C, H, W); the transform works on their device.
-        gain: what is multiplied in last.
-
-    Returns:
-        A function from uint8 to float32 images of the same shape.
+    `standardize` (channel mean 0, standard deviation 1), `per_image` (mean 0, standard deviation 1 of each image by
+    itself), `unit` (0 to 1), `bytes_centered` (0 to 255 minus the channel mean), `binary` (0 or 1), `none` (0 to 255).
     """
     if gain != 1:
         scaled = scaler(scaling, images)
@@ -111,13 +104,13 @@ def image_dataset(
             raise UserError(f"data.limit={limit} is more than the {len(train.classes)} training images of {label}")
         chosen = balanced_subset(train.classes, limit, seed)
         train = Images(train.pixels[chosen], train.classes[chosen])
-    first, second = (
-        Split(
-            torch.from_numpy(np.ascontiguousarray(pixels)).to(device), torch.from_numpy(classes).to(device, torch.int64)
-        )
-        for pixels, classes in (train, test)
-    )
-    return Dataset(label, first, second, outputs, "classification", scaler(scaling, first.inputs, gain))
+
+    def split(images: Images) -> Split:
+        pixels = torch.from_numpy(np.ascontiguousarray(images.pixels)).to(device)
+        return Split(pixels, torch.from_numpy(images.classes).to(device, torch.int64))
+
+    held = split(train)
+    return Dataset(label, held, split(test), outputs, "classification", scaler(scaling, held.inputs, gain))
 
 
 def balanced_subset(classes: NDArray[Any], size: int, seed: int) -> NDArray[np.intp]:
