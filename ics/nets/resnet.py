@@ -31,11 +31,14 @@ class ResidualBlock(nn.Module):
         self.stride = stride
         before = (wider - channels) // 2
         self.new_channels = (before, wider - channels - before)
+        self.same_shape = stride == 1 and wider == channels
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        kept = x[:, :, :: self.stride, :: self.stride]
-        out: Tensor = self.relu(F.pad(kept, (0, 0, 0, 0, *self.new_channels)) + self.branch(x))
+        shortcut = x
+        if not self.same_shape:
+            shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.new_channels))
+        out: Tensor = self.relu(shortcut + self.branch(x))
         return out
 
 
