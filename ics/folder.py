@@ -68,23 +68,14 @@ class Status:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run as its folder tells it.
-
-    Attributes:
-        name: the folder relative to where runs were looked for, with forward slashes.
-        path: the folder.
-    """
+    """One run as its folder tells it; its name is relative to where runs were looked for, with forward slashes."""
 
     name: str
     path: Path
 
     @cached_property
     def status(self) -> Status | None:
-        """Its state; None where none was written.
-
-        Raises:
-            UserError: `status.json` is damaged.
-        """
+        """Its state; None where none was written."""
         told = self._contents(STATUS)
         if told is None:
             return None
@@ -105,11 +96,7 @@ class RunFolder:
         return self.state in FINISHED
 
     def settings(self) -> dict[str, Any]:
-        """The settings with dotted keys; lists are tuples.
-
-        Raises:
-            UserError: there are none, or they cannot be read.
-        """
+        """The settings with dotted keys; lists are tuples."""
         found = self._contents(CONFIG)
         if found is None:
             raise UserError(f"{self.path / CONFIG}: the run's settings are missing")
@@ -120,11 +107,7 @@ class RunFolder:
         return self._contents(PROVENANCE) or {}
 
     def tables(self) -> dict[str, Table]:
-        """The schemas of its tables by name; none for an unfinished run that has not written them yet.
-
-        Raises:
-            UserError: the file is no list of schemas.
-        """
+        """The schemas of its tables by name; none for an unfinished run that has not written them yet."""
         path = self.path / TABLES
         return read_schemas(path) if path.exists() or self.finished else {}
 
@@ -134,20 +117,16 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            return flat(_read_yaml(path) if path.suffix == ".yaml" else _read_json(path, dict))
+            return flat(_parsed(path, dict))
         except RecursionError:
             raise UserError(f"{path}: the settings contain themselves, or are nested too deeply") from None
 
 
 @dataclass(frozen=True)
 class PackedRun(RunFolder):
-    """One run among many in a packed folder.
+    """One run among many in the packed folder `home`, below which its own folder was when it was packed.
 
-    Attributes:
-        path: where its folder was when it was packed: below `home`, and not there any more.
-        home: the packed folder.
-        row: stem of a file's name → what the run's file held.
-        schemas: of all tables of the folder.
+    `row` is what its files held, by the stems of their names; `schemas` are those of all runs.
     """
 
     home: Path
@@ -170,10 +149,8 @@ class PackedRun(RunFolder):
 def find_runs(root: Path) -> list[RunFolder]:
     """Every run below a folder, or below the place in a packed folder that a run folder once had.
 
-    Hidden folders and those inside a run are not searched. Links are followed, to each folder once.
-
-    Returns:
-        In the order of their names.
+    Hidden folders and those inside a run are not searched. Links are followed, to each folder once. The runs come in
+    the order of their names.
 
     Raises:
         UserError: a folder cannot be searched, or a packed folder cannot be read; a run is there in both forms.
@@ -229,15 +206,13 @@ def from_cell(text: str) -> Any:
 
 def read_schemas(path: Path) -> dict[str, Table]:
     """The schemas of `tables.json` by name."""
-    entries = _read_json(path, list)
+    entries = _parsed(path, list)
     try:
-        tables = [Table.from_dict(entry) for entry in entries]
-        sound = all(_sensible(table) for table in tables)
-    except (KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
-        raise UserError(f"{path}: not a list of table schemas (name, key, columns with name, kind, meaning, nan)")
-    return {table.name: table for table in tables}
+        return {table.name: table for table in map(Table.from_dict, entries)}
+    except (LookupError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: not a list of table schemas (name, key, columns with name, kind, meaning, nan)"
+        ) from None
 
 
 def _search(folder: Path, root: Path, seen: set[Path]) -> Iterator[RunFolder]:
@@ -295,41 +270,19 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text") from None
 
 
-def _read_yaml(path: Path) -> dict[Any, Any]:
-    text = _read(path)
+def _parsed(path: Path, kind: type) -> Any:
+    """What a YAML or JSON file holds, a thing of this kind."""
+    text, form = _read(path), "YAML" if path.suffix == ".yaml" else "JSON"
     try:
-        settings = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+        found = yaml.load(text, Loader=_Loader) if form == "YAML" else json.loads(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as the 30th of February
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"{place}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    except ValueError as error:  # such as the 30th of February
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: holds no settings (a mapping of names to values)")
-    return settings
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    text = _read(path)
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(data, kind):
-        raise UserError(f"{path}: holds a {type(data).__name__}, not a {kind.__name__}")
-    return data
-
-
-def _sensible(table: Table) -> bool:
-    """What `Table.from_dict` takes on trust."""
-    kinds = {column.name: column.kind for column in table.columns}
-    plain = isinstance(table.name, str) and Path(table.name).name == table.name
-    known = all(isinstance(name, str) and kind in ("int", "float", "str") for name, kind in kinds.items())
-    keyed = bool(table.key) and all(kinds.get(name) for name in table.key) and kinds[table.key[0]] == "int"
-    return plain and known and keyed and len(kinds) == len(table.columns)
+        line = mark.line + 1 if mark else getattr(error, "lineno", None)
+        problem = getattr(error, "problem", None) or getattr(error, "msg", None) or error
+        raise UserError(f"{path}{f':{line}' if line else ''}: not valid {form} ({problem})") from None
+    if not isinstance(found, kind):
+        raise UserError(f"{path}: holds a {type(found).__name__}, not a {kind.__name__}")
+    return found
 
 
 def _frozen(value: Any) -> Any:

@@ -55,9 +55,6 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._builders))
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._builders
-
     def build(self, settings: Mapping[str, Any], **context: Any) -> T:
         """Build the component that `settings["name"]` names.
 
@@ -102,14 +99,7 @@ def _validated(builder: Callable[..., T]) -> Callable[..., T]:
 
 
 def import_plugin(name: str) -> None:
-    """Import a person's own module, whose components register themselves then; installed, or in the current folder.
-
-    Args:
-        name: with dots, as in an import statement.
-
-    Raises:
-        UserError: there is no such module, or importing it fails.
-    """
+    """Import a person's own module, whose components register themselves then; installed, or in the current folder."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["int", "float", "str"]
+KINDS: dict[Kind, Any] = {"int": int, "float": (int, float), "str": str}
+"""Kind of a column → the types of its values."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,13 @@ class Table:
         """
         if set(row) != set(self.header):
             raise ValueError(f"table {self.name!r} has the columns {self.header}, the row has {sorted(row)}")
-        return [_format(column, row[column.name], self.name) for column in self.columns]
+        cells = []
+        for column in self.columns:
+            value = row[column.name]
+            if isinstance(value, bool) or not isinstance(value, KINDS[column.kind]):
+                raise ValueError(f"table {self.name!r}, column {column.name!r} holds {column.kind}s, not {value!r}")
+            cells.append(repr(float(value)) if column.kind == "float" else str(value))
+        return cells
 
     def union(self, other: "Table") -> "Table":
         """The schema that holds the rows of both: a column that one of them lacks is nan in its rows.
@@ -70,38 +79,27 @@ class Table:
         more = tuple(column for column in rest.columns if column.name not in longer.header)
         return Table(self.name, longer.columns + more, self.key)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The schema as plain data; a column says `nan` only where it may be."""
-        columns = [
-            {"name": c.name, "kind": c.kind, "meaning": c.meaning, **({"nan": True} if c.nan else {})}
-            for c in self.columns
-        ]
-        return {"name": self.name, "key": list(self.key), "columns": columns}
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Table":
-        """The inverse of `to_dict`."""
-        return cls(data["name"], tuple(Column(**column) for column in data["columns"]), tuple(data["key"]))
+        """A table from its parts as plain data.
+
+        Raises:
+            LookupError, TypeError, ValueError: the data are no schema.
+        """
+        table = cls(data["name"], tuple(Column(**column) for column in data["columns"]), tuple(data["key"]))
+        kinds = {column.name: column.kind for column in table.columns}
+        known = len(kinds) == len(table.columns) and all(isinstance(n, str) and k in KINDS for n, k in kinds.items())
+        keyed = set(table.key) <= set(kinds) and kinds[table.key[0]] == "int"
+        if not (known and keyed and Path(table.name).name == table.name):
+            raise ValueError(f"{table.name!r} is no table")
+        return table
 
 
 def to_json(tables: Sequence[Table]) -> str:
-    """The contents of `tables.json`: a list of schemas, a line for each column."""
-    return "[\n" + ",\n".join(map(_table_json, tables)) + "\n]\n"
+    """The contents of `tables.json`: a list of schemas."""
+    return json.dumps([asdict(table) for table in tables], indent=1, ensure_ascii=False) + "\n"
 
 
 def columns(*rows: Sequence[Any]) -> tuple[Column, ...]:
     """Columns from (name, kind, meaning[, nan]) tuples: a table of a table."""
     return tuple(Column(*row) for row in rows)
-
-
-def _table_json(table: Table) -> str:
-    schema = table.to_dict()
-    lines = ",\n".join(json.dumps(column, ensure_ascii=False) for column in schema["columns"])
-    return f'{{"name": {json.dumps(table.name)}, "key": {json.dumps(schema["key"])}, "columns": [\n{lines}\n]}}'
-
-
-def _format(column: Column, value: Any, table: str) -> str:
-    wanted: Any = {"int": int, "float": (int, float), "str": str}[column.kind]
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        raise ValueError(f"table {table!r}, column {column.name!r} holds {column.kind}s, not {value!r}")
-    return repr(float(value)) if column.kind == "float" else str(value)

@@ -30,7 +30,8 @@ def one(config: Any) -> str:
 
     from hydra_plugins.ics_request import grid_of, read_request
     from ics.errors import UserError
-    from ics.runs import Interrupted, run
+    from ics.runs.execute import run
+    from ics.runs.signals import Interrupted
 
     hydra_config = HydraConfig.get()
     os.chdir(hydra_config.runtime.cwd)  # a worker on a cluster may have started anywhere

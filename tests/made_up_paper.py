@@ -9,10 +9,9 @@ import pandas as pd
 from made_up_runs import DLN, EVALUATION, SETTINGS, SHIFT, TRAINING, filled, merged, shift_row, training_rows, write_run
 
 from ics.analysis.paper import paper_curves, paper_points
-from ics.quantities.activations import Activations
+from ics.quantities.activations import Activations, Moments
 from ics.quantities.histogram import Histogram
 from ics.quantities.landscape import Landscape
-from ics.quantities.moments import Moments
 from ics.quantities.sharpness import Sharpness
 from ics.tables import Table
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 
-from ics.runs import Interrupted, RunConfig, parse, run
+from ics.runs.config import RunConfig, parse
+from ics.runs.execute import run
 from ics.runs.recorder import Recorder
+from ics.runs.signals import Interrupted
 from ics.runs.train import Training
 
 PATIENCE = 300.0  # seconds after which something must be wrong

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ics.runs import read_status
+from ics.runs.folder import read_status
 
 ROOT = Path(__file__).parents[1]
 SWEEP = [

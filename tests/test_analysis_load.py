@@ -42,12 +42,9 @@ def test_every_row_carries_the_settings_of_its_run(tmp_path: Path) -> None:
     assert runs.schemas["shift"] == SHIFT
 
 
-def test_schemas_come_back_from_their_file_which_has_a_line_for_each_column(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, "a/seed0", SETTINGS)
-    text = (folder / "tables.json").read_text()
+def test_schemas_come_back_from_their_file(tmp_path: Path) -> None:
+    write_run(tmp_path, "a/seed0", SETTINGS)
     assert load_runs(tmp_path).schemas == {TRAINING.name: TRAINING, SHIFT.name: SHIFT}
-    assert text.count('{"name": "') == len(TRAINING.columns) + len(SHIFT.columns) + 2
-    assert len(text.splitlines()) == len(TRAINING.columns) + len(SHIFT.columns) + 6
 
 
 def test_floats_come_back_to_the_bit(tmp_path: Path) -> None:
@@ -247,7 +244,7 @@ def test_what_a_spreadsheet_adds_is_read(tmp_path: Path) -> None:
         ("config.yaml", "seed: [1", r"config.yaml:\d+: not valid YAML"),
         ("config.yaml", "a: 2001-02-30", "config.yaml: not valid YAML"),
         ("config.yaml", "a: &a [*a]", "config.yaml: the settings contain themselves"),
-        ("config.yaml", "just text", "config.yaml: holds no settings"),
+        ("config.yaml", "just text", "config.yaml: holds a str, not a dict"),
         ("config.yaml", "a: !!python/object/apply:os.system ['true']", "config.yaml:1: not valid YAML"),
         ("tables.json", "{", "tables.json:1: not valid JSON"),
         ("tables.json", "{}", "tables.json: holds a dict, not a list"),

@@ -7,7 +7,8 @@ import pytest
 from small_runs import config
 
 from ics import UserError
-from ics.runs import parse, run
+from ics.runs.config import parse
+from ics.runs.execute import run
 
 DIGITS_32 = {"name": "digits", "size": 32}
 GAUSSIAN = {"name": "gaussian"}

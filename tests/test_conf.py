@@ -18,8 +18,7 @@ from small_runs import PATIENCE, wait_for
 from ics import load_runs, nets
 from ics.data import DATASETS
 from ics.quantities import QUANTITIES
-from ics.runs import RunConfig, parse
-from ics.runs.config import Schedule
+from ics.runs.config import RunConfig, parse
 from ics.runs.losses import cross_entropy
 from ics.runs.optimizers import OPTIMIZERS
 
@@ -47,13 +46,13 @@ def composed(*overrides: str) -> dict[str, Any]:
 def build(config: RunConfig) -> None:
     """Build all but the data, which may not be here."""
     data = config.data["name"]
-    assert data in DATASETS
+    assert data in list(DATASETS)
     size = config.data.get("size", 8)
     shape = SHAPES.get(data, (3, 32, 32)) if data != "digits" else (1, size, size)
     model = nets.build(config.model, config.norm, shape, 10, config.seed)
     OPTIMIZERS.build(config.optimizer, parameters=model.parameters())
-    for name, options in config.measure.items():
-        chosen = Schedule.of(name, options).options
+    for name, schedule in config.measure.items():
+        chosen = schedule.options
         QUANTITIES.build({"name": chosen.pop("quantity", name), **chosen}, model=model, loss_fn=cross_entropy).close()
 
 

@@ -8,16 +8,15 @@ import torch
 from measuring import random_states
 from sklearn.datasets import load_digits
 
-from ics.data import DATASETS, Dataset, load
-from ics.data.images import balanced_subset
-from ics.data.scaling import channel_statistics, scaler
+from ics.data import DATASETS, Dataset
+from ics.data.images import balanced_subset, channel_statistics, scaler
 from ics.data.seeding import generator
 
 CPU = torch.device("cpu")
 
 
 def get(name: str, seed: int = 0, **options: Any) -> Dataset:
-    return load({"name": name, **options}, seed, CPU)
+    return DATASETS.build({"name": name, **options}, seed=seed, device=CPU)
 
 
 # --- digits ----------------------------------------------------------------------------------------------

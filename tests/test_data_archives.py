@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, MNIST
 
-from ics.data import Dataset, load
+from ics.data import DATASETS, Dataset
 from ics.data.torchvision_sets import MNIST_MD5
 from ics.errors import UserError
 
@@ -26,7 +26,7 @@ def archive(name: str) -> Path:
 
 
 def get(name: str, root: Path, **options: Any) -> Dataset:
-    return load({"name": name, "root": str(root), **options}, 0, torch.device("cpu"))
+    return DATASETS.build({"name": name, "root": str(root), **options}, seed=0, device=torch.device("cpu"))
 
 
 # --- the real images -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from measuring import random_states
 from torch import Tensor
 
-from ics.data import Batches, Split, evaluation_batches
+from ics.data import Batches, Split
 from ics.data.batches import crop_and_flip
 from ics.errors import UserError
 
@@ -80,13 +80,6 @@ def test_batches_are_transformed() -> None:
     assert torch.equal(x[:, 0], 10.0 * y)
 
 
-def test_evaluation_sees_everything_in_order() -> None:
-    pairs = list(evaluation_batches(numbered(10), 4, lambda inputs: inputs * 10))
-    assert [len(y) for _, y in pairs] == [4, 4, 2]
-    assert torch.cat([y for _, y in pairs]).tolist() == list(range(10))
-    assert torch.cat([x for x, _ in pairs])[:, 0].tolist() == [10.0 * i for i in range(10)]
-
-
 def test_no_random_state_is_touched() -> None:
     before = random_states()
     Batches(images(), 4, seed=0, augment=True)[5]
@@ -153,11 +146,6 @@ def test_a_batch_may_be_the_whole_split() -> None:
 def test_features_cannot_be_augmented() -> None:
     with pytest.raises(UserError, match="only images can be augmented"):
         Batches(numbered(10), 2, seed=0, augment=True)
-
-
-def test_evaluation_batches_hold_at_least_one() -> None:
-    with pytest.raises(UserError, match="at least 1, not 0"):
-        evaluation_batches(numbered(10), 0)
 
 
 def test_steps_count_from_zero() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ics.data import Dataset, image_folder, load
+from ics.data import DATASETS, Dataset, image_folder
 from ics.errors import UserError
 
 CACHE = ".ics-cache.npz"
@@ -47,7 +47,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(folder: Path, **options: Any) -> Dataset:
-    return load({"name": "image_folder", "root": str(folder), **options}, 0, torch.device("cpu"))
+    return DATASETS.build({"name": "image_folder", "root": str(folder), **options}, seed=0, device=torch.device("cpu"))
 
 
 @pytest.fixture

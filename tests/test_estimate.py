@@ -6,8 +6,8 @@ import pytest
 from small_runs import config
 
 from ics.folder import Status
-from ics.runs.estimate import Outlook, finished_paces, seconds_per_step
 from ics.runs.folder import write_settings, write_status
+from ics.runs.progress import Outlook, finished_paces, seconds_per_step
 
 
 def finished(root: Path, name: str, step: int, seconds: float, state: str = "done", **changes: object) -> None:
@@ -43,6 +43,6 @@ def test_the_first_dear_step_of_a_run_does_not_count_for_all(tmp_path: Path) -> 
     finished(tmp_path, "like", 60, 60.0)
     finished(tmp_path, "now", 2, 100.0, state="running")
     runs = {tmp_path / "now": config()}
-    assert Outlook(runs, 1, finished_paces(tmp_path)).left() == (58.0, 0)
+    assert Outlook(runs, 1, finished_paces(tmp_path)).left() == (1, 58.0, 0)
     write_status(tmp_path / "now", Status("running", 10, 60, 200.0, "", ""))
-    assert Outlook(runs, 1, finished_paces(tmp_path)).left() == (1000.0, 0)
+    assert Outlook(runs, 1, finished_paces(tmp_path)).left() == (1, 1000.0, 0)

@@ -9,7 +9,7 @@ from small_runs import config, results
 from torch import nn
 
 from ics import ShiftProbe, nets
-from ics.runs import run
+from ics.runs.execute import run
 
 pytestmark = [
     pytest.mark.gpu,

@@ -13,7 +13,7 @@ from ics import load_runs
 from ics.analysis.claims import origins
 from ics.analysis.claims.judge import evaluate
 from ics.analysis.markdown import number
-from ics.quantities.origins import Origins
+from ics.quantities.shift import Origins
 
 ROOT = Path(__file__).parents[1]
 DEPTH = 5

@@ -17,7 +17,7 @@ from ics.analysis.load import Runs
 from ics.analysis.pack import pack
 from ics.analysis.status import run_states
 from ics.folder import find_runs, from_cell, to_cell
-from ics.runs.estimate import finished_paces
+from ics.runs.progress import finished_paces
 from ics.tables import Table, columns
 
 EMPTY = Table("events", columns(("step", "int", "number of updates"), ("what", "str", "a, b")), ("step", "what"))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from measuring import measured
-from small_runs import config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +16,6 @@ import ics
 from ics.errors import UserError
 from ics.nets import build
 from ics.quantities import QUANTITIES, Step
-from ics.runs import run
 from ics.shift import ProbeError
 
 COUNTS = ("mean_mean", "mean_std", "var_mean", "var_std")
@@ -212,41 +210,8 @@ def test_incomplete_pieces_are_left_out() -> None:
     assert rows[1]["loss"] == pytest.approx(naive_gap(before, x[:8], y[:8], 4)[0], rel=1e-4)
 
 
-def test_other_quantities_passes_are_not_taken_for_training() -> None:
-    """The landscape runs the model with gradients between the training pass and this quantity."""
-    data, found = batches(3), []
-    for others in ((), ("landscape", "shift")):
-        model = network(momentum=0.5)
-        names = (*others, "train_eval_gap")
-        quantities = [QUANTITIES.build({"name": n}, model=model, loss_fn=F.cross_entropy) for n in names]
-        for number, (x, y) in enumerate(data):
-            model.zero_grad()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            step = Step(number, x, y, loss.item(), 0.1, lambda: x)
-            contexts = [quantity.observe(step) for quantity in quantities]
-            rows = [context.__enter__() for context in contexts][-1]
-            for context in reversed(contexts):
-                context.__exit__(None, None, None)
-            found.append(rows)
-    assert found[:3] == found[3:]
-
-
 def test_gap_needs_a_training_pass() -> None:
     quantity = QUANTITIES.build({"name": "train_eval_gap"}, model=network(), loss_fn=F.cross_entropy)
     ((x, y),) = batches(1)
     with pytest.raises(ProbeError, match="no training pass"), quantity.observe(Step(0, x, y, 0.0, 0.1, lambda: x)):
         pass
-
-
-def test_a_run_writes_both_tables(tmp_path: Any) -> None:
-    measure = {"running_stats": {"every": 20}, "train_eval_gap": {"every": 20, "batch_sizes": [1, 32]}}
-    run(config(steps=41, norm={"name": "batch"}, measure=measure), tmp_path / "run")
-    runs = ics.load_runs(tmp_path)
-    assert runs["running_stats"].groupby("layer", observed=True)["step"].agg(list).to_dict() == {
-        "norm1": [0, 20, 40],
-        "norm2": [0, 20, 40],
-    }
-    gap = runs["train_eval_gap"]
-    assert len(gap) == 9
-    assert gap[(gap["statistics"] == "running")]["batch_size"].tolist() == [32] * 3

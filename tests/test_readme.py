@@ -9,7 +9,7 @@ import torch
 from test_conf import composed
 from torch import nn
 
-from ics.runs import parse
+from ics.runs.config import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

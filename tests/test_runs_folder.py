@@ -14,8 +14,10 @@ import yaml
 from small_runs import config, signal_at, start_child, wait_for
 
 from ics import UserError, load_runs
-from ics.runs import checkpoint, parse, read_status, recorder, run
-from ics.runs.lock import owned
+from ics.runs import checkpoint, recorder
+from ics.runs.config import parse
+from ics.runs.execute import run
+from ics.runs.folder import owned, read_status
 
 
 def test_a_finished_run_holds_all_its_files_and_reads_back(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_divergence_keeps_its_rows_and_counts_as_finished(tmp_path: Path) -> Non
 def test_the_second_process_is_told_who_holds_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ics.runs.lock.PATIENCE", 0.2)
+    monkeypatch.setattr("ics.runs.folder.PATIENCE", 0.2)
     process = start_child(config(steps=100000), tmp_path)
     wait_for(lambda: (tmp_path / "config.yaml").exists())
     holder = rf"in use by process {process.pid} on {socket.gethostname()} since 2"

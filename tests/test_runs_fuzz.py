@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from small_runs import SETTINGS
 
 from ics import UserError
-from ics.runs import parse, run
+from ics.runs.config import parse
+from ics.runs.execute import run
 
 COMPONENTS: dict[str, list[dict[str, Any]]] = {
     "model": [

@@ -7,7 +7,7 @@ from small_runs import config, finish, results, start_child
 from test_runs_resume import die_in_csv_write
 
 from ics.errors import UserError
-from ics.runs import run
+from ics.runs.execute import run
 
 
 @pytest.mark.parametrize("steps", [1, 20, 33])  # 20: an evaluation is due at the very end, 33: it is not

@@ -18,7 +18,10 @@ import torch
 from small_runs import at_shift_row, config, finish, results, signal_at, start_child, wait_for
 
 from ics import files
-from ics.runs import RunConfig, checkpoint, read_status, recorder, run, signals
+from ics.runs import checkpoint, recorder, signals
+from ics.runs.config import RunConfig
+from ics.runs.execute import run
+from ics.runs.folder import read_status
 
 KILLS_PER_RUN = 5
 UNSAVED = config(checkpoint={"every_steps": None, "every_minutes": None, "keep": True})  # unless it is told to

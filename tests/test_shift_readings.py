@@ -14,7 +14,7 @@ from zoo import ZOO, Residual
 
 from ics import ProbeError, ShiftProbe, load_runs
 from ics.errors import UserError
-from ics.runs import run
+from ics.runs.execute import run
 
 AWKWARD = ["chain", "residual", "called twice", "dropout", "attention", "tied", "frozen", "recurrent", "parametrized"]
 

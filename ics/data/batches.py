@@ -1,7 +1,5 @@
 """Batches by step number."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -84,34 +82,11 @@ class Batches:
         return self._order[1]
 
 
-def evaluation_batches(split: Split, size: int, transform: Transform = identity) -> Iterator[tuple[Tensor, Tensor]]:
-    """All samples of a split in their stored order, the last batch as small as it comes.
-
-    Args:
-        split: what is evaluated.
-        size: largest number of samples per batch.
-        transform: applied to the inputs of each batch.
-
-    Raises:
-        UserError: the size is smaller than one.
-    """
-    if size < 1:
-        raise UserError(f"the evaluation batch size must be at least 1, not {size}")
-    pairs = zip(torch.split(split.inputs, size), torch.split(split.targets, size), strict=True)
-    return ((transform(inputs), targets) for inputs, targets in pairs)
-
-
 def crop_and_flip(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Random crop after 4 pixels of zero padding, and a horizontal flip of every second image or so.
 
-    Applied to bytes, before any scaling, as He et al. 2016 (section 4.2) do.
-
-    Args:
-        images: (N, C, H, W), of any type and on any device.
-        rng: drawn from on the CPU, so that the result does not depend on the device.
-
-    Returns:
-        Images of the same shape and type.
+    Applied to bytes (N, C, H, W), before any scaling, as He et al. 2016 (section 4.2) do. All is drawn on the CPU, so
+    that the result does not depend on the device.
     """
     n, channels, height, width = images.shape
     offsets = rng.integers(0, 2 * PADDING, size=(2, n), endpoint=True)
@@ -121,13 +96,7 @@ def crop_and_flip(images: Tensor, rng: np.random.Generator) -> Tensor:
     def span(length: int) -> Tensor:
         return torch.arange(length, device=images.device)
 
-    rows = top[:, None] + span(height)  # (N, H)
+    rows = (top[:, None] + span(height))[:, None, :, None]  # (N, 1, H, 1)
     columns = left[:, None] + span(width)  # (N, W)
-    columns = torch.where(flip[:, None] == 1, columns.flip(1), columns)
-    padded = F.pad(images, (PADDING,) * 4)
-    return padded[
-        span(n)[:, None, None, None],
-        span(channels)[:, None, None],
-        rows[:, None, :, None],
-        columns[:, None, None, :],
-    ]
+    columns = torch.where(flip[:, None] == 1, columns.flip(1), columns)[:, None, None, :]
+    return F.pad(images, (PADDING,) * 4)[span(n)[:, None, None, None], span(channels)[:, None, None], rows, columns]

@@ -1,9 +1,14 @@
-"""Images in folders named after their classes."""
+"""Images in folders named after their classes, and a cache of what was decoded."""
 
 import hashlib
 import json
+import logging
+import os
+import zipfile
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -12,12 +17,16 @@ from PIL import Image
 from pydantic import PositiveFloat
 from tqdm import tqdm
 
-from ics.data.cache import cached
 from ics.data.dataset import DATASETS, Dataset
-from ics.data.images import Images, image_dataset
-from ics.data.scaling import Scaling
+from ics.data.images import Images, Scaling, image_dataset
 from ics.errors import UserError
 from ics.registry import Count
+
+log = logging.getLogger(__name__)
+
+CACHE = ".ics-cache.npz"
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)  # missing or damaged
+
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 
@@ -37,17 +46,15 @@ def image_folder(
 ) -> Dataset:
     """Images from `root/train/<class>/…` and `root/test/<class>/…`, all of one size.
 
-    They are decoded once; afterwards a cache is read (see `ics.data.cache`) for as long as the files' names,
-    sizes and times of change stay the same. Colour images have three channels; if all are grey, one.
+    They are decoded once; afterwards a cache is read for as long as the files' names, sizes and times of change stay
+    the same: in the folder or, where that cannot be written, in $XDG_CACHE_HOME/ics (by default ~/.cache/ics).
+
+    Colour images have three channels; if all are grey, one.
 
     Args:
-        seed: of the choice that `limit` makes.
-        device: where the images are held.
         root: the folder with `train` and `test` in it.
         label: the name that results carry; the folder's name by default.
-        scaling: see `ics.data.scaling.scaler`.
-        gain: what the scaled images are multiplied by.
-        limit: train on this many images only.
+        seed, device, scaling, gain, limit: see `ics.data.images.image_dataset`.
 
     Raises:
         UserError: a folder is missing or empty, there is one class only, the classes of train and test
@@ -60,19 +67,11 @@ def image_folder(
         there, missing = ("train", "test") if name in train else ("test", "train")
         raise UserError(f"{folder / there / name} has no counterpart {folder / missing / name}")
     files = [path for classes in (train, test) for paths in classes.values() for path in paths]
-    pixels = cached(folder, _fingerprint(files), lambda: _decode(files))
-    count = sum(map(len, train.values()))
-    return image_dataset(
-        label or folder.resolve().name,
-        Images(pixels[:count], _numbers(train)),
-        Images(pixels[count:], _numbers(test)),
-        outputs=len(train),
-        scaling=scaling,
-        gain=gain,
-        limit=limit,
-        seed=seed,
-        device=device,
-    )
+    pixels = _decoded(folder, files)
+    numbers = np.concatenate([np.repeat(np.arange(len(c)), [*map(len, c.values())]) for c in (train, test)])
+    first = sum(map(len, train.values()))
+    parts = Images(pixels[:first], numbers[:first]), Images(pixels[first:], numbers[first:])
+    return image_dataset(label or folder.resolve().name, *parts, len(train), scaling, gain, limit, seed, device)
 
 
 def _classes(root: Path, split: str) -> Classes:
@@ -85,31 +84,41 @@ def _classes(root: Path, split: str) -> Classes:
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(names) < 2:
         raise UserError(f"{folder} must hold one folder for each of at least two classes, not {len(names)}: {names}")
-    classes = {name: _images(folder / name) for name in names}
-    for name, paths in classes.items():
-        if not paths:
-            raise UserError(f"{folder / name} holds no images ({', '.join(sorted(SUFFIXES))})")
-    return classes
+    return {name: _images(folder / name) for name in names}
 
 
 def _images(folder: Path) -> list[Path]:
-    images = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not images:
+        raise UserError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     return sorted(images, key=attrgetter("name"))  # paths themselves take ten times as long to compare
 
 
-def _numbers(classes: Classes) -> NDArray[np.int64]:
-    """The class of each file as a number, in the order of the files."""
-    return np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
-
-
-def _fingerprint(files: list[Path]) -> str:
-    """Changes with the name, the size or the time of change of any file."""
-    listing = [
-        ("/".join(path.parts[-3:]), status.st_size, status.st_mtime_ns)  # split, class, name
-        for path in files
-        for status in [path.stat()]
-    ]
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+def _decoded(root: Path, files: list[Path]) -> NDArray[np.uint8]:
+    """The decoded images, from the cache where they have not changed since; else decoded, and kept if that can be."""
+    stats = [("/".join(path.parts[-3:]), path.stat()) for path in files]  # split, class, name
+    listing = json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    key = hashlib.sha256(listing.encode()).hexdigest()
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ics"
+    places = (root / CACHE, home / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.npz")
+    pixels: NDArray[np.uint8]
+    for path in places:
+        with suppress(*UNREADABLE), np.load(path, allow_pickle=False) as file:
+            if str(file["key"]) == key:
+                pixels = file["array"]
+                return pixels
+    pixels = _decode(files)
+    for path in places:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Written beside and renamed, so that another process sees the whole file or none.
+            with TemporaryDirectory(prefix=CACHE, dir=path.parent) as beside:
+                written = Path(beside) / path.name
+                np.savez(written, key=np.array(key), array=pixels)
+                written.replace(path)
+            return pixels
+    log.warning("the decoded images of %s cannot be kept and will be decoded again next time", root)
+    return pixels
 
 
 def _decode(files: list[Path]) -> NDArray[np.uint8]:

@@ -10,8 +10,7 @@ import torch
 from pydantic import PositiveFloat
 
 from ics.data.dataset import DATASETS, Dataset
-from ics.data.images import Images, image_dataset
-from ics.data.scaling import Scaling
+from ics.data.images import Images, Scaling, image_dataset
 from ics.errors import UserError
 from ics.registry import Count
 
@@ -38,13 +37,9 @@ def torchvision_set(
 
     Args:
         name: of the data set.
-        seed: of the choice that `limit` makes.
-        device: where the images are held.
         root: folder that holds, or is to hold, `cifar-10-batches-py` or `MNIST/raw`.
         download: fetch missing files.
-        scaling: see `ics.data.scaling.scaler`.
-        gain: what the scaled images are multiplied by.
-        limit: train on this many images only.
+        seed, device, scaling, gain, limit: see `ics.data.images.image_dataset`.
 
     Raises:
         UserError: files are missing or damaged, or the download failed.
@@ -56,7 +51,9 @@ def torchvision_set(
     if name == "cifar10":
         lists = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
         sums = {f"{CIFAR10.base_folder}/{file}": md5 for file, md5 in lists}
-    train, test = map(_images, _read(name, kind, Path(root), download, sums))
+    folder = Path(root).expanduser()
+    _check(name, kind, folder, download, sums)
+    train, test = _images(kind(folder, train=True)), _images(kind(folder, train=False))
     return image_dataset(name, train, test, 10, scaling, gain, limit, seed, device)
 
 
@@ -71,15 +68,10 @@ def _images(files: Any) -> Images:
     return Images(pixels, np.asarray(files.targets))
 
 
-def _read(name: str, kind: Any, root: Path, download: bool, md5_sums: Mapping[str, str]) -> tuple[Any, Any]:
-    """The training and the test split by torchvision's class, every file having been checked.
-
-    Raises:
-        UserError: the download failed; files are missing or damaged: names each of them.
-    """
+def _check(name: str, kind: Any, folder: Path, download: bool, md5_sums: Mapping[str, str]) -> None:
+    """Fetch what is missing, if asked to; name every file that is missing or damaged then."""
     from torchvision.datasets.utils import check_integrity
 
-    folder = root.expanduser()
     try:
         if download:  # does nothing where the files are there
             kind(folder, download=True)
@@ -95,4 +87,3 @@ def _read(name: str, kind: Any, root: Path, download: bool, md5_sums: Mapping[st
             f"{name} needs these files: {', '.join(wrong)}; "
             "data.download=true fetches them, data.root=FOLDER looks elsewhere"
         )
-    return kind(folder, train=True), kind(folder, train=False)

@@ -1,8 +1,6 @@
 """The running statistics of batch normalisation, and how far they are from the batch's own."""
 
-import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,12 +12,8 @@ from torch.nn.parameter import is_lazy
 from ics.errors import UserError
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import rounded
-from ics.quantities.passes import TrainingPasses
+from ics.quantities.passes import PassQuantity
 from ics.tables import Table, columns
-
-Statistics = tuple[Tensor, Tensor]  # mean and unbiased variance per channel: (C,), (C,)
-
-_SUMMARY = ("mean_mean", "mean_std", "var_mean", "var_std")
 
 
 def running_stats_vector(model: nn.Module) -> Tensor:
@@ -42,11 +36,11 @@ def running_stats_vector(model: nn.Module) -> Tensor:
     layers = find_batch_norms(model).values()
     if not layers:
         raise UserError("the model has no batch normalisation, so it has no running statistics")
-    return torch.tensor([number for layer in layers for number in summary(_running(layer))], dtype=torch.float64)
+    return torch.cat([_summary(running(layer).double()) for layer in layers])
 
 
 @QUANTITIES.register("running_stats")
-class RunningStats:
+class RunningStats(PassQuantity):
     """The running statistics that the training pass has left behind, and that pass's own, per batch normalisation.
 
     A network without batch normalisation has no rows. Costs one forward pass without gradients.
@@ -72,52 +66,39 @@ class RunningStats:
     )
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
+        super().__init__(model, loss_fn)
         self._layers = find_batch_norms(model)
-        self._passes = TrainingPasses(model, loss_fn)
 
-    @contextmanager
-    def observe(self, step: Step) -> Iterator[list[Row]]:
-        rows: list[Row] = []
+    def rows(self, step: Step) -> list[Row]:
         batch = self._batch_statistics(step.x) if self._layers else {}
+        rows: list[Row] = []
         for name, layer in self._layers.items():
-            running = _running(layer)
-            unknown = torch.full_like(running[0], math.nan)
-            own = batch.get(name, (unknown, unknown))
-            row = dict(zip((f"running_{part}" for part in _SUMMARY), summary(running), strict=True))
-            row |= dict(zip((f"batch_{part}" for part in _SUMMARY), summary(own), strict=True))
-            row |= {
-                f"{part}_distance": float((a - b).square().mean().sqrt())
-                for part, a, b in zip(("mean", "var"), running, own, strict=True)
-            }
-            rows.append({"layer": name, **{column: rounded(value) for column, value in row.items()}})
-        yield rows
+            kept = running(layer).double()
+            own = batch.get(name, torch.full_like(kept, torch.nan))
+            distance = (kept - own).square().mean(1).sqrt()
+            numbers = map(rounded, torch.cat([_summary(kept), _summary(own), distance]).tolist())
+            rows.append({"layer": name, **dict(zip(self.table.header[2:], numbers, strict=True))})
+        return rows
 
-    def close(self) -> None:
-        self._passes.close()
-
-    def _batch_statistics(self, x: Tensor) -> dict[str, Statistics]:
-        """Of the inputs of the batch normalisations in the training pass; of a layer's several calls the last."""
-        found: dict[str, Statistics] = {}
+    def _batch_statistics(self, x: Tensor) -> dict[str, Tensor]:
+        """Mean and unbiased variance of what each batch normalisation is given, (2, C); of several calls the last."""
+        found: dict[str, Tensor] = {}
 
         def note(name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
             values = args[0].double()
             variance, mean = torch.var_mean(values, (0, *range(2, values.ndim)), correction=1)
-            found[name] = (mean, variance)
+            found[name] = torch.stack([mean, variance])
 
-        with self._passes.again(self._passes.last, x) as passes, torch.no_grad(), ExitStack() as stack:
+        with self.again(self.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for name, layer in self._layers.items():
-                stack.callback(layer.register_forward_pre_hook(partial(note, name)).remove)
+                stack.enter_context(layer.register_forward_pre_hook(partial(note, name)))
             passes.start()
             passes.forward()
         return found
 
 
 def find_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """The batch normalisations of a model by qualified name, in order of registration.
-
-    Raises:
-        UserError: one of them has no running statistics.
-    """
+    """The batch normalisations of a model by qualified name, in order of registration; each has running statistics."""
     found = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
     for name, module in found.items():
         which = f"batch normalisation {name!r}" if name else "the batch normalisation"
@@ -128,16 +109,13 @@ def find_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     return found
 
 
-def summary(statistics: Statistics) -> list[float]:
-    """Mean and unbiased standard deviation over channels of the means, then of the variances."""
-    return [number for values in statistics for number in (float(values.mean()), _std(values))]
+def running(layer: _BatchNorm) -> Tensor:
+    """The running mean and the running variance now, (2, C)."""
+    return torch.stack([layer.running_mean, layer.running_var])  # type: ignore[list-item]  # see `find_batch_norms`
 
 
-def _std(values: Tensor) -> float:
-    return float(values.std(correction=1)) if values.numel() > 1 else math.nan
-
-
-def _running(layer: _BatchNorm) -> Statistics:
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    return layer.running_mean.double(), layer.running_var.double()
+def _summary(statistics: Tensor) -> Tensor:
+    """(2, C) → (4,): mean and unbiased standard deviation over channels of the means, then of the variances."""
+    mean = statistics.mean(1, keepdim=True)
+    variance = (statistics - mean).square().sum(1, keepdim=True) / (statistics.shape[1] - 1)  # of one channel: nan
+    return torch.cat([mean, variance.sqrt()], dim=1).flatten()

@@ -1,8 +1,7 @@
 """What a network with batch normalisation answers by running statistics, and by those of batches of any size."""
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -11,16 +10,16 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ics.laboratory.running_stats import Statistics, find_batch_norms
+from ics.laboratory.running_stats import find_batch_norms, running
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import rounded
-from ics.quantities.passes import TrainingPasses
+from ics.quantities.passes import PassQuantity
 from ics.shift import ProbeError
 from ics.tables import Table, columns
 
 
 @QUANTITIES.register("train_eval_gap")
-class TrainEvalGap:
+class TrainEvalGap(PassQuantity):
     """Loss and accuracy on the batch before the update, batch normalisation working in one way and another.
 
     - running: as in evaluation, with the running statistics as they were before this batch, which they have not seen;
@@ -54,61 +53,56 @@ class TrainEvalGap:
         loss_fn: LossFunction,
         batch_sizes: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     ) -> None:
-        self._loss_fn = loss_fn
+        super().__init__(model, loss_fn)
         self._sizes = sorted(set(batch_sizes))
         self._layers = list(find_batch_norms(model).values())
-        self._buffers = [(layer.running_mean, layer.running_var) for layer in self._layers]
-        self._before: list[Statistics] | None = None  # the running statistics when the last training pass began
-        self._passes = TrainingPasses(model, loss_fn)
-        self._hook = model.register_forward_pre_hook(self._note)
+        self._before: list[Tensor] | None = None  # the running statistics when the last training pass began
+        self.hooks.enter_context(model.register_forward_pre_hook(self._note))
 
-    @contextmanager
-    def observe(self, step: Step) -> Iterator[list[Row]]:
+    def rows(self, step: Step) -> list[Row]:
         rows: list[Row] = []
         if self._layers:
             if self._before is None:
                 raise ProbeError("no training pass has been seen; call model(x) before observe(step)")
-            running = [partial(normalise_by, statistics) for statistics in self._before]
-            rows.append(self._row(step, "running", len(step.x), running))
+            kept = [partial(normalise_by, statistics) for statistics in self._before]
+            rows.append(self._row(step, "running", len(step.x), kept))
             for size in (size for size in self._sizes if size <= len(step.x)):
                 pieces = [partial(normalise_pieces, size)] * len(self._layers)
                 rows.append(self._row(step, "batch", size, pieces))
-        yield rows
-
-    def close(self) -> None:
-        self._hook.remove()
-        self._passes.close()
+        return rows
 
     def _note(self, model: nn.Module, args: Any) -> None:
         """Keep the running statistics before a training pass."""
-        if not self._passes.watcher.paused and torch.is_grad_enabled() and model.training:
-            self._before = [(mean.clone(), var.clone()) for mean, var in self._buffers]  # type: ignore[union-attr]
+        if not self.watcher.paused and torch.is_grad_enabled() and model.training:
+            self._before = [running(layer) for layer in self._layers]
 
     def _row(self, step: Step, statistics: str, size: int, norms: list[Any]) -> Row:
-        """One pass over the batch's complete pieces, each batch normalisation replaced by a function (layer, x) → y."""
+        """One pass over the batch's complete pieces, each batch normalisation's output replaced by a hook."""
         samples = len(step.x) // size * size
         x, y = step.x[:samples], step.y[:samples]
-        with self._passes.again(self._passes.last, x) as passes, torch.no_grad(), ExitStack() as stack:
+        with self.again(self.last, x) as passes, torch.no_grad(), ExitStack() as stack:
             for layer, norm in zip(self._layers, norms, strict=True):
-                stack.callback(layer.register_forward_hook(partial(_replaced, norm)).remove)
+                stack.enter_context(layer.register_forward_hook(norm))
             passes.start()
             outputs = passes.forward()
-            loss = float(self._loss_fn(outputs, y))
+            loss = float(self.loss_fn(outputs, y))
         classes = not y.is_floating_point()
         accuracy = float((outputs.argmax(dim=1) == y).double().mean()) if classes else math.nan
         return {"statistics": statistics, "batch_size": size, "loss": rounded(loss), "accuracy": rounded(accuracy)}
 
 
-def normalise_by(statistics: Statistics, layer: _BatchNorm, x: Tensor) -> Tensor:
-    """Evaluation mode: by running mean and variance."""
-    return nn.functional.batch_norm(x, *statistics, layer.weight, layer.bias, training=False, eps=layer.eps)
+def normalise_by(statistics: Tensor, layer: _BatchNorm, args: tuple[Tensor], output: Tensor) -> Tensor:
+    """A hook, for evaluation mode: by running mean and variance."""
+    mean, variance = statistics
+    return nn.functional.batch_norm(args[0], mean, variance, layer.weight, layer.bias, training=False, eps=layer.eps)
 
 
-def normalise_pieces(size: int, layer: _BatchNorm, x: Tensor) -> Tensor:
-    """Training mode for every `size` samples by themselves; (N, C, …) with N a multiple of the size.
+def normalise_pieces(size: int, layer: _BatchNorm, args: tuple[Tensor], output: Tensor) -> Tensor:
+    """A hook, for training mode on every `size` samples by themselves; (N, C, …) with N a multiple of the size.
 
     Unlike PyTorch's, this takes single values: σ² = 0, so that γ (x − μ)/√(σ² + ε) + β = β.
     """
+    (x,) = args
     pieces = x.reshape(-1, size, *x.shape[1:])  # (pieces, size, C, …)
     variance, mean = torch.var_mean(pieces, (1, *range(3, pieces.ndim)), correction=0, keepdim=True)
     normalised = ((pieces - mean) * (variance + layer.eps).rsqrt()).reshape(x.shape)
@@ -116,7 +110,3 @@ def normalise_pieces(size: int, layer: _BatchNorm, x: Tensor) -> Tensor:
         return normalised
     unit = (-1, *(1,) * (x.ndim - 2))
     return torch.addcmul(layer.bias.view(unit), layer.weight.view(unit), normalised)
-
-
-def _replaced(norm: Any, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> Any:
-    return norm(layer, args[0])

@@ -9,9 +9,7 @@ from torch import nn
 from ics.nets import deep_linear, mlp, resnet, vgg  # noqa: F401 (each registers its network)
 from ics.nets.base import NETS
 from ics.nets.init import INITS, initialize, weights_generator
-from ics.nets.lp_norm import LpNorm
-from ics.nets.noise import ActivationNoise
-from ics.nets.norms import NORMS, NormFactory
+from ics.nets.norms import NORMS, ActivationNoise, LpNorm, NormFactory
 
 __all__ = ["INITS", "NETS", "NORMS", "ActivationNoise", "LpNorm", "NormFactory", "build"]
 

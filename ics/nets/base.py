@@ -1,7 +1,6 @@
 """What networks are made of: a registry, each network registering in its own file, and chains of named modules."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
 from torch import nn
 
@@ -13,6 +12,6 @@ NETS = Registry[nn.Module]("network")
 NamedModule = tuple[str, nn.Module | None]
 
 
-def chain(modules: Iterable[NamedModule]) -> nn.Sequential:
+def chain(*modules: NamedModule) -> nn.Sequential:
     """The modules one after the other under their names; a None (the norm `none`) leaves no trace."""
     return nn.Sequential(OrderedDict((name, module) for name, module in modules if module is not None))

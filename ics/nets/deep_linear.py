@@ -1,7 +1,5 @@
 """The deep linear network."""
 
-from collections.abc import Iterator
-
 from torch import nn
 
 from ics.errors import UserError
@@ -44,10 +42,9 @@ def deep_linear(
             "data=gaussian)"
         )
 
-    def layers() -> Iterator[NamedModule]:
-        for layer in range(1, depth + 1):
-            yield f"linear{layer}", nn.Linear(width, width, bias=False)
-            if layer < depth or norm_last:
-                yield f"norm{layer}", norm(width, 0)
-
-    return chain(layers())
+    modules: list[NamedModule] = []
+    for layer in range(1, depth + 1):
+        modules.append((f"linear{layer}", nn.Linear(width, width, bias=False)))
+        if layer < depth or norm_last:
+            modules.append((f"norm{layer}", norm(width, 0)))
+    return chain(*modules)

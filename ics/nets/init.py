@@ -1,6 +1,7 @@
 """Initial weights by name."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,42 +18,24 @@ WeightInit = Callable[[Tensor, torch.Generator], object]
 INITS = Registry[WeightInit | None]("initialisation")
 
 
-@INITS.register("glorot_uniform")
-def glorot_uniform() -> WeightInit:
-    """U(−a, a) with a = √(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16)."""
-    return lambda weight, generator: nn.init.xavier_uniform_(weight, generator=generator)
+SCALED: dict[str, Callable[..., Tensor]] = {
+    "glorot_uniform": nn.init.xavier_uniform_,  # U(−a, a), a = √(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16)
+    "glorot_normal": nn.init.xavier_normal_,  # N(0, 2 / (fan_in + fan_out)) (ibid., eq. 12)
+    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),  # U(−a, a), a = √(6 / fan_in)
+    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),  # N(0, 2 / fan_in) (He et al. 2015, eq. 10)
+    # N(0, 2 / fan_out), with fan_out = k²·C_out for a convolution (He et al. 2015, eq. 14)
+    "he_normal_fan_out": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
+    # U(−a, a), a = √(3 / fan_in), so that the variance is 1 / fan_in (LeCun et al. 1998, section 4.6)
+    "lecun_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="linear"),
+}
 
 
-@INITS.register("glorot_normal")
-def glorot_normal() -> WeightInit:
-    """N(0, 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 12)."""
-    return lambda weight, generator: nn.init.xavier_normal_(weight, generator=generator)
+def _without_options(fill: Callable[..., Tensor]) -> Callable[[], WeightInit]:
+    return lambda: lambda weight, generator: fill(weight, generator=generator)
 
 
-@INITS.register("he_uniform")
-def he_uniform() -> WeightInit:
-    """U(−a, a) with a = √(6 / fan_in) (He et al. 2015)."""
-    return lambda weight, generator: nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=generator)
-
-
-@INITS.register("he_normal")
-def he_normal() -> WeightInit:
-    """N(0, 2 / fan_in) (He et al. 2015, eq. 10)."""
-    return lambda weight, generator: nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
-
-
-@INITS.register("he_normal_fan_out")
-def he_normal_fan_out() -> WeightInit:
-    """N(0, 2 / fan_out), with fan_out = k²·C_out for a convolution (He et al. 2015, eq. 14)."""
-    return lambda weight, generator: nn.init.kaiming_normal_(
-        weight, mode="fan_out", nonlinearity="relu", generator=generator
-    )
-
-
-@INITS.register("lecun_uniform")
-def lecun_uniform() -> WeightInit:
-    """U(−a, a) with a = √(3 / fan_in), so that the variance is 1 / fan_in (LeCun et al. 1998, section 4.6)."""
-    return lambda weight, generator: nn.init.kaiming_uniform_(weight, nonlinearity="linear", generator=generator)
+for _name, _fill in SCALED.items():
+    INITS.register(_name)(_without_options(_fill))
 
 
 @INITS.register("normal")
@@ -76,12 +59,8 @@ def initialize(model: nn.Module, init: Mapping[str, Any], generator: torch.Gener
     """Draw the weights of all convolutions and linear layers in order of registration; set their biases to 0.
 
     Norms draw nothing, so that networks which differ in the norm alone get the same weights, bit for bit.
-
-    Args:
-        model: changed in place.
-        init: name and options of the initialisation; `pytorch` leaves a layer as it is. `linear` holds those of the
-            linear layers, `first` those of the very first layer, where they are others.
-        generator: where the weights are drawn from.
+    `init` holds name and options of the initialisation; `pytorch` leaves a layer as it is. Its `linear` holds those of
+    the linear layers, its `first` those of the very first layer, where they are others.
     """
     if not isinstance(init, Mapping):
         INITS.build(init)  # says what it should be

@@ -1,6 +1,5 @@
 """The multilayer perceptron."""
 
-from collections.abc import Iterator
 from math import prod
 from typing import Literal
 
@@ -34,14 +33,13 @@ def mlp(
         A network from (N, *input_shape) to (N, outputs).
     """
 
-    def layers() -> Iterator[NamedModule]:
-        features = prod(input_shape)
-        yield "flatten", nn.Flatten()
-        for layer, size in enumerate(hidden, start=1):
-            yield f"fc{layer}", nn.Linear(features, size)
-            yield f"norm{layer}", norm(size, 0)
-            yield f"{activation}{layer}", ACTIVATIONS[activation]()
-            features = size
-        yield "classifier", nn.Linear(features, outputs)
-
-    return chain(layers())
+    modules: list[NamedModule] = [("flatten", nn.Flatten())]
+    features = prod(input_shape)
+    for layer, size in enumerate(hidden, start=1):
+        modules += [
+            (f"fc{layer}", nn.Linear(features, size)),
+            (f"norm{layer}", norm(size, 0)),
+            (f"{activation}{layer}", ACTIVATIONS[activation]()),
+        ]
+        features = size
+    return chain(*modules, ("classifier", nn.Linear(features, outputs)))

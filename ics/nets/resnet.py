@@ -13,40 +13,32 @@ from ics.nets.norms import NormFactory
 CHANNELS = (16, 32, 64)
 
 
-class Shortcut(nn.Module):
-    """The parameter-free shortcut (option A of He et al. 2016): every second pixel, new channels zero."""
-
-    def __init__(self, channels: int, wider: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.new_channels = wider - channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        before = self.new_channels // 2
-        kept = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(kept, (0, 0, 0, 0, before, self.new_channels - before))
-
-
 class ResidualBlock(nn.Module):
-    """relu(shortcut(x) + branch(x)); the branch is two 3×3 convolutions, each followed by the norm."""
+    """relu(shortcut(x) + branch(x)); the branch is two 3×3 convolutions, each followed by the norm.
+
+    The shortcut has no parameters (option A of He et al. 2016): every second pixel, new channels zero.
+    """
 
     def __init__(self, channels: int, wider: int, stride: int, norm: NormFactory) -> None:
         super().__init__()
         self.branch = chain(
-            [
-                ("conv1", nn.Conv2d(channels, wider, kernel_size=3, stride=stride, padding=1, bias=False)),
-                ("norm1", norm(wider, 2)),
-                ("relu1", nn.ReLU()),
-                ("conv2", nn.Conv2d(wider, wider, kernel_size=3, padding=1, bias=False)),
-                ("norm2", norm(wider, 2)),
-            ]
+            ("conv1", nn.Conv2d(channels, wider, kernel_size=3, stride=stride, padding=1, bias=False)),
+            ("norm1", norm(wider, 2)),
+            ("relu1", nn.ReLU()),
+            ("conv2", nn.Conv2d(wider, wider, kernel_size=3, padding=1, bias=False)),
+            ("norm2", norm(wider, 2)),
         )
-        same_shape = stride == 1 and wider == channels
-        self.shortcut = nn.Identity() if same_shape else Shortcut(channels, wider, stride)
+        self.stride = stride
+        before = (wider - channels) // 2
+        self.new_channels = (before, wider - channels - before)
+        self.same_shape = stride == 1 and wider == channels
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.relu(self.shortcut(x) + self.branch(x))
+        shortcut = x
+        if not self.same_shape:
+            shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.new_channels))
+        out: Tensor = self.relu(shortcut + self.branch(x))
         return out
 
 
@@ -83,19 +75,17 @@ def resnet(
 
     def stage(channels: int, wider: int, stride: int) -> nn.Sequential:
         blocks = [(channels, stride)] + [(wider, 1)] * ((depth - 2) // 6 - 1)
-        return chain((f"block{i}", ResidualBlock(c, wider, s, norm)) for i, (c, s) in enumerate(blocks, start=1))
+        return chain(*((f"block{i}", ResidualBlock(c, wider, s, norm)) for i, (c, s) in enumerate(blocks, start=1)))
 
     c1, c2, c3 = (max(1, round(width * channels)) for channels in CHANNELS)
     return chain(
-        [
-            ("conv1", nn.Conv2d(input_shape[0], c1, kernel_size=3, padding=1, bias=False)),
-            ("norm1", norm(c1, 2)),
-            ("relu1", nn.ReLU()),
-            ("stage1", stage(c1, c1, stride=1)),
-            ("stage2", stage(c1, c2, stride=2)),
-            ("stage3", stage(c2, c3, stride=2)),
-            ("pool", nn.AdaptiveAvgPool2d(1)),
-            ("flatten", nn.Flatten()),
-            ("classifier", nn.Linear(c3, outputs)),
-        ]
+        ("conv1", nn.Conv2d(input_shape[0], c1, kernel_size=3, padding=1, bias=False)),
+        ("norm1", norm(c1, 2)),
+        ("relu1", nn.ReLU()),
+        ("stage1", stage(c1, c1, stride=1)),
+        ("stage2", stage(c1, c2, stride=2)),
+        ("stage3", stage(c2, c3, stride=2)),
+        ("pool", nn.AdaptiveAvgPool2d(1)),
+        ("flatten", nn.Flatten()),
+        ("classifier", nn.Linear(c3, outputs)),
     )

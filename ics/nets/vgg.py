@@ -1,6 +1,6 @@
 """VGG for 32×32 images."""
 
-from collections.abc import Iterator
+from itertools import count, islice
 from typing import Literal
 
 from pydantic import PositiveFloat
@@ -52,27 +52,23 @@ def vgg(
             "data.size=32 upscales digits, or choose another model"
         )
 
-    def features() -> Iterator[NamedModule]:
-        channels, layer = input_shape[0], 0
-        for stage, convolutions in enumerate(STAGES[depth], start=1):
-            wider = max(1, round(width * CHANNELS[stage - 1]))
-            for _ in range(convolutions):
-                layer += 1
-                yield f"conv{layer}", nn.Conv2d(channels, wider, kernel_size=3, padding=1)
-                yield f"norm{layer}", norm(wider, 2)
-                yield f"relu{layer}", nn.ReLU()
-                channels = wider
-            yield f"pool{stage}", nn.MaxPool2d(2)
-        yield "flatten", nn.Flatten()
-        yield from fully_connected(channels)
-
-    def fully_connected(features: int) -> Iterator[NamedModule]:
-        for layer, hidden in enumerate(head, start=1):
-            yield f"fc{layer}", nn.Linear(features, hidden)
-            if head_norm == "all" or (head_norm == "first" and layer == 1):
-                yield f"fc_norm{layer}", norm(hidden, 0)
-            yield f"fc_relu{layer}", nn.ReLU()
-            features = hidden
-        yield "classifier", nn.Linear(features, outputs)
-
-    return chain(features())
+    modules: list[NamedModule] = []
+    features, layers = input_shape[0], count(1)
+    for stage, convolutions in enumerate(STAGES[depth], start=1):
+        wider = max(1, round(width * CHANNELS[stage - 1]))
+        for layer in islice(layers, convolutions):
+            modules += [
+                (f"conv{layer}", nn.Conv2d(features, wider, kernel_size=3, padding=1)),
+                (f"norm{layer}", norm(wider, 2)),
+                (f"relu{layer}", nn.ReLU()),
+            ]
+            features = wider
+        modules.append((f"pool{stage}", nn.MaxPool2d(2)))
+    modules.append(("flatten", nn.Flatten()))
+    for layer, hidden in enumerate(head, start=1):
+        modules.append((f"fc{layer}", nn.Linear(features, hidden)))
+        if head_norm == "all" or (head_norm == "first" and layer == 1):
+            modules.append((f"fc_norm{layer}", norm(hidden, 0)))
+        modules.append((f"fc_relu{layer}", nn.ReLU()))
+        features = hidden
+    return chain(*modules, ("classifier", nn.Linear(features, outputs)))

@@ -5,8 +5,6 @@ from ics.quantities import (  # noqa: F401 (each registers itself)
     histogram,
     input_shift,
     landscape,
-    moments,
-    origins,
     sharpness,
     shift,
 )

@@ -59,5 +59,10 @@ class Quantity(Protocol):
         ...
 
 
+STEP = ("step", "int", "number of updates before this one")
+LAYER_INDEX = ("layer_index", "int", "place of the layer in the order of execution, from 1")
+LAYER = ("layer", "str", "qualified name of the layer's module")
+"""Columns that many tables share."""
+
 # Builders take the context arguments `model` and `loss_fn`, then a quantity's own options.
 QUANTITIES = Registry[Quantity]("quantity")

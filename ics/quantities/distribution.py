@@ -12,11 +12,7 @@ DIGITS = 6
 
 
 def describe(values: Tensor) -> list[float]:
-    """Mean, variance (biased), minimum, maximum and `PERCENTILES` of a sample, in this order.
-
-    Args:
-        values: any shape, not empty. Percentiles come from at most `SAMPLE` of them, evenly spread; the rest from all.
-    """
+    """Mean, variance (biased), minimum, maximum of a sample, and its `PERCENTILES` from at most `SAMPLE` values."""
     flat = values.flatten()
     mean, variance = moments(flat)
     ranks = torch.tensor(PERCENTILES, dtype=torch.float64, device=flat.device) / 100

@@ -1,8 +1,6 @@
 """Histograms of activations: behind the ridgelines of Figures 1c, 2, 6 and 9."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -10,16 +8,16 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from ics.errors import UserError
-from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
+from ics.quantities.base import LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row, Step
 from ics.quantities.distribution import ALL_UNITS, SAMPLE, thinned
-from ics.quantities.places import Keys, LayerPasses
+from ics.quantities.passes import Keys, LayerQuantity
 from ics.tables import Table, columns
 
 BULK = (0.001, 0.999)  # the ranks between which bins of unspecified range lie
 
 
 @QUANTITIES.register("histogram")
-class Histogram:
+class Histogram(LayerQuantity):
     """Counts of the chosen layers' activations in the training pass, in bins of equal width; see `Activations`.
 
     Activations of networks without a norm differ by orders of magnitude from layer to layer and over training. Without
@@ -42,8 +40,8 @@ class Histogram:
     table = Table(
         "histogram",
         columns(
-            ("step", "int", "number of updates before this one"),
-            ("layer_index", "int", "place of the layer in the order of execution, from 1"),
+            STEP,
+            LAYER_INDEX,
             ("unit", "int", "channel or feature, from 0; -1: the values of all units together"),
             ("low", "float", "edge of the bin, itself inside; -inf: the bin of all values below the others", True),
             ("high", "float", "edge of the bin, outside; inf: the bin of all values above the others", True),
@@ -65,18 +63,14 @@ class Histogram:
     ) -> None:
         if (low is None) != (high is None) or (low is not None and high is not None and low >= high):
             raise UserError(f"low and high are the ends of a range or both null, not {low} and {high}")
-        self._passes = LayerPasses(model, loss_fn, layers, at)
+        super().__init__(model, loss_fn, layers, at)
         self._units = None if units is None else sorted(set(units))
         self._bins = bins
         self._range = None if low is None or high is None else (low, high)
 
-    @contextmanager
-    def observe(self, step: Step) -> Iterator[list[Row]]:
-        found = self._passes.run(step.x, self._passes.last, self._rows)
-        yield [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
-
-    def close(self) -> None:
-        self._passes.close()
+    def rows(self, step: Step) -> list[Row]:
+        found = self.look(step.x, self.last, self._rows)
+        return [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
 
     def _rows(self, values: Tensor) -> list[Row]:
         units = [ALL_UNITS] if self._units is None else [unit for unit in self._units if unit < len(values)]

@@ -13,18 +13,16 @@ which stands beside it.
 Nothing is trained on the way, and the next length starts from θ again.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
-from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
-from ics.quantities.passes import TrainingPasses
+from ics.quantities.base import QUANTITIES, STEP, LossFunction, Row, Step
+from ics.quantities.passes import PassQuantity
 from ics.quantities.vectors import gaussian, norm, norms
-from ics.shift import ProbeError
 from ics.shift.passes import Passes
 from ics.tables import Table, columns
 
@@ -32,7 +30,7 @@ Direction = Literal["gradient", "random"]
 
 
 @QUANTITIES.register("landscape")
-class Landscape:
+class Landscape(PassQuantity):
     """The landscape around the point that the update starts from.
 
     θ is every trainable parameter that takes part in the loss; g is what the training pass left in `.grad`: the
@@ -53,7 +51,7 @@ class Landscape:
     table = Table(
         "landscape",
         columns(
-            ("step", "int", "number of updates before this one"),
+            STEP,
             ("direction", "str", "what d is: gradient, random; origin: the row is about θ itself, η = 0"),
             ("factor", "float", "step length η in units of the reference (the learning rate, unless chosen otherwise)"),
             ("loss", "float", "L(θ − ηd), same batch, with penalty where asked for; inf or nan on overflow", True),
@@ -76,24 +74,15 @@ class Landscape:
         seed: NonNegativeInt = 0,
         penalty: bool | None = None,
     ) -> None:
+        super().__init__(model, loss_fn)
         self._factors = list(dict.fromkeys(factors))
         self._relative_to = relative_to
         self._directions = list(dict.fromkeys(directions))
         self._seed = seed
         self._penalty = bool(penalty)
-        self._passes = TrainingPasses(model, loss_fn)
 
-    @contextmanager
-    def observe(self, step: Step) -> Iterator[list[Row]]:
-        yield self._measure(step)
-
-    def close(self) -> None:
-        self._passes.close()
-
-    def _measure(self, step: Step) -> list[Row]:
-        gradients = {p: p.grad.detach() for p in self._passes.parameters if p.grad is not None}
-        if not gradients:
-            raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
+    def rows(self, step: Step) -> list[Row]:
+        gradients = self.gradients()
         parameters = list(gradients)
         decay = [step.decay.get(p, 0.0) if self._penalty else 0.0 for p in parameters]
         g = _add_decay(list(gradients.values()), parameters, decay)
@@ -102,7 +91,7 @@ class Landscape:
         keys, found = [("origin", 0.0)], [_row(loss, g_norm, 0.0, 0.0, 0.0, torch.nan)]
 
         start = [p.detach().clone() for p in parameters]
-        with self._passes.again(self._passes.last, step.x, step.y) as passes:
+        with self.again(self.last, step.x, step.y) as passes:
             for name in self._directions:
                 d = g if name == "gradient" else self._random(g, g_norm, step.number)
                 for factor in self._factors:
@@ -119,12 +108,7 @@ class Landscape:
         ]
 
     def _compare(
-        self,
-        passes: Passes,
-        parameters: list[nn.Parameter],
-        decay: list[float],
-        g: list[Tensor],
-        length: Tensor,
+        self, passes: Passes, parameters: list[nn.Parameter], decay: list[float], g: list[Tensor], length: Tensor
     ) -> Tensor:
         """A row's numbers, from the loss on, where the parameters stand now; `length` is η‖d‖₂."""
         loss = passes.loss()
@@ -134,14 +118,8 @@ class Landscape:
         change = torch._foreach_sub(gradient, g)
         each, distance = norms(change), norm(change)
         of_weights = each[[p.ndim > 1 for p in parameters]].sum()
-        return _row(
-            loss.detach() + _penalty(parameters, decay),
-            norm(gradient),
-            distance,
-            each.sum(),
-            of_weights,
-            distance / length,
-        )
+        height = loss.detach() + _penalty(parameters, decay)
+        return _row(height, norm(gradient), distance, each.sum(), of_weights, distance / length)
 
     def _random(self, g: list[Tensor], g_norm: Tensor, step: int) -> list[Tensor]:
         u = gaussian(g, self._seed, step)

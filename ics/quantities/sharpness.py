@@ -5,23 +5,21 @@ of stability" (Cohen et al. 2021), and the plateaus of Figures 4c and 10c of San
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
-from ics.quantities.passes import TrainingPasses
+from ics.quantities.base import QUANTITIES, STEP, LossFunction, Row, Step
+from ics.quantities.passes import PassQuantity
 from ics.quantities.vectors import gaussian
-from ics.shift import ProbeError
 from ics.tables import Table, columns
 
 
 @QUANTITIES.register("sharpness")
-class Sharpness:
+class Sharpness(PassQuantity):
     """The largest eigenvalue of ∇²L(θ), before the update, by Lanczos' method on Hessian-vector products.
 
     L is the loss of the step's batch in the training pass: its random draws, and with batch normalisation its batch
@@ -39,7 +37,7 @@ class Sharpness:
     table = Table(
         "sharpness",
         columns(
-            ("step", "int", "number of updates before this one"),
+            STEP,
             ("sharpness", "float", "λ, largest eigenvalue of ∇²L(θ), loss per squared unit of weight", True),
             ("two_over_lr", "float", "2 / lr, same unit; inf at a learning rate of 0", True),
             ("edge_ratio", "float", "λ · lr / 2, no unit; 1 at the edge of stability", True),
@@ -56,37 +54,29 @@ class Sharpness:
         tolerance: PositiveFloat = 0.01,
         seed: NonNegativeInt = 0,
     ) -> None:
+        super().__init__(model, loss_fn)
         self._iterations = iterations
         self._tolerance = tolerance
         self._seed = seed
-        self._passes = TrainingPasses(model, loss_fn)
 
-    @contextmanager
-    def observe(self, step: Step) -> Iterator[list[Row]]:
-        yield [self._measure(step)]
-
-    def close(self) -> None:
-        self._passes.close()
-
-    def _measure(self, step: Step) -> Row:
-        parameters = [p for p in self._passes.parameters if p.grad is not None]
-        if not parameters:
-            raise ProbeError("no parameter has a gradient; call loss.backward() before observe(step)")
+    def rows(self, step: Step) -> list[Row]:
+        parameters = list(self.gradients())
         start = _flat(gaussian(parameters, self._seed, step.number))
-        with self._passes.again(self._passes.last, step.x, step.y) as passes:
+        with self.again(self.last, step.x, step.y) as passes:
             passes.start()
             loss = passes.loss()
             gradient = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
             found = largest_eigenvalue(
                 lambda v: _hessian_times(v, gradient, parameters), start, self._iterations, self._tolerance
             )
-        return {
+        row = {
             "sharpness": found.value,
             "two_over_lr": 2 / step.lr if step.lr else math.inf,
             "edge_ratio": found.value * step.lr / 2,
             "iterations": found.iterations,
             "residual": found.residual,
         }
+        return [row]
 
 
 def _hessian_times(v: Tensor, gradient: tuple[Tensor, ...], parameters: list[nn.Parameter]) -> Tensor:
@@ -105,14 +95,10 @@ def _flat(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
     return torch.cat([part.detach().flatten().to(parts[0]) for part in parts])
 
 
-@dataclass(frozen=True)
-class Eigenvalue:
-    """The largest eigenvalue λ, as far as it is known.
+class Eigenvalue(NamedTuple):
+    """The largest eigenvalue λ, a lower bound that rises from iteration to iteration.
 
-    Attributes:
-        value: λ, a lower bound that rises from iteration to iteration.
-        residual: ‖Hv − λv‖₂ / |λ| for the unit vector v found with it; some eigenvalue lies within residual · |λ| of λ.
-        iterations: products with H.
+    Some eigenvalue lies within residual · |λ| of it; residual is ‖Hv − λv‖₂ / |λ| for the unit vector v found with it.
     """
 
     value: float
@@ -123,16 +109,9 @@ class Eigenvalue:
 def largest_eigenvalue(
     product: Callable[[Tensor], Tensor], start: Tensor, iterations: int, tolerance: float
 ) -> Eigenvalue:
-    """Lanczos' method with full reorthogonalisation (Golub & Van Loan 2013, chapter 10).
+    """Lanczos' method with full reorthogonalisation (Golub & Van Loan 2013, chapter 10), for a product v ↦ Hv.
 
-    Args:
-        product: v ↦ Hv, vectors of shape (n,).
-        start: any vector that is not orthogonal to the eigenvector; a random one will do.
-        iterations: at most so many products; as many vectors of length n are held in memory.
-        tolerance: enough once the residual is at most this.
-
-    Returns:
-        The eigenvalue of largest value, not of largest magnitude; nan where H is not finite.
+    It finds the eigenvalue of largest value, not of largest magnitude; nan where H is not finite.
     """
     basis = start.new_empty(iterations, start.numel())
     basis[0] = start / start.norm()
@@ -149,13 +128,11 @@ def largest_eigenvalue(
         if not torch.tensor([alpha, beta]).isfinite().all():
             return Eigenvalue(torch.nan, torch.nan, k + 1)
         values, vectors = torch.linalg.eigh(tridiagonal[: k + 1, : k + 1])
-        value, last = float(values[-1]), abs(float(vectors[-1, -1]))
-        distance = beta * last  # ‖Hv − λv‖ = β_k |s_k|
+        value, distance = float(values[-1]), beta * abs(float(vectors[-1, -1]))  # ‖Hv − λv‖ = β_k |s_k|
         relative = distance / abs(value) if value else torch.inf
         found = Eigenvalue(value, relative if distance else 0.0, k + 1)
-        if found.residual <= tolerance:
-            return found
-        if k + 1 < iterations:
-            basis[k + 1] = w / beta
-            tridiagonal[k, k + 1] = tridiagonal[k + 1, k] = beta
+        if found.residual <= tolerance or k + 1 == iterations:
+            break
+        basis[k + 1] = w / beta
+        tridiagonal[k, k + 1] = tridiagonal[k + 1, k] = beta
     return found

@@ -8,20 +8,12 @@ from torch import Tensor
 
 
 def norm(parts: Sequence[Tensor]) -> Tensor:
-    """‖·‖₂ over all entries of all parts.
-
-    Returns:
-        A float64 scalar on the first part's device.
-    """
+    """‖·‖₂ over all entries of all parts, a float64 scalar on the first part's device."""
     return _squares(parts).sum().sqrt()
 
 
 def norms(parts: Sequence[Tensor]) -> Tensor:
-    """‖·‖₂ of each part by itself.
-
-    Returns:
-        float64 (number of parts,) on the first part's device.
-    """
+    """‖·‖₂ of each part by itself, float64 (number of parts,) on the first part's device."""
     return _squares(parts).sqrt()
 
 
@@ -30,14 +22,9 @@ def _squares(parts: Sequence[Tensor]) -> Tensor:
 
 
 def gaussian(like: Sequence[Tensor], seed: int, step: int) -> list[Tensor]:
-    """N(0, 1) entries, a function of seed, step and shapes alone.
+    """N(0, 1) entries of these shapes, types and devices, a function of seed, step and shapes alone.
 
     They are drawn on the CPU from a generator of their own: the same on every device, and nobody else's stream moves.
-
-    Args:
-        like: tensors whose shapes, types and devices the parts get.
-        seed: chosen by a person.
-        step: of the training.
     """
     mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]  # (0, 1) and (1, 0) are unrelated
     generator = torch.Generator().manual_seed(int(mixed))

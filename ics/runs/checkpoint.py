@@ -16,12 +16,7 @@ DAMAGED = (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZip
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; the one before it is kept as the previous generation.
-
-    Args:
-        folder: the run folder.
-        state: tensors and plain data only, so that it loads with `weights_only=True`.
-    """
+    """Write a checkpoint (tensors and plain data only); the one before it is kept as the previous generation."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     newest = folder / NEWEST
@@ -37,29 +32,16 @@ def generations(folder: Path) -> "list[dict[str, Any]]":
     for path in (folder / NEWEST, folder / PREVIOUS):
         if path.exists():
             try:
-                states.append(_load(path))
+                with zipfile.ZipFile(path) as archive:  # torch.load alone does not check every byte
+                    if damaged := archive.testzip():
+                        raise ValueError(f"checksum of {damaged}")
+                states.append(torch.load(path, map_location="cpu", weights_only=True))
             except DAMAGED as error:
                 warnings.warn(f"{path} is damaged ({type(error).__name__}) and left aside", stacklevel=2)
     return states
-
-
-def exists(folder: Path) -> bool:
-    """Whether there is a checkpoint to go on from."""
-    return (folder / NEWEST).exists()
 
 
 def tidy(folder: Path, keep: bool) -> None:
     """Delete the checkpoints of a finished run, but the last where it is to be kept, and what a crash left of one."""
     for path in (folder / PREVIOUS, path_beside(folder / NEWEST), *([] if keep else [folder / NEWEST])):
         path.unlink(missing_ok=True)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:  # torch.load alone does not check every byte
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"checksum of {damaged}")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict):
-        raise ValueError("not a checkpoint")
-    return state

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_serializer
 
 from ics.errors import UserError
 from ics.registry import Count, first_problem, suggestion
@@ -25,10 +25,10 @@ class Schedule(BaseModel):
     Its other keys are the quantity's own options, which its registry checks.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
-    every: Count
-    also: list[Annotated[int, Field(ge=0)]] = []
+    every: Annotated[Count, Field(strict=True)]
+    also: list[Annotated[int, Field(ge=0, strict=True)]] = []
 
     def is_due(self, step: int) -> bool:
         """Whether the quantity is measured at the update after so many."""
@@ -39,17 +39,9 @@ class Schedule(BaseModel):
         """The quantity's own."""
         return dict(self.model_extra or {})
 
-    @classmethod
-    def of(cls, name: str, settings: dict[str, Any]) -> "Schedule":
-        """That of `measure.name`.
-
-        Raises:
-            UserError: it says nothing of when, or nothing that can be.
-        """
-        try:
-            return cls(**settings)
-        except ValidationError as error:
-            raise UserError(f"setting measure.{name}.{first_problem(error)}") from None
+    @model_serializer
+    def _as_set(self) -> dict[str, Any]:
+        return {key: value for key, value in self if key in self.model_fields_set}
 
 
 class Evaluation(_Settings):
@@ -104,7 +96,7 @@ class RunConfig(_Settings):
     norm: Component
     data: Component
     optimizer: Component
-    measure: dict[str, Annotated[dict[str, Any], Field(min_length=1)]]
+    measure: dict[str, Schedule]
     record_every: Count
     evaluation: Evaluation
     checkpoint: Checkpointing
@@ -124,9 +116,6 @@ def parse(settings: dict[str, Any]) -> RunConfig:
         if key not in known:
             raise UserError(f"unknown setting {key!r}; {suggestion(str(key), known)}")
     try:
-        config = RunConfig(**settings)
+        return RunConfig(**settings)
     except ValidationError as error:
         raise UserError(f"setting {first_problem(error)}") from None
-    for name, options in config.measure.items():
-        Schedule.of(name, options)
-    return config

@@ -8,11 +8,7 @@ from ics.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is CUDA where there is one, otherwise the CPU.
-
-    Raises:
-        UserError: there is no such device here.
-    """
+    """The device called `name`; "auto" is CUDA where there is one, otherwise the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -28,12 +24,7 @@ def prepare(device: torch.device, threads: int, deterministic: bool | None) -> N
     """Set this process's threads, precision and choice of algorithms.
 
     TF32 stays off: its 10-bit mantissa would drown gradient differences. Deterministic algorithms are the default on
-    the CPU. On CUDA they are slower, and the memory for cuBLAS has to be fixed before its first use.
-
-    Args:
-        device: of the run.
-        threads: CPU threads.
-        deterministic: None means on the CPU only.
+    the CPU (None). On CUDA they are slower, and the memory for cuBLAS has to be fixed before its first use.
     """
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -9,11 +9,10 @@ import torch
 
 from ics.errors import UserError
 from ics.files import write_atomically, write_json
-from ics.folder import FINISHED, PROVENANCE, TABLES, Status
+from ics.folder import CONFIG, FINISHED, PROVENANCE, TABLES, RunFolder, Status, flat
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig
-from ics.runs.folder import check_settings, clear, count_rows, now, read_status, write_settings, write_status
-from ics.runs.lock import owned
+from ics.runs.folder import LOCK, OWNER, now, owned, read_status, write_settings, write_status
 from ics.runs.provenance import provenance
 from ics.runs.signals import Interrupted, Requests
 from ics.runs.train import Training
@@ -48,7 +47,8 @@ def run(
         before = read_status(folder)
         if before is not None and before.covers(config.steps):
             return before
-    training = build(config)  # first of all, so that a run that cannot begin leaves nothing behind
+    with _told():
+        training = Training(config)  # first of all, so that a run that cannot begin leaves nothing behind
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,33 +70,44 @@ def run(
 
 
 def check_folder(folder: Path, config: RunConfig) -> None:
-    """Make sure that a folder is free for a run, or holds this very run, which may be lengthened.
+    """Refuse a folder that holds another run, or a shorter one that cannot be lengthened.
 
-    Raises:
-        UserError: it holds another run, or a shorter one that did not keep its last state.
+    How often a run saves itself may differ.
     """
-    check_settings(folder, config.model_dump())
+    if not (folder / CONFIG).exists():
+        return
+    try:
+        old, new = RunFolder(folder.name, folder).settings(), flat(config.model_dump(mode="json"))
+    except UserError as error:
+        raise UserError(f"{error}; overwrite=true starts the run anew") from None
+    lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < config.steps else set()
+    differing = [
+        f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
+        for key in sorted((old.keys() | new.keys()) - lengthened)
+        if not key.startswith("checkpoint.") and old.get(key) != new.get(key)  # an absent option is one left at null
+    ]
+    if differing:
+        raise UserError(
+            f"{folder} holds a run with other settings: {'; '.join(differing)}; "
+            "choose another folder (runs=…) or overwrite=true"
+        )
     before = read_status(folder)
-    if before is not None and before.finished and not before.covers(config.steps) and not checkpoint.exists(folder):
+    if (
+        before is not None
+        and before.finished
+        and not before.covers(config.steps)
+        and not (folder / checkpoint.NEWEST).exists()
+    ):
         raise UserError(
             f"{folder} finished its {before.steps} steps without keeping its last state, so that it cannot be "
             f"lengthened to {config.steps}; overwrite=true starts it anew"
         )
 
 
-def build(config: RunConfig) -> Training:
-    """A run, ready to start.
-
-    Raises:
-        UserError: a component cannot be built as asked, the data are not there, or the memory is too small.
-    """
-    with _told():
-        return Training(config)
-
-
 def try_out(config: RunConfig) -> None:
-    """Raise what `build` would, and keep nothing."""
-    build(config).close()
+    """Build a run, or say why it cannot be built, and keep nothing."""
+    with _told():
+        Training(config).close()
 
 
 @contextlib.contextmanager
@@ -118,20 +129,24 @@ def _run(
 ) -> Status:
     config = training.config
     if not overwrite:
-        check_settings(folder, config.model_dump())
+        check_folder(folder, config)  # again, now that nobody else can change it
     before = None if overwrite else read_status(folder)
     started = before.started if before else now()
 
     def status(state: str, error: str | None = None) -> Status:
         seconds = round(training.seconds, 3)
-        rows = count_rows(folder, training.tables) if state in FINISHED else None
+        rows = None
+        if state in FINISHED:  # so that a reader can tell that none was lost since
+            files = {table.name: folder / f"{table.name}.csv" for table in training.tables}
+            rows = {name: path.read_bytes().count(b"\n") - 1 for name, path in files.items()}
         final = Status(state, training.step, config.steps, seconds, started, now(), error, rows)  # type: ignore[arg-type]
         write_status(folder, final)
         return final
 
     try:
         if overwrite:
-            clear(folder)
+            for path in set(folder.iterdir()) - {folder / LOCK, folder / OWNER}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         write_settings(folder, config.model_dump())
         write_json(folder / PROVENANCE, provenance(list(command), training.device, training.dataset.label))
         write_atomically(folder / TABLES, to_json(training.tables).encode())

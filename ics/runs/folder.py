@@ -1,22 +1,26 @@
-"""Writing a run folder; `ics.folder` says what it holds, and reads it."""
+"""Writing a run folder, which has one owner; `ics.folder` says what it holds, and reads it."""
 
+import contextlib
 import json
-import shutil
-from collections.abc import Iterable, Mapping
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from ics.errors import UserError
 from ics.files import write_atomically, write_json
-from ics.folder import CONFIG, STATUS, RunFolder, Status, flat
-from ics.tables import Table
+from ics.folder import CONFIG, STATUS, RunFolder, Status
 
 LOCK, OWNER = "lock", "owner.json"
 """The file that the owner of a folder holds locked, and the one that says who it is."""
+PATIENCE = 10.0  # seconds to wait for an owner; the system may take some to clean up after a dead one
 
 
 def now() -> str:
@@ -41,46 +45,45 @@ def write_status(folder: Path, status: Status) -> None:
         (folder / "DONE").unlink(missing_ok=True)
 
 
-def check_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Make sure that a folder's stored settings are those asked for, with as many steps or more.
-
-    How often a run saves itself may differ.
-
-    Raises:
-        UserError: they differ, or cannot be read; names the differing keys.
-    """
-    if not (folder / CONFIG).exists():
-        return
-    try:
-        old, new = RunFolder(folder.name, folder).settings(), flat(json.loads(json.dumps(wanted)))
-    except UserError as error:
-        raise UserError(f"{error}; overwrite=true starts the run anew") from None
-    lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < new["steps"] else set()
-    differing = [
-        f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
-        for key in sorted((old.keys() | new.keys()) - lengthened)
-        if not key.startswith("checkpoint.") and old.get(key) != new.get(key)  # an absent option is one left at null
-    ]
-    if differing:
-        raise UserError(
-            f"{folder} holds a run with other settings: {'; '.join(differing)}; "
-            "choose another folder (runs=…) or overwrite=true"
-        )
-
-
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write `config.yaml`."""
     text = yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False, allow_unicode=True)
     write_atomically(folder / CONFIG, text.encode())
 
 
-def count_rows(folder: Path, tables: Iterable[Table]) -> dict[str, int]:
-    """How many rows the CSV files of a run hold: a reader can tell that none was lost since."""
-    return {table.name: (folder / f"{table.name}.csv").read_bytes().count(b"\n") - 1 for table in tables}
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Holds a run folder for this process.
+
+    The file system's own lock decides: it falls with its process, however that ends, and knows no clock. It holds
+    between hosts where their file system shares it (local disks, NFS 4, Lustre with flock), elsewhere on one host only.
+
+    Raises:
+        UserError: another process holds it and does not let go; says which, where and since when.
+    """
+    lock, owner = FileLock(folder / LOCK), folder / OWNER
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"waiting {PATIENCE:.0f} s for {folder}: {_held(owner)}", file=sys.stderr, flush=True)
+        try:
+            lock.acquire(timeout=PATIENCE, poll_interval=0.1)
+        except Timeout:
+            raise UserError(
+                f"{folder} is {_held(owner)}; wait for it or stop it, and start this again: it goes on from there"
+            ) from None
+    try:
+        write_json(owner, {"host": socket.gethostname(), "process": os.getpid(), "since": now()})
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
-def clear(folder: Path) -> None:
-    """Delete everything in a run folder but what its owner holds it by."""
-    for path in folder.iterdir():
-        if path.name not in (LOCK, OWNER):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _held(owner: Path) -> str:
+    try:
+        who = json.loads(owner.read_text(encoding="utf-8"))
+        return f"in use by process {who['process']} on {who['host']} since {who['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "in use by another process"

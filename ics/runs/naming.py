@@ -4,9 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ics.folder import flat
 from ics.runs.config import COMPONENTS, RunConfig
@@ -18,8 +17,7 @@ _WORD = re.compile(r"[A-Za-z]\w*([.+-]\w+)*", re.ASCII)
 _NOT_WORDS = {"true", "false", "null", "nan", "inf"}
 
 
-@dataclass(frozen=True)
-class Composed:
+class Composed(NamedTuple):
     """What some options give: the settings, the option of every group, and the keys of the experiment's grid."""
 
     settings: Mapping[str, Any]
@@ -27,15 +25,8 @@ class Composed:
     grid: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Library:
-    """The config files.
-
-    Attributes:
-        options: group → the names of its options.
-        read: group, option → what its file says.
-        compose: `group=option`s → what they give.
-    """
+class Library(NamedTuple):
+    """The config files: the options of a group, what the file of an option says, what some `group=option`s give."""
 
     options: Callable[[str], Sequence[str]]
     read: Callable[[str, str], Mapping[str, Any]]

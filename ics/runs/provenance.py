@@ -13,13 +13,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "hydra-core")
 
 
 def provenance(command: list[str], device: torch.device, data_label: str) -> dict[str, Any]:
-    """What `provenance.json` says.
-
-    Args:
-        command: the command line.
-        device: that the run uses.
-        data_label: what the data really are.
-    """
+    """What `provenance.json` says; `data_label` is what the data really are."""
     return {
         "command": shlex.join(command),
         "commit": _commit(),
@@ -37,11 +31,10 @@ def _commit() -> str | None:
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        return subprocess.check_output(["git", *words], cwd=here, text=True, stderr=subprocess.DEVNULL, timeout=10)
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD").strip() + ("+changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -43,12 +43,7 @@ class Recorder:
     """The CSV files of one run.
 
     Rows are on their way to the disk when `write` returns; a failed write is cut off again, so that the file ends in a
-    whole row. Files are opened anew or, when resuming, cut back to the given offsets.
-
-    Args:
-        folder: the run folder.
-        tables: the tables of this run.
-        offsets: table name → length in bytes to cut back to; None starts all files anew.
+    whole row. Files are opened anew or, when resuming, cut back to the given offsets (in bytes, by table).
 
     Raises:
         OSError: a file cannot be written; ValueError: a file is shorter than its offset.
@@ -57,19 +52,16 @@ class Recorder:
     def __init__(self, folder: Path, tables: Iterable[Table], offsets: Mapping[str, int] | None = None) -> None:
         self._tables = {table.name: table for table in tables}
         self._files: dict[str, io.FileIO] = {}
-        self._ends: dict[str, int] = {}
+        self._ends = {name: 0 if offsets is None else offsets[name] for name in self._tables}
         try:
             for name, table in self._tables.items():
                 path = folder / f"{name}.csv"
-                self._files[name] = open(path, "r+b" if offsets is not None else "w+b", buffering=0)  # noqa: SIM115
+                self._files[name] = open(path, "w+b" if offsets is None else "r+b", buffering=0)  # noqa: SIM115
+                if path.stat().st_size < self._ends[name]:
+                    raise ValueError(f"{path} is shorter than when its checkpoint was taken")
+                self._cut(name)
                 if offsets is None:
-                    self._ends[name] = 0
                     self._append(name, [table.header])
-                else:
-                    if path.stat().st_size < offsets[name]:
-                        raise ValueError(f"{path} is shorter than when its checkpoint was taken")
-                    self._ends[name] = offsets[name]
-                    self._cut(name)
         except BaseException:
             self.close()
             raise

@@ -9,23 +9,13 @@ from pathlib import Path
 from ics.errors import UserError
 from ics.folder import FINISHED, Status
 from ics.runs.config import RunConfig
-from ics.runs.estimate import Outlook, finished_paces
 from ics.runs.folder import read_status
-from ics.runs.progress import watched
+from ics.runs.progress import Outlook, finished_paces, watched
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run that was asked for.
-
-    Attributes:
-        config: its settings.
-        root: the folder of all runs.
-        name: its folder below that.
-        command: makes this one run, whatever started it.
-        overwrite: start anew, whatever the folder holds.
-        plan: only say what would be done.
-    """
+    """A run that was asked for, in `root/name`; `command` makes this one run, whatever started it."""
 
     config: RunConfig
     root: Path
@@ -42,13 +32,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run of a sweep.
-
-    Attributes:
-        words: the overrides that make it this run.
-        request: what they ask for; None where that makes no sense.
-        problem: why it makes none.
-    """
+    """One run of a sweep: the overrides that make it, and what they ask for, or why that makes no sense."""
 
     words: tuple[str, ...]
     request: Request | None
@@ -62,13 +46,10 @@ class Job:
     @property
     def to_do(self) -> bool:
         """Whether it is not finished, or to be done anew."""
+        if self.request is None or self.request.overwrite:
+            return True
         status = self.status
-        return (
-            self.request is None
-            or self.request.overwrite
-            or status is None
-            or not status.covers(self.request.config.steps)
-        )
+        return status is None or not status.covers(self.request.config.steps)
 
     def __str__(self) -> str:
         return str(self.request.folder) if self.request else " ".join(self.words)
@@ -81,11 +62,7 @@ def own_words(job: Job, jobs: Sequence[Job]) -> str:
 
 
 def twins(jobs: Sequence[Job]) -> None:
-    """Make sure that no two jobs are one run.
-
-    Raises:
-        UserError: two are; names both.
-    """
+    """Refuse two jobs that are one run."""
     found: dict[str, Job] = {}
     for job in jobs:
         twin = found.setdefault(str(job), job)
@@ -97,16 +74,13 @@ def twins(jobs: Sequence[Job]) -> None:
 def carry_out(
     jobs: Sequence[Job], launch: Callable[[list[Job]], dict[Job, str]], processes: int | None, plan: bool
 ) -> int:
-    """Run what is missing of a sweep, or only say what that would be.
+    """Run what is missing of a sweep, or only say what that would be; the exit status.
 
     Args:
         jobs: of the sweep.
         launch: runs jobs and gives what their launcher has to say against them.
         processes: how many runs go on at a time; None where a cluster decides.
         plan: only say.
-
-    Returns:
-        The exit status: 1 if a run is not finished, or would fail.
 
     Raises:
         UserError: a run would fail at its start; nothing was started.
@@ -116,7 +90,10 @@ def carry_out(
     sound = [job.request for job in missing if job.request and job not in problems]
     outlook = Outlook({one.folder: one.config for one in sound}, processes, anew=any(one.overwrite for one in sound))
     if plan:
-        print_plan(jobs, problems)
+        for job in jobs:
+            state = f"{at.state}, step {at.step} of {at.steps}" if (at := job.status) else "to do"
+            print(f"{job}  {f'would fail: {problems[job]}' if job in problems else state}")
+        print(f"{len(jobs)} runs, {len(missing)} to do{f', {len(problems)} would fail' if problems else ''}")
         if sound:
             outlook.paces = finished_paces(sound[0].root)
             print(outlook)
@@ -133,13 +110,9 @@ def carry_out(
 
 
 def problems_of(jobs: Sequence[Job], elsewhere: bool) -> dict[Job, str]:
-    """Why runs would fail as soon as they start.
+    """Why runs would fail as soon as they start; of every combination of settings, one is built.
 
-    Every combination of settings is built once, with one of its seeds.
-
-    Args:
-        jobs: of the sweep.
-        elsewhere: they run on machines that may have a device that this one has not.
+    Elsewhere they run on machines that may have a device that this one has not.
     """
     from ics.runs.execute import check_folder, try_out  # imports torch
 
@@ -166,15 +139,6 @@ def _why_not(attempt: Callable[..., object], *arguments: object) -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-def print_plan(jobs: Sequence[Job], problems: Mapping[Job, str]) -> None:
-    """The state of every run, how many are to be run, and how many would fail."""
-    for job in jobs:
-        state = f"{at.state}, step {at.step} of {at.steps}" if (at := job.status) else "to do"
-        print(f"{job}  {f'would fail: {problems[job]}' if job in problems else state}")
-    failing = f", {len(problems)} would fail" if problems else ""
-    print(f"{len(jobs)} runs, {sum(job.to_do for job in jobs)} to do{failing}")
 
 
 def report(jobs: Sequence[Job], problems: Mapping[Job, str]) -> bool:

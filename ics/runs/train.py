@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ics import data, nets
-from ics.data import Batches
+from ics import nets
+from ics.data import DATASETS, Batches
 from ics.data.seeding import generator
 from ics.errors import UserError
 from ics.laboratory import batch_norm_by_hand, running_stats, train_eval_gap  # noqa: F401 (each registers itself)
@@ -24,7 +23,7 @@ from ics.registry import import_plugin
 from ics.runs import checkpoint
 from ics.runs.config import RunConfig, Schedule
 from ics.runs.device import choose_device, prepare
-from ics.runs.losses import LOSSES, accuracy, evaluate
+from ics.runs.losses import LOSSES, correct, evaluate
 from ics.runs.optimizers import OPTIMIZERS
 from ics.runs.progress import progress
 from ics.runs.recorder import EVALUATION, TRAINING, Recorder
@@ -35,14 +34,7 @@ DATA_ROOT = "ICS_DATA"  # environment variable: the folder that relative `data.r
 
 
 class Training:
-    """A run in memory.
-
-    Args:
-        config: its settings.
-
-    Raises:
-        UserError: a component cannot be built as asked, or the data are not there.
-    """
+    """A run in memory."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -50,7 +42,7 @@ class Training:
             import_plugin(config.plugin)
         self.device = choose_device(config.device)
         prepare(self.device, config.threads, config.deterministic)
-        self.dataset = data.load(_located(config.data), config.seed, self.device)
+        self.dataset = DATASETS.build(_located(config.data), seed=config.seed, device=self.device)
         self.model = nets.build(
             config.model, config.norm, self.dataset.input_shape, self.dataset.outputs, config.seed
         ).to(self.device)
@@ -59,7 +51,7 @@ class Training:
         )
         self.loss_fn = LOSSES[self.dataset.task]
         self.optimizer = OPTIMIZERS.build(config.optimizer, parameters=self.model.parameters())
-        self.quantities = {name: self._quantity(name, options) for name, options in config.measure.items()}
+        self.quantities = {name: self._quantity(name, when) for name, when in config.measure.items()}
         if config.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in self.model.modules()):
             raise UserError("batch_size=1 leaves batch normalisation without a batch; take at least 2")
         torch.manual_seed(int(generator("noise", config.seed).integers(2**63)))
@@ -81,13 +73,7 @@ class Training:
     def run(
         self, folder: Path, name: str | None, requests: Requests, on_save: Callable[[], object]
     ) -> Literal["done", "diverged"]:
-        """Train to the end, from the newest usable checkpoint on.
-
-        Args:
-            folder: where rows and checkpoints go.
-            name: for people; None shows no progress.
-            requests: asks for stops and saves.
-            on_save: called after every save.
+        """Train to the end, from the newest usable checkpoint on; `on_save` is called after every save.
 
         Raises:
             Interrupted: a stop was asked for; all is saved.
@@ -95,7 +81,8 @@ class Training:
         """
         recorder = self._resume(folder)
         began, resumed_seconds = time.monotonic(), self.seconds
-        next_save = began + 60 * (self.config.checkpoint.every_minutes or math.inf)
+        pause = 60 * (self.config.checkpoint.every_minutes or math.inf)
+        next_save = began + pause
         try:
             with progress(name, self.config.steps, self.step) as bar:
                 while self.step < self.config.steps:
@@ -109,7 +96,7 @@ class Training:
                         self._save(folder, recorder)
                         on_save()
                         requests.saved()
-                        next_save = time.monotonic() + 60 * (self.config.checkpoint.every_minutes or math.inf)
+                        next_save = time.monotonic() + pause
                     if requests.stop:
                         raise Interrupted(requests.stop)
             if self.config.checkpoint.keep:  # before the rows of the end, which a longer run does not have
@@ -145,7 +132,9 @@ class Training:
         finite = math.isfinite(value)
         lr = self.optimizer.param_groups[0]["lr"]
         if recorded or not finite:
-            self._record(recorder, value, outputs.detach(), y, lr)
+            share = float(correct(outputs.detach(), y, self.dataset.task) / len(y))
+            row = {"step": self.step, "epoch": self.batches.epoch(self.step)}
+            recorder.write("training", [row | {"loss": value, "accuracy": share, "lr": lr}])
         if not finite:
             return False
         decay = {p: group["weight_decay"] for group in self.optimizer.param_groups for p in group["params"]}
@@ -156,11 +145,6 @@ class Training:
         for table, found in rows.items():
             recorder.write(table, ({"step": self.step, **row} for row in found))
         return True
-
-    def _record(self, recorder: Recorder, loss: float, outputs: Tensor, y: Tensor, lr: float) -> None:
-        share = float(accuracy(outputs, y, self.dataset.task))
-        epoch = self.batches.epoch(self.step)
-        recorder.write("training", [{"step": self.step, "epoch": epoch, "loss": loss, "accuracy": share, "lr": lr}])
 
     def _evaluate(self, recorder: Recorder) -> None:
         settings = self.config.evaluation
@@ -180,17 +164,9 @@ class Training:
         random = [torch.get_rng_state()]
         if self.device.type == "cuda":
             random.append(torch.cuda.get_rng_state(self.device))
-        checkpoint.save(
-            folder,
-            {
-                "step": self.step,
-                "seconds": self.seconds,
-                "offsets": recorder.sync(),
-                "random": random,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
-        )
+        state = {"step": self.step, "seconds": self.seconds, "offsets": recorder.sync(), "random": random}
+        weights = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        checkpoint.save(folder, state | weights)
 
     def _resume(self, folder: Path) -> Recorder:
         """Take up the newest checkpoint that is whole and whose rows are still there; otherwise start anew."""
@@ -209,10 +185,9 @@ class Training:
             return recorder
         return Recorder(folder, self.tables)
 
-    def _quantity(self, name: str, settings: dict[str, Any]) -> tuple[Schedule, Quantity]:
+    def _quantity(self, name: str, schedule: Schedule) -> tuple[Schedule, Quantity]:
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
             raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
-        schedule = Schedule.of(name, settings)
         options = schedule.options
         kind = options.pop("quantity", name)  # by default a table is called after what it holds
         return schedule, QUANTITIES.build({"name": kind, **options}, model=self.model, loss_fn=self.loss_fn)
