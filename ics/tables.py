@@ -96,8 +96,14 @@ class Table:
 
 
 def to_json(tables: Sequence[Table]) -> str:
-    """The contents of `tables.json`: a list of schemas."""
-    return json.dumps([asdict(table) for table in tables], indent=1, ensure_ascii=False) + "\n"
+    """The contents of `tables.json`: a list of schemas, a line for each column; `nan` is said only where it may be."""
+    parts = []
+    for table in tables:
+        said = [{name: value for name, value in asdict(c).items() if value is not False} for c in table.columns]
+        lines = ",\n".join(json.dumps(column, ensure_ascii=False) for column in said)
+        head = f'"name": {json.dumps(table.name)}, "key": {json.dumps(table.key)}'
+        parts.append(f'{{{head}, "columns": [\n{lines}\n]}}')
+    return "[\n" + ",\n".join(parts) + "\n]\n"
 
 
 def columns(*rows: Sequence[Any]) -> tuple[Column, ...]:

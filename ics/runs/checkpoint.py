@@ -35,7 +35,10 @@ def generations(folder: Path) -> "list[dict[str, Any]]":
                 with zipfile.ZipFile(path) as archive:  # torch.load alone does not check every byte
                     if damaged := archive.testzip():
                         raise ValueError(f"checksum of {damaged}")
-                states.append(torch.load(path, map_location="cpu", weights_only=True))
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                if not isinstance(state, dict):
+                    raise ValueError("not a checkpoint")
+                states.append(state)
             except DAMAGED as error:
                 warnings.warn(f"{path} is damaged ({type(error).__name__}) and left aside", stacklevel=2)
     return states

@@ -74,10 +74,9 @@ def check_folder(folder: Path, config: RunConfig) -> None:
 
     How often a run saves itself may differ.
     """
-    if not (folder / CONFIG).exists():
-        return
+    new = flat(config.model_dump(mode="json"))
     try:
-        old, new = RunFolder(folder.name, folder).settings(), flat(config.model_dump(mode="json"))
+        old = RunFolder(folder.name, folder).settings() if (folder / CONFIG).exists() else new
     except UserError as error:
         raise UserError(f"{error}; overwrite=true starts the run anew") from None
     lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < config.steps else set()
