@@ -12,6 +12,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from ics.shift.diagnosis import alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
 from ics.shift.observation import Batch, Gradients, Observation, Start
-from ics.shift.passes import Call
 from ics.shift.watcher import Hook, tensors_in
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Attachment:
         self._trouble: str | None = None
         self._clear()
         self._handles: list[Any] = [
-            *(self._watcher.watch(calls) if self._is_compiled else ()),
+            *([self._watcher.watch(calls)] if self._is_compiled else ()),
             calls.register_forward_pre_hook(Hook(self, self._begin), with_kwargs=True),
             calls.register_forward_hook(Hook(self, self._end)),
             optimizer.register_step_pre_hook(self._before),
@@ -98,7 +98,7 @@ class Attachment:
         if not self._due or watcher.paused or watcher.last is None or not torch.is_grad_enabled():
             return
         if self._latest is None or self._latest.training_pass is not watcher.last:  # or the model calls itself
-            call = Call(self._probe.model, args, kwargs) if self._closure is None else Call(self._closure)
+            call = partial(self._closure) if self._closure else partial(self._probe.model, *args, **kwargs)
             self._latest = self._open[next(self._counter)] = Batch(call, self.targets, watcher.last)
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:

@@ -1,6 +1,7 @@
 """Whether the training pass, run again, gives the gradients it gave; and if not why: checked, not guessed."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,15 +30,13 @@ def agree(one: Tensor | None, other: Tensor | None, exact: bool = False) -> bool
     return bool(away <= UNREPEATED * length)
 
 
+def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
+    """Whether two sets of gradients agree, every parameter's."""
+    return all(agree(one.get(p), other.get(p), exact) for p in one.keys() | other.keys())
+
+
 def check_repeats(passes: Passes, gradients: Gradients) -> bool:
-    """Run the training pass again and see that it gives the gradients that it gave.
-
-    Args:
-        passes: the training pass, to be run again.
-        gradients: parameter → what was in its `.grad` when `observe` was entered.
-
-    Returns:
-        Whether they are the same to the bit.
+    """Run the training pass again; whether it gives the gradients that it gave to the bit, not only within rounding.
 
     Raises:
         ProbeError: they are not the same, and why.
@@ -55,18 +54,13 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     idle = watcher.idle()
     if training_pass.whole and idle and not alike(repeated, _repeat(passes, statistics=False), exact=True):
         watcher.hold_statistics = True
-        watcher.grow(place for place, _ in training_pass.hold.values.values() if id(place.thing) in idle)
+        watcher.grow(place for place in training_pass.hold.places if place.key in idle)
     return alike(gradients, repeated, exact=True)
 
 
 def _repeat(passes: Passes, statistics: bool = True) -> dict[nn.Parameter, Tensor]:
     passes.start(moved=(), same_noise=True, statistics=statistics)
     return passes.gradients()
-
-
-def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
-    """Whether two sets of gradients agree, every parameter's."""
-    return all(agree(one.get(p), other.get(p), exact) for p in one.keys() | other.keys())
 
 
 def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
@@ -88,7 +82,7 @@ def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
                 "and do not clear .grad before"
             )
     try:
-        check_batch(passes)
+        passes.check_batch()
     except ProbeError as error:
         return error
     if passes.has_new_state and not passes.training_pass.whole:
@@ -113,30 +107,16 @@ def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
     )
 
 
-def check_batch(passes: Passes) -> None:
-    """See that the training pass can be run again at all.
-
-    Raises:
-        ProbeError: its weights or its batch are not there any more.
-    """
-    if passes.has_moved_before():
-        raise ProbeError(
-            "parameters were changed after the training pass; enter observe before optimizer.step(), and step inside"
-        )
-    if not passes.is_batch_of_training():
-        raise ProbeError("observe was given another batch than the model's last training pass; give it that very batch")
-
-
 def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Tensor]]]]:
     """The training pass again: its gradients, and every module's outputs in order."""
     outputs: list[tuple[str, list[Tensor]]] = []
+
+    def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
+        outputs.append((name, [tensor.detach().clone() for tensor in tensors_in(output)]))
+
     with ExitStack() as stack:
         for name, module in passes.watcher.model.named_modules():
-
-            def note(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
-                outputs.append((name, [tensor.detach().clone() for tensor in tensors_in(output)]))
-
-            stack.callback(module.register_forward_hook(note).remove)
+            stack.enter_context(module.register_forward_hook(partial(note, name)))
         return _repeat(passes), outputs
 
 

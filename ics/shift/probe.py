@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ics.shift import definition, replay
 from ics.shift.attach import Attachment, Closure
-from ics.shift.diagnosis import agree, check_batch, check_repeats
+from ics.shift.diagnosis import agree, check_repeats
 from ics.shift.errors import ProbeError
 from ics.shift.layers import (
     Candidate,
@@ -39,8 +39,9 @@ from ics.shift.metrics import METRICS, compare
 from ics.shift.observation import Batch, Gradients, LayerShift, Observation, Start
 from ics.shift.origins import Origin
 from ics.shift.origins import origins as find_origins
-from ics.shift.passes import Call, LossFunction, Passes
+from ics.shift.passes import LossFunction, Passes, call_of
 from ics.shift.replay import Recording
+from ics.shift.state import same_bits
 from ics.shift.watcher import PassWatcher, tensors_in
 
 Noise = Literal["same", "fresh"]
@@ -233,7 +234,7 @@ class ShiftProbe:
             ProbeError: no forward pass or no gradients came before; there is no measurable layer, or a wanted one does
                 not exist; the loss is not a scalar; the training pass, run again, gives other gradients.
         """
-        batches = [Batch(Call.of(self.model, x), y, self.watcher.learn())]
+        batches = [Batch(call_of(self.model, x), y, self.watcher.learn())]
         start = self.begin(batches)
         if not (start.gradients or self.recomputes):
             raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
@@ -253,7 +254,7 @@ class ShiftProbe:
         """All that is needed from before the update."""
         own = (p for p in self.model.parameters() if p.requires_grad)
         gradients = {p: p.grad.detach().clone() for p in own if p.grad is not None}
-        before = self.watcher.hold([(batch.call.inputs, batch.y) for batch in batches])
+        before = self.watcher.hold([(batch.call.args, batch.call.keywords, batch.y) for batch in batches])
         return Start(list(batches), gradients, before)
 
     def finish(
@@ -290,12 +291,11 @@ class ShiftProbe:
         start.recomputed.clear()
         with self.watcher.pause():
             for batch in start.batches:
-                loss_fn = self.loss_fn if batch.call.function is self.model else _itself
                 with Passes(
-                    self.watcher, batch.training_pass, loss_fn, batch.call, batch.y, start.before, self._fresh
+                    self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, start.before, self._fresh
                 ) as passes:
                     gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
-                    structure = Structure.of(self.model, batch.call.inputs, gradients)
+                    structure = Structure.of(self.model, (batch.call.args, batch.call.keywords), gradients)
                     shifted = self._measure(passes, structure, gradients)
                     pairs = {}
                     for layer, other in shifted.items():
@@ -369,7 +369,7 @@ class ShiftProbe:
                 f"measured by the definition, at a full pass each, since a shorter way has other bits: {names}",
                 stacklevel=5,
             )
-        if passes.has_moved:  # an update of nothing proves nothing
+        if any(not same_bits(passes.old[p], passes.new[p]) for p in passes.new):  # an update of nothing proves nothing
             self._slow[recording.way] = slow
         return shifted
 
@@ -386,7 +386,7 @@ class ShiftProbe:
 
     def _recomputed(self, passes: Passes, batch: Batch, start: Start) -> Gradients:
         """The gradients of the training pass, run again."""
-        check_batch(passes)
+        passes.check_batch()
         passes.start(moved=(), same_noise=True)
         gradients = passes.gradients()
         passes.look()
@@ -448,11 +448,6 @@ class Structure:
 def _g(layer: Layer, gradients: Gradients) -> Tensor | None:
     """G_i as it was when `observe` was entered; None where the layer took no part in the loss."""
     return flat_gradient(layer, [gradients.get(p) for p in layer.parameters])
-
-
-def _itself(loss: Tensor, y: Any) -> Tensor:
-    """What a closure returns is its loss."""
-    return loss
 
 
 def _one_of(option: str, value: object, known: Sequence[str]) -> None:

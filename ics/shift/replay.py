@@ -229,7 +229,9 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         if call.skipped:
             call.output = _map(_Kept.copied if module in self._habits else _Kept.of, output)
             call.inputs = {storage_of(tensor) for tensor, _ in inputs}
-        call.state = self._state = self._state.renewed()
+        if changed := self._state.changed():  # what has not changed is shared
+            self._state |= Hold(changed)
+        call.state = self._state
         return output
 
     def finish(self) -> bool:

@@ -1,6 +1,7 @@
 """How training passes begin: noted by hooks on the model, at the cost of a few microseconds each."""
 
 import contextlib
+import random
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -15,9 +17,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from ics.shift.errors import ProbeError
-from ics.shift.state import Hold, Place, TensorPlace, foreign_random_places, places, random_places
+from ics.shift.state import Hold, Place, TensorPlace, places
 
 _NORMS = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")  # not what others derive from them
+_CALL = nn.Module._call_impl.__code__
 
 
 class Hook:
@@ -69,6 +72,7 @@ class PassWatcher:
 
     Attributes:
         last: the last pass noted; None before the first.
+        random: torch's generators from which everybody draws.
         changing: what passes change themselves, as far as that is known.
         loss_autocast: whether the loss, too, is computed under the model's autocast.
         hold_statistics: see above.
@@ -83,8 +87,10 @@ class PassWatcher:
         self.hold_statistics = False
         devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
         self._device_types = {device.type for device in devices}
-        self.random = random_places(devices)
-        self._foreign_random = foreign_random_places()
+        others = [d for d in devices if d.type not in ("cpu", "meta")]
+        own = [torch.get_device_module(device).default_generators[device.index] for device in others]
+        self.random = places([torch.default_generator, *own])
+        self._foreign_random = places([random.seed.__self__, numpy.random.get_state.__self__])  # type: ignore[attr-defined]
         self._roots: list[Any] = [model]
         self.changing: list[Place] = []
         self._reached: list[Place] = []
@@ -93,18 +99,16 @@ class PassWatcher:
         self._parameters: list[nn.Parameter] = []
         self._known: dict[int, Any] = {}  # what they do not change, by id
         self.holds_batch = False
-        self._open_at: int | None = None  # depth of the stack at which a noted pass is under way
         self._users = self._pauses = 0
         self.sleepers: set[Any] = set()
-        self._hooks = self.watch(model)
+        self._watched: set[nn.Module] = set()
+        self._hook = self.watch(model)
 
     @classmethod
     def of(cls, model: nn.Module, loss_fn: Any = None) -> "PassWatcher":
-        """The model's watcher, which is put on it for the first who asks; everyone who asked closes it.
+        """The model's watcher, put on it for the first who asks; everyone who asked closes it.
 
-        Args:
-            model: called as `model(x)`.
-            loss_fn: whatever it can reach is held as well.
+        Whatever the loss can reach is held as well.
         """
         owners = [hook.owner for hook in model._forward_pre_hooks.values() if isinstance(hook, Hook)]
         watcher = next((owner for owner in owners if isinstance(owner, cls)), None) or cls(model)
@@ -115,19 +119,16 @@ class PassWatcher:
         watcher._users += 1
         return watcher
 
-    def watch(self, module: nn.Module) -> list[RemovableHandle]:
+    def watch(self, module: nn.Module) -> RemovableHandle:
         """Note the passes that begin with a call of this module: the model, or what is called in its stead."""
-        return [
-            module.register_forward_pre_hook(Hook(self, self._begin), prepend=True, with_kwargs=True),
-            module.register_forward_hook(Hook(self, self._end), always_call=True),
-        ]
+        self._watched.add(module)
+        return module.register_forward_pre_hook(Hook(self, self._begin), prepend=True, with_kwargs=True)
 
     def close(self) -> None:
-        """Take back one `of`; the last one removes the hooks."""
+        """Take back one `of`; the last one removes the hook."""
         self._users -= 1
         if self._users == 0:
-            for hook in self._hooks:
-                hook.remove()
+            self._hook.remove()
 
     @property
     def paused(self) -> bool:
@@ -165,21 +166,20 @@ class PassWatcher:
         if self.last.whole and self._is_learning:
             self._is_learning, self.holds_batch, self.changing = False, False, []
             given = set(map(id, self.last.tensors()))
-            self._known = {key: place.thing for key, (place, _) in self.last.hold.values.items() if key not in given}
+            self._known = {place.key: place.thing for place in self.last.hold.places if place.key not in given}
             self.grow(self.last.hold.changed())
         return self.last
 
-    def grow(self, changed: Iterable[Place]) -> None:
+    def grow(self, changed: Iterable[Place], batch: Iterable[Place] = ()) -> None:
         """Hold these places, too, when a pass begins."""
-        given = set(map(id, self.last.tensors())) if self.last else set()
-        held = {id(place.thing) for place in [*self.changing, *self.random]} | self.idle()
+        given = {place.key for place in batch}.union(map(id, self.last.tensors() if self.last else ()))
+        held = {place.key for place in [*self.changing, *self.random]} | self.idle()
         for place in changed:
-            key = id(place.thing)
-            if key in given:
+            if place.key in given:
                 self.holds_batch = True
-            elif key not in held:
+            elif place.key not in held:
                 self.changing.append(place)
-                self._known.pop(key, None)
+                self._known.pop(place.key, None)
 
     def forget(self) -> None:
         """Hold everything again when the next pass begins: the model has become another."""
@@ -194,18 +194,14 @@ class PassWatcher:
 
     def random_ids(self) -> set[int]:
         """The ids of all generators that everybody draws from."""
-        return {id(place.thing) for place in [*self.random, *self._foreign_random]}
+        return {place.key for place in [*self.random, *self._foreign_random]}
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         if len(self.sleepers) == self._users:
             self.last = None
             return
-        if self._pauses or not torch.is_grad_enabled():
+        if self._pauses or not torch.is_grad_enabled() or self._is_inside():
             return
-        depth = _stack_depth()
-        if self._open_at is not None and depth > self._open_at:  # the model calls itself
-            return
-        self._open_at = depth
         inputs = [*args, *kwargs.values()]
         if self._is_learning:
             self._parameters = list(model.parameters())
@@ -223,9 +219,14 @@ class PassWatcher:
         roots = [place.thing for place in self.changing] + (inputs if self.holds_batch else [])
         return Hold([*self.random, *self.changing, *(places(roots, self._known) if roots else ())])
 
-    def _end(self, model: nn.Module, args: Any, output: Any) -> None:
-        if not self._pauses and self._open_at is not None and _stack_depth() <= self._open_at:
-            self._open_at = None
+    def _is_inside(self) -> bool:
+        """Whether a pass is under way: the model calls itself, or is called by what is called in its stead."""
+        frame: Any = sys._getframe()
+        calls = 0
+        while frame is not None:
+            calls += frame.f_code is _CALL and frame.f_locals["self"] in self._watched
+            frame = frame.f_back
+        return calls > 1
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
@@ -233,10 +234,3 @@ def tensors_in(tree: Any) -> list[Tensor]:
     if isinstance(tree, Tensor):
         return [tree]
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def _stack_depth() -> int:
-    frame, depth = sys._getframe(1), 0
-    while frame.f_back is not None:
-        frame, depth = frame.f_back, depth + 1
-    return depth
