@@ -11,7 +11,7 @@ To first order in the update they are, and add up to, the products with the Hess
 """
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -29,10 +29,6 @@ ALL = -1
 
 INPUT = 0
 """As the index of a cause: what is used before the first measured layer."""
-
-
-class NoSecondDerivative(Exception):
-    """An operation of the model can be differentiated once only."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +88,7 @@ class Origin:
 
 
 def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Collection[nn.Parameter]) -> list[Cause]:
-    """The blocks between the measured layers: together, all that is used before the last of them.
-
-    Args:
-        layers: in order of execution.
-        order: all parameters in order of first use.
-        moving: the parameters that the update may move; blocks without one are left out.
-    """
+    """The blocks between the measured layers, in order: all that is used before the last of them, and may move."""
     place = {parameter: i for i, parameter in enumerate(order)}
     starts = [min(place.get(p, len(order)) for p in layer.parameters) for layer in layers]
     heads = [(INPUT, "input"), *((layer.index, layer.name) for layer in layers)]
@@ -111,56 +101,48 @@ def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Colle
 
 def shifts_alone(
     passes: Passes, cause: Cause, recording: Recording, slow: Collection[str] | None
-) -> dict[Layer, Tensor | None]:
-    """∇_{W_i} L of every later layer with the cause's block alone updated.
-
-    Args:
-        passes: the training pass, to be run again.
-        cause: what moves.
-        recording: of a pass in which nothing has moved.
-        slow: names of layers before which nothing may be skipped; None: of all.
-    """
+) -> dict[Layer, Tensor]:
+    """∇_{W_i} L of every later layer with the cause's block alone updated."""
+    block = frozenset(cause.block)
     if slow is not None and cause.index != INPUT and cause.name not in slow:
         with suppress(Exception):  # whatever a skip has broken, a full pass does without it
-            return replay.gradients(passes, recording, frozenset(cause.block), cause.later)
-    passes.start(frozenset(cause.block))
+            return replay.gradients(passes, recording, block, cause.later)
+    passes.start(block)
     return gradients_of(passes.loss(), cause.later)
 
 
-def _check_differentiable(gradients: Sequence[Tensor | None]) -> None:
+def linear_shifts(passes: Passes, found: Sequence[Cause]) -> Iterator[dict[Layer, Tensor]]:
+    """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i.
+
+    Raises:
+        RuntimeError: an operation of the model has no second derivative.
+    """
+    passes.start(frozenset())
+    moved = [p for cause in found for p in cause.block]
+    gradients = torch.autograd.grad(passes.loss(), moved, create_graph=True, allow_unused=True)
+    gradient = {p: g for p, g in zip(moved, gradients, strict=True) if g is not None}
+    _check_differentiable(gradient.values())
+    for cause in found:
+        # ⟨g_j, ΔW_j⟩, whose gradient with respect to W_i is Σ ∂g_j/∂W_i ΔW_j = H_ij ΔW_j
+        slope = [(gradient[p] * (passes.new[p] - passes.old[p])).sum() for p in cause.block if p in gradient]
+        yield gradients_of(sum(slope, torch.zeros(())), cause.later, keep_graph=True)
+
+
+def _check_differentiable(gradients: Iterable[Tensor]) -> None:
     """Raise where a gradient's own graph has a hole, which autograd only sees if its way leads through it."""
-    todo = [g.grad_fn for g in gradients if g is not None]
+    todo = [g.grad_fn for g in gradients]
     seen = set(todo)
     for node in todo:
         if node is not None:
             if node.name() in ("torch::autograd::Error", "torch::autograd::NotImplemented"):
-                raise NoSecondDerivative("an operation of the model has no second derivative")
+                raise RuntimeError("the second derivative of an operation of the model is not implemented")
             new = {following for following, _ in node.next_functions} - seen
             seen |= new
             todo += new
 
 
-def linear_shifts(passes: Passes, found: Sequence[Cause]) -> Iterator[dict[Layer, Tensor | None]]:
-    """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i.
-
-    Raises:
-        NoSecondDerivative: of an operation of the model.
-    """
-    passes.start(frozenset())
-    moved = [p for cause in found for p in cause.block]
-    update = {p: passes.new[p] - passes.old[p] for p in moved}
-    gradients = torch.autograd.grad(passes.loss(), moved, create_graph=True, allow_unused=True)
-    _check_differentiable(gradients)
-    gradient = dict(zip(moved, gradients, strict=True))
-    for cause in found:
-        # ⟨g_j, ΔW_j⟩, whose gradient with respect to W_i is Σ ∂g_j/∂W_i ΔW_j = H_ij ΔW_j
-        slope = [(gradient[p] * update[p]).sum() for p in cause.block if gradient[p] is not None]
-        yield gradients_of(sum(slope, torch.zeros(())), cause.later, keep_graph=True)
-
-
 def origins(
     passes: Passes,
-    layers: Sequence[Layer],
     order: Sequence[nn.Parameter],
     moving: Collection[nn.Parameter],
     pairs: Mapping[Layer, tuple[Tensor, Tensor]],
@@ -171,99 +153,77 @@ def origins(
 
     Args:
         passes: the training pass, after the update.
-        layers: the measured ones, in order of execution.
         order: all parameters in order of first use.
         moving: those that move in G'.
-        pairs: layer → (G, G').
+        pairs: measured layer → (G, G'), in order of execution.
         recording: of the last pass, in which nothing has moved.
-        slow: see `shifts_alone`.
+        slow: names of layers before which nothing may be skipped; None: of all.
 
     Returns:
         By layer, in order of execution; of each the causes from the input on, then `ALL`.
     """
-    found = causes(layers, order, moving)
+    found = causes(list(pairs), order, moving)
     before = passes.outputs
-    alone: dict[Cause, Mapping[Layer, Tensor | None]] = {}
-    linear: dict[Cause, Mapping[Layer, Tensor | None]] = {}
-    moves: dict[Cause, Move] = {}
+    alone: dict[Cause, Mapping[Layer, Tensor]] = {}
+    sizes: dict[Cause, tuple[float, float]] = {}
     for cause in reversed(found):  # deepest first, since what lies beyond a cause can be forgotten
         alone[cause] = shifts_alone(passes, cause, recording, slow)
-        moves[cause] = Move.of(passes, cause.block, before)
+        sizes[cause] = _size(passes, cause.block, before)
+    linear: dict[Cause, Mapping[Layer, Tensor]] = {}
     try:
         linear |= zip(found, linear_shifts(passes, found), strict=True)
-    except (NoSecondDerivative, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "not implemented" not in str(error):
+    except RuntimeError as error:
+        if "not implemented" not in str(error):
             raise
         linear.clear()
         warnings.warn(f"the shift's linear part is not measured: {error}", stacklevel=4)
     result = []
-    for layer in layers:
+    for layer, (g, shifted) in pairs.items():
+        whole = flat(shifted) - flat(g)
         mine = [cause for cause in found if layer in cause.later]
-        g, shifted = (flat(tensor) for tensor in pairs[layer])
-        whole = shifted - g
-        parts = [_vector(alone[cause][layer], g) - g for cause in mine]
-        lines = [_vector(linear[cause][layer], g) if linear else g * torch.nan for cause in mine]
-        for cause, part, line in zip(mine, parts, lines, strict=True):
-            result.append(_origin(cause, layer, part, whole, line, g, moves[cause]))
+        parts = [flat(alone[cause][layer]) - flat(g) for cause in mine]
+        lines = [flat(linear[cause][layer]) if linear else whole * torch.nan for cause in mine]
         if mine:
-            together = Cause(ALL, "all", tuple(p for cause in mine for p in cause.block), (layer,))
-            passes.start(frozenset(together.block))
+            mine.append(Cause(ALL, "all", tuple(p for cause in mine for p in cause.block), (layer,)))
+            passes.start(frozenset(mine[-1].block))
             passes.forward()
-            move, rest = Move.of(passes, together.block, before), float((whole - sum(parts)).norm() / whole.norm())
-            result.append(_origin(together, layer, whole, whole, sum(lines, torch.zeros_like(g)), g, move, rest))
+            sizes[mine[-1]] = _size(passes, mine[-1].block, before)
+            interaction = float((whole - sum(parts)).norm() / whole.norm())
+            parts.append(whole)
+            lines.append(sum(lines, torch.zeros_like(whole)))
+        for cause, part, line in zip(mine, parts, lines, strict=True):
+            relative_update, output_change = sizes[cause]
+            result.append(
+                Origin(
+                    cause_index=cause.index,
+                    cause=cause.name,
+                    layer_index=layer.index,
+                    layer=layer.name,
+                    l2=float(part.norm()),
+                    cosine=_cosine(part, whole),
+                    share=float(part.dot(whole) / whole.dot(whole)),
+                    interaction=interaction if cause.index == ALL else float("nan"),
+                    linear_l2=float(line.norm()),
+                    linear_cosine=_cosine(line, part),
+                    linear_error=float((part - line).norm() / part.norm()),
+                    gradient_norm=float(flat(g).norm()),
+                    relative_update=relative_update,
+                    output_change=output_change,
+                )
+            )
     return result
 
 
-@dataclass(frozen=True)
-class Move:
-    """How large an update of some parameters is: `relative_update` and `output_change` of `Origin`."""
-
-    relative_update: float
-    output_change: float
-
-    @classmethod
-    def of(cls, passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> "Move":
-        """That of the last pass, in which the block alone had moved; `before` are the outputs when nothing had."""
-        old, new = (torch.cat([flat(values[p]) for p in block]) for values in (passes.old, passes.new))
-        change = float("nan")
-        if [tensor.shape for tensor in before] == [tensor.shape for tensor in passes.outputs]:
-            pairs = zip(before, passes.outputs, strict=True)
-            moved = [(b - a).flatten().double() for a, b in pairs if a.is_floating_point()]
-            change = float(torch.cat(moved).square().mean().sqrt()) if moved else change
-        return cls(float((new - old).norm() / old.norm()), change)
-
-
-def _origin(
-    cause: Cause,
-    layer: Layer,
-    part: Tensor,
-    whole: Tensor,
-    linear: Tensor,
-    gradient: Tensor,
-    move: Move,
-    interaction: float = float("nan"),
-) -> Origin:
-    return Origin(
-        cause_index=cause.index,
-        cause=cause.name,
-        layer_index=layer.index,
-        layer=layer.name,
-        l2=float(part.norm()),
-        cosine=_cosine(part, whole),
-        share=float(part.dot(whole) / whole.dot(whole)),
-        interaction=interaction,
-        linear_l2=float(linear.norm()),
-        linear_cosine=_cosine(linear, part),
-        linear_error=float((part - linear).norm() / part.norm()),
-        gradient_norm=float(gradient.norm()),
-        relative_update=move.relative_update,
-        output_change=move.output_change,
-    )
+def _size(passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> tuple[float, float]:
+    """`relative_update` and `output_change` of the last pass; `before` are the outputs when nothing had moved."""
+    old, new = (torch.cat([flat(values[p]) for p in block]) for values in (passes.old, passes.new))
+    change = float("nan")
+    if [tensor.shape for tensor in before] == [tensor.shape for tensor in passes.outputs]:
+        pairs = zip(before, passes.outputs, strict=True)
+        moved = [(b - a).flatten().double() for a, b in pairs if a.is_floating_point()]
+        change = float(torch.cat(moved).square().mean().sqrt()) if moved else change
+    return float((new - old).norm() / old.norm()), change
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
     return float((a.dot(b) / (a.dot(a) * b.dot(b)).sqrt()).clamp(-1, 1))
-
-
-def _vector(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if gradient is None else flat(gradient)
