@@ -7,7 +7,6 @@ count. An optimizer with a closure runs its passes inside its step; the first of
 """
 
 import csv
-import itertools
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -50,7 +49,6 @@ class Attachment:
         self._watcher = probe.watcher
         self._is_compiled = calls is not probe.model
         self.targets: Any = None
-        self._counter = itertools.count()
         self._step, self._said, self._recomputes = 0, set[str](), False
         self._trouble: str | None = None
         self._clear()
@@ -83,7 +81,7 @@ class Attachment:
         self._due = self._step % self._every == 0
         (self._watcher.sleepers.discard if self._due else self._watcher.sleepers.add)(self)
         # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
-        self._open = weakref.WeakValueDictionary[int, Batch]()
+        self._open = weakref.WeakValueDictionary[int, Batch]()  # by id, in order
         self._latest: Batch | None = None
         self._done: list[Batch] = []  # those whose gradients stand in .grad
         self._reached: list[Batch] | None = None  # in the backward pass under way
@@ -99,7 +97,8 @@ class Attachment:
             return
         if self._latest is None or self._latest.training_pass is not watcher.last:  # or the model calls itself
             call = partial(self._closure) if self._closure else partial(self._probe.model, *args, **kwargs)
-            self._latest = self._open[next(self._counter)] = Batch(call, self.targets, watcher.last)
+            self._latest = batch = Batch(call, self.targets, watcher.last)
+            self._open[id(batch)] = batch
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
         batch = self._latest
@@ -140,8 +139,9 @@ class Attachment:
         reached, self._reached = self._reached or [], None
         if self._is_cleared():  # torch.autograd.grad, as part of a loss
             return
-        places = [place for place, batch in self._open.items() if batch in reached]
-        batches = [self._open.pop(place) for place in places]
+        batches = [batch for batch in self._open.values() if batch in reached]
+        for batch in batches:
+            del self._open[id(batch)]
         if self._closure is None and len(batches) > 1:
             self._trouble = "its loss comes from several calls of the model; give attach a closure"
         if self._closure is not None and self._done:
@@ -169,8 +169,7 @@ class Attachment:
             else:
                 self._to([{"step": self._step, **asdict(row)} for row in found.rows])
         self._step += 1
-        if self._due or self._step % self._every == 0:
-            self._clear()
+        self._clear()
 
     def _measure(self, start: Start) -> Observation:
         observation = Observation()

@@ -96,30 +96,20 @@ def merged(known: Sequence[nn.Parameter], order: Iterable[nn.Parameter], model: 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is a layer if the forward pass uses it.
+    """What is a layer if the forward pass uses it."""
 
-    Attributes:
-        name: the module's; the parameter's where that is not called `weight`.
-        weights: the trainable tensors behind one weight.
-        own: W_i: these, or all trainable parameters of the module that are no other candidate's.
-        beside: what is never used before it, though autocast may use a layer's own bias first: all of its module, or
-            where that has several weights, what it registers from this one on.
-    """
-
-    name: str
-    weights: tuple[nn.Parameter, ...]
-    own: tuple[nn.Parameter, ...]
+    name: str  # the module's; the parameter's where that is not called `weight`
+    weights: tuple[nn.Parameter, ...]  # the trainable tensors behind one weight
+    own: tuple[nn.Parameter, ...]  # W_i: these, or all trainable parameters of the module that are no other candidate's
+    # What is never used before it, though autocast may use a layer's own bias first: all of its module, or where that
+    # has several weights, what it registers from this one on.
     beside: frozenset[nn.Parameter]
 
 
 def candidates(model: nn.Module, params: Params, kinds: Kinds, wanted: Sequence[int | str] | None) -> list[Candidate]:
-    """What may be a layer, used or not.
+    """What may be a layer, used or not: modules of some kinds, None being all that hold a weight matrix; what is wanted.
 
-    Args:
-        model: any module.
-        params: W_i is one "weight", or "all" parameters of the module that holds it.
-        kinds: classes of modules; None: all modules that hold a weight matrix.
-        wanted: names of modules and of parameters that are candidates whatever their kind.
+    W_i is one "weight", or "all" parameters of the module that holds it.
     """
     modules = dict(model.named_modules())
     weights = {name: of for name, module in modules.items() if (of := _chosen(name, module, kinds, wanted or ()))}

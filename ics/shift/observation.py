@@ -55,26 +55,19 @@ class Observation:
 
 @dataclass(eq=False)
 class Batch:
-    """A forward pass of training: what ran it, its targets, how it began, and its loss where that is known."""
+    """A forward pass of training."""
 
     call: Call
-    y: Any
-    training_pass: TrainingPass
-    loss: Tensor | None = None
+    y: Any  # its targets
+    training_pass: TrainingPass  # how it began
+    loss: Tensor | None = None  # where that is known
 
 
 @dataclass(frozen=True)
 class Start:
-    """What is kept from before an update.
-
-    Attributes:
-        batches: from which its gradients come.
-        gradients: parameter → what was in its `.grad`.
-        before: the state.
-        recomputed: parameter → its gradient, summed over the batches, where that was computed anew.
-    """
+    """What is kept from before an update."""
 
     batches: list[Batch]
-    gradients: Gradients
-    before: Hold
-    recomputed: dict[nn.Parameter, Tensor] = field(default_factory=dict)
+    gradients: Gradients  # what was in `.grad`
+    before: Hold  # the state
+    recomputed: dict[nn.Parameter, Tensor] = field(default_factory=dict)  # gradients computed anew, over all batches

@@ -32,23 +32,6 @@ INPUT = 0
 
 
 @dataclass(frozen=True)
-class Cause:
-    """A part of the network that moves alone.
-
-    Attributes:
-        index: 1-based place of the measured layer that it begins with, or `INPUT`.
-        name: qualified name of that layer's module.
-        block: its parameters, in order of first use.
-        later: the measured layers after it.
-    """
-
-    index: int
-    name: str
-    block: tuple[nn.Parameter, ...]
-    later: tuple[Layer, ...]
-
-
-@dataclass(frozen=True)
 class Origin:
     """What one cause did to one layer's gradient at one step.
 
@@ -87,45 +70,42 @@ class Origin:
     output_change: float
 
 
-def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Collection[nn.Parameter]) -> list[Cause]:
-    """The blocks between the measured layers, in order: all that is used before the last of them, and may move."""
+def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Collection[nn.Parameter]) -> list[Layer]:
+    """The blocks between the layers, in order, each as a layer: all that is used before the last one, and may move."""
     place = {parameter: i for i, parameter in enumerate(order)}
     starts = [min(place.get(p, len(order)) for p in layer.parameters) for layer in layers]
     heads = [(INPUT, "input"), *((layer.index, layer.name) for layer in layers)]
-    found = [
-        Cause(index, name, tuple(p for p in order[begin:end] if p in moving), tuple(layers[number:]))
-        for number, ((index, name), begin, end) in enumerate(zip(heads, [0, *starts], starts, strict=False))
-    ]
-    return [cause for cause in found if cause.block]
+    blocks = [tuple(p for p in order[i:j] if p in moving) for i, j in zip([0, *starts], starts, strict=False)]
+    return [Layer(*head, block, frozenset()) for head, block in zip(heads, blocks, strict=False) if block]
 
 
 def shifts_alone(
-    passes: Passes, cause: Cause, recording: Recording, slow: Collection[str] | None
+    passes: Passes, cause: Layer, later: Sequence[Layer], recording: Recording, slow: Collection[str] | None
 ) -> dict[Layer, Tensor]:
     """∇_{W_i} L of every later layer with the cause's block alone updated."""
-    block = frozenset(cause.block)
+    block = frozenset(cause.parameters)
     if slow is not None and cause.index != INPUT and cause.name not in slow:
         with suppress(Exception):  # whatever a skip has broken, a full pass does without it
-            return replay.gradients(passes, recording, block, cause.later)
+            return replay.gradients(passes, recording, block, later)
     passes.start(block)
-    return gradients_of(passes.loss(), cause.later)
+    return gradients_of(passes.loss(), later)
 
 
-def linear_shifts(passes: Passes, found: Sequence[Cause]) -> Iterator[dict[Layer, Tensor]]:
+def linear_shifts(passes: Passes, later: Mapping[Layer, Sequence[Layer]]) -> Iterator[dict[Layer, Tensor]]:
     """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i.
 
     Raises:
         RuntimeError: an operation of the model has no second derivative.
     """
     passes.start(frozenset())
-    moved = [p for cause in found for p in cause.block]
+    moved = [p for cause in later for p in cause.parameters]
     gradients = torch.autograd.grad(passes.loss(), moved, create_graph=True, allow_unused=True)
     gradient = {p: g for p, g in zip(moved, gradients, strict=True) if g is not None}
     _check_differentiable(gradient.values())
-    for cause in found:
+    for cause, layers in later.items():
         # ⟨g_j, ΔW_j⟩, whose gradient with respect to W_i is Σ ∂g_j/∂W_i ΔW_j = H_ij ΔW_j
-        slope = [(gradient[p] * (passes.new[p] - passes.old[p])).sum() for p in cause.block if p in gradient]
-        yield gradients_of(sum(slope, torch.zeros(())), cause.later, keep_graph=True)
+        slope = [(gradient[p] * (passes.new[p] - passes.old[p])).sum() for p in cause.parameters if p in gradient]
+        yield gradients_of(sum(slope, torch.zeros(())), layers, keep_graph=True)
 
 
 def _check_differentiable(gradients: Iterable[Tensor]) -> None:
@@ -162,16 +142,18 @@ def origins(
     Returns:
         By layer, in order of execution; of each the causes from the input on, then `ALL`.
     """
-    found = causes(list(pairs), order, moving)
+    later = {
+        cause: [layer for layer in pairs if layer.index > cause.index] for cause in causes(list(pairs), order, moving)
+    }
     before = passes.outputs
-    alone: dict[Cause, Mapping[Layer, Tensor]] = {}
-    sizes: dict[Cause, tuple[float, float]] = {}
-    for cause in reversed(found):  # deepest first, since what lies beyond a cause can be forgotten
-        alone[cause] = shifts_alone(passes, cause, recording, slow)
-        sizes[cause] = _size(passes, cause.block, before)
-    linear: dict[Cause, Mapping[Layer, Tensor]] = {}
+    alone: dict[Layer, dict[Layer, Tensor]] = {}
+    linear: dict[Layer, dict[Layer, Tensor]] = {}
+    sizes: dict[Layer, tuple[float, float]] = {}
+    for cause in reversed(later):  # deepest first, since what lies beyond a cause can be forgotten
+        alone[cause] = shifts_alone(passes, cause, later[cause], recording, slow)
+        sizes[cause] = _size(passes, cause.parameters, before)
     try:
-        linear |= zip(found, linear_shifts(passes, found), strict=True)
+        linear |= zip(later, linear_shifts(passes, later), strict=True)
     except RuntimeError as error:
         if "not implemented" not in str(error):
             raise
@@ -180,14 +162,15 @@ def origins(
     result = []
     for layer, (g, shifted) in pairs.items():
         whole = flat(shifted) - flat(g)
-        mine = [cause for cause in found if layer in cause.later]
+        mine = [cause for cause in later if layer in later[cause]]
         parts = [flat(alone[cause][layer]) - flat(g) for cause in mine]
         lines = [flat(linear[cause][layer]) if linear else whole * torch.nan for cause in mine]
         if mine:
-            mine.append(Cause(ALL, "all", tuple(p for cause in mine for p in cause.block), (layer,)))
-            passes.start(frozenset(mine[-1].block))
+            together = Layer(ALL, "all", tuple(p for cause in mine for p in cause.parameters), frozenset())
+            passes.start(frozenset(together.parameters))
             passes.forward()
-            sizes[mine[-1]] = _size(passes, mine[-1].block, before)
+            mine.append(together)
+            sizes[together] = _size(passes, together.parameters, before)
             interaction = float((whole - sum(parts)).norm() / whole.norm())
             parts.append(whole)
             lines.append(sum(lines, torch.zeros_like(whole)))

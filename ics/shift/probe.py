@@ -274,14 +274,17 @@ class ShiftProbe:
                 refused = ProbeError("another process cannot measure it, and says why")
         if refused is not None:
             raise refused
-        pairs = [(layer, *(self._finished(layer, side, start) for side in sides)) for layer, *sides in found.values()]
-        metrics = [compare(*pair) for _, *pair in pairs]
+        pairs = {
+            layer: (self._finished(layer, g, start), self._finished(layer, shifted, start))
+            for layer, g, shifted in found.values()
+        }
+        metrics = [compare(*pair) for pair in pairs.values()]
         table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()  # fetched all at once
         observation.rows = [
             LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
-            for (layer, *_), values in zip(pairs, table, strict=True)
+            for layer, values in zip(pairs, table, strict=True)
         ]
-        observation.gradients = {layer.name: (g, shifted) for layer, g, shifted in pairs} if keep_gradients else {}
+        observation.gradients = {layer.name: pair for layer, pair in pairs.items()} if keep_gradients else {}
 
     # --- the measurement -----------------------------------------------------------------------------------------
 

@@ -45,13 +45,10 @@ class OtherWay(Exception):
 
 
 def record(passes: Passes, habits: set[Any], moving: Container[nn.Parameter] | None = None) -> "Recording":
-    """A forward pass that remembers every call.
+    """A forward pass that remembers every call, with some parameters updated; None: all that the update may move.
 
-    Args:
-        passes: the training pass, to be run again.
-        moving: the parameters that have their updated value, all others having the one from before; None: all.
-        habits: what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
-            generators of random numbers that are drawn from.
+    Habits are what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
+    and generators of random numbers that are drawn from.
     """
     moved = frozenset(p for p in passes.new if moving is None or p in moving)
     for _ in range(ATTEMPTS):  # the first one may find state to hold, and outputs to copy
@@ -69,11 +66,7 @@ def record(passes: Passes, habits: set[Any], moving: Container[nn.Parameter] | N
 def shifted_gradients(
     passes: Passes, recording: "Recording", layers: Sequence[Layer]
 ) -> Iterator[tuple[Layer, Tensor]]:
-    """G' of every layer; deepest first, since what lies beyond a layer can be forgotten.
-
-    Raises:
-        OtherWay: see `gradients`.
-    """
+    """G' of every layer; deepest first, since what lies beyond a layer can be forgotten."""
     for layer in sorted(layers, key=lambda layer: recording.first_of(layer.parameters), reverse=True):
         yield layer, gradients(passes, recording, layer.before.intersection(passes.new), [layer])[layer]
 
@@ -81,13 +74,7 @@ def shifted_gradients(
 def gradients(
     passes: Passes, recording: "Recording", moved: Set[nn.Parameter], layers: Sequence[Layer]
 ) -> dict[Layer, Tensor]:
-    """∇_{W_i} L of some layers, from the first parameter on whose value is another than in the recording.
-
-    Args:
-        passes: the training pass, to be run again.
-        recording: what lies before is taken from it, and what lies beyond is forgotten.
-        moved: the parameters that have their updated values.
-        layers: those whose gradient is wanted.
+    """∇_{W_i} L of some layers; what lies before the first parameter with another value is taken from the recording.
 
     Raises:
         OtherWay: the model went another way than the recorded one, or the recording is not sound.
@@ -103,43 +90,27 @@ def gradients(
 
 @dataclass
 class Call:
-    """One run of a submodule's `forward` in the recorded pass.
-
-    Attributes:
-        module: the submodule.
-        enter, exit: times.
-        end: index of the first call after this one and all calls nested in it.
-        skipped: whether a replay may return what is remembered instead.
-        output: what it returned, each tensor without its graph.
-        inputs: the storages of its arguments.
-        state: in which it left everything.
-    """
+    """One run of a submodule's `forward` in the recorded pass."""
 
     module: nn.Module
-    enter: int
-    exit: int = -1
-    end: int = -1
-    skipped: bool = False
-    output: Any = None
-    inputs: set[int] = field(default_factory=set)
-    state: Hold | None = None
+    enter: int  # time
+    exit: int = -1  # time
+    end: int = -1  # index of the first call after this one and all calls nested in it
+    skipped: bool = False  # whether a replay may return what is remembered instead
+    output: Any = None  # what it returned, each tensor without its graph
+    inputs: set[int] = field(default_factory=set)  # the storages of its arguments
+    state: Hold | None = None  # in which it left everything
 
 
 class Recording(ParameterUse):  # type: ignore[no-untyped-call]
-    """A pass of which every call and every first use of a parameter is noted, and every call's output remembered.
-
-    Attributes:
-        moved: the parameters that had their updated value.
-        is_sound: whether all that is remembered is as the calls left it.
-        calls: in order.
-    """
+    """A pass of which every call and every first use of a parameter is noted, and every call's output remembered."""
 
     def __init__(self, passes: Passes, habits: set[Any], moved: Set[nn.Parameter]) -> None:
         watcher = passes.watcher
         super().__init__(watcher.model.parameters())
         self.moved = moved
-        self.calls: list[Call] = []
-        self.is_sound = False
+        self.is_sound = False  # whether all that is remembered is as the calls left it
+        self._calls: list[Call] = []
         self._habits = habits
         self._start = self._state = Hold([*habits.intersection(watcher.random), *passes.volatile()])
         self._undrawn = Hold(place for place in watcher.random if place not in habits)
@@ -152,7 +123,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
     @property
     def way(self) -> Hashable:
         """What two passes have in common that go the same way through the model."""
-        return tuple((id(call.module), call.skipped) for call in self.calls), tuple(map(id, self.first_use))
+        return tuple((id(call.module), call.skipped) for call in self._calls), tuple(map(id, self.first_use))
 
     def first_of(self, parameters: Iterable[nn.Parameter]) -> float:
         """The time of the first use of any of these parameters."""
@@ -182,10 +153,10 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
     def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
         """Run a call and remember all about it."""
         call = Call(module, enter=next(self.clock))
-        self.calls.append(call)
+        self._calls.append(call)
         inputs = [(tensor, tensor._version) for tensor in tensors_in((args, kwargs)) if not tensor.is_inference()]
         output = forward(*args, **kwargs)
-        call.exit, call.end = next(self.clock), len(self.calls)
+        call.exit, call.end = next(self.clock), len(self._calls)
         call.skipped = (
             _is_plain(output)
             and all(tensor._version == version for tensor, version in inputs)
@@ -203,7 +174,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         """Once the pass is over, whether each output that is remembered is what its call returned."""
         known = len(self._habits)
         self._habits.update(self._undrawn.changed())
-        for call in self.calls:
+        for call in self._calls:
             kept = [leaf for leaf in tree_leaves(call.output) if isinstance(leaf, _Kept)]
             if any(one.tensor._version != one.version for one in kept):
                 if any(storage_of(one.tensor) in call.inputs for one in kept):
@@ -217,7 +188,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
 
         What no replay from then or earlier can need is forgotten.
         """
-        for call in self.calls:
+        for call in self._calls:
             if call.exit > start:
                 call.output = call.state = None
         has_state = self._state is not self._start  # whether any call changed state
@@ -226,9 +197,9 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         def handle(module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
             nonlocal cursor, live
             # There are no more calls: recomputation in the backward pass (activation checkpointing).
-            if live or cursor == len(self.calls):
+            if live or cursor == len(self._calls):
                 return forward(*args, **kwargs)
-            call = self.calls[cursor]
+            call = self._calls[cursor]
             if call.module is not module:
                 raise OtherWay
             if call.exit > start or not call.skipped:

@@ -39,23 +39,14 @@ class Hook:
 
 @dataclass(frozen=True)
 class TrainingPass:
-    """How a forward pass with gradients began.
+    """How a forward pass with gradients began."""
 
-    Attributes:
-        hold: the state it began from: all of it until a first measurement has shown what a pass changes, then that.
-        whole: whether it is all of it.
-        autocast: types of device for which it was on, with its data type.
-        inputs: the tensors among the model's arguments.
-        versions: of the parameters.
-        gradient: the largest entry of the first parameter's `.grad` at that moment; None where there was none.
-    """
-
-    hold: Hold
-    whole: bool
-    autocast: list[tuple[str, torch.dtype]]
+    hold: Hold  # the state: all of it until a first measurement has shown what a pass changes, then that
+    whole: bool  # whether it is all of it
+    autocast: list[tuple[str, torch.dtype]]  # types of device for which it was on
     inputs: list[weakref.ref[Tensor]]
-    versions: list[int]
-    gradient: Tensor | None
+    versions: list[int]  # of the parameters
+    gradient: Tensor | None  # the largest entry of the first parameter's `.grad` at that moment
 
     def tensors(self) -> list[Tensor | None]:
         """The inputs; None for one that is gone."""
@@ -69,38 +60,29 @@ class PassWatcher:
     not noted: they are no training passes. From the first measurement on only that is held which a pass was seen to
     change, at the cost of a few microseconds. The running statistics of torch's batch and instance norms are left out:
     in training their result does not depend on them (`hold_statistics` is set where that turns out otherwise).
-
-    Attributes:
-        last: the last pass noted; None before the first.
-        random: torch's generators from which everybody draws.
-        changing: what passes change themselves, as far as that is known.
-        loss_autocast: whether the loss, too, is computed under the model's autocast.
-        hold_statistics: see above.
-        holds_batch: whether passes change their batch.
-        sleepers: users who need no pass until they leave this; while all are in it, passes are not noted.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.last: TrainingPass | None = None
-        self.loss_autocast = True
+        self.last: TrainingPass | None = None  # the last pass noted
+        self.changing: list[Place] = []  # what passes change themselves, as far as that is known
+        self.holds_batch = False  # whether passes change their batch
         self.hold_statistics = False
+        self.loss_autocast = True  # whether the loss, too, is computed under the model's autocast
+        self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
         devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
         self._device_types = {device.type for device in devices}
-        others = [d for d in devices if d.type not in ("cpu", "meta")]
+        others = [device for device in devices if device.type not in ("cpu", "meta")]
         own = [torch.get_device_module(device).default_generators[device.index] for device in others]
         self.random = places([torch.default_generator, *own])
         self._foreign_random = places([random.seed.__self__, numpy.random.get_state.__self__])  # type: ignore[attr-defined]
         self._roots: list[Any] = [model]
-        self.changing: list[Place] = []
         self._reached: list[Place] = []
         self._containers: Hold | None = None  # of what was reached; None: to be searched anew
         self._is_learning = True
         self._parameters: list[nn.Parameter] = []
         self._known: dict[int, Any] = {}  # what they do not change, by id
-        self.holds_batch = False
         self._users = self._pauses = 0
-        self.sleepers: set[Any] = set()
         self._watched: set[nn.Module] = set()
         self._hook = self.watch(model)
 
