@@ -10,6 +10,7 @@ import csv
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from ics.shift.diagnosis import alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
 from ics.shift.observation import Batch, Gradients, Observation, Start
-from ics.shift.watcher import Hook, tensors_in
+from ics.shift.watcher import Hook, TrainingPass, tensors_in
 
 if TYPE_CHECKING:
     from ics.shift.probe import ShiftProbe
@@ -50,24 +51,26 @@ class Attachment:
         self._is_compiled = calls is not probe.model
         self.targets: Any = None
         self._step, self._said, self._recomputes = 0, set[str](), False
-        self._trouble: str | None = None
-        self._clear()
-        self._handles: list[Any] = [
+        self._hooks = ExitStack()
+        self._hooks.callback(self._watcher.sleepers.discard, self)
+        self._hooks.callback(self._watcher.listeners.remove, self._begin)
+        self._watcher.listeners.append(self._begin)
+        for handle in (
             *([self._watcher.watch(calls)] if self._is_compiled else ()),
-            calls.register_forward_pre_hook(Hook(self, self._begin), with_kwargs=True),
             calls.register_forward_hook(Hook(self, self._end)),
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
-        ]
+        ):
+            self._hooks.enter_context(handle)
         if isinstance(probe.loss_fn, nn.Module):
-            self._handles.append(probe.loss_fn.register_forward_hook(Hook(self, self._see_loss), with_kwargs=True))
+            hook = Hook(self, self._see_loss)
+            self._hooks.enter_context(probe.loss_fn.register_forward_hook(hook, with_kwargs=True))
+        self._clear()
 
     def detach(self) -> None:
         """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
+        self._hooks.close()
         self._due = False
-        self._watcher.sleepers.discard(self)
 
     def note_loss(self, y: Any, loss: Tensor) -> None:
         """The loss of the last pass, and its targets."""
@@ -86,18 +89,15 @@ class Attachment:
         self._done: list[Batch] = []  # those whose gradients stand in .grad
         self._reached: list[Batch] | None = None  # in the backward pass under way
         self._start: Start | None = None
-        self._trouble = None
+        self._trouble: str | None = None
         self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
 
     # --- what happens before the update, in this order ---------------------------------------------------------------
 
-    def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        watcher = self._watcher
-        if not self._due or watcher.paused or watcher.last is None or not torch.is_grad_enabled():
-            return
-        if self._latest is None or self._latest.training_pass is not watcher.last:  # or the model calls itself
+    def _begin(self, args: Any, kwargs: Any, training_pass: TrainingPass) -> None:
+        if self._due:
             call = partial(self._closure) if self._closure else partial(self._probe.model, *args, **kwargs)
-            self._latest = batch = Batch(call, self.targets, watcher.last)
+            self._latest = batch = Batch(call, self.targets, training_pass)
             self._open[id(batch)] = batch
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
@@ -114,7 +114,7 @@ class Attachment:
             self.note_loss(given[1], value)
 
     def _backward_begins(self, batch: Batch) -> None:
-        if not self._due or self._watcher.paused:
+        if self._watcher.paused:
             return
         if batch in self._done:
             self._trouble = "there were several backward passes from one forward pass; give attach a closure"

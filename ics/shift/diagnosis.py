@@ -17,11 +17,8 @@ UNREPEATED = 1e-3
 """Relative distance of two tensors beyond what rounding can explain."""
 
 
-def agree(one: Tensor | None, other: Tensor | None, exact: bool = False) -> bool:
-    """Whether two tensors are the same, to the bit or within rounding; None is the same as zeros."""
-    if one is None or other is None:
-        there = other if one is None else one
-        return there is None or not bool((there != 0).any())
+def agree(one: Tensor, other: Tensor, exact: bool = False) -> bool:
+    """Whether two tensors are the same, to the bit or within rounding."""
     if same_bits(one, other):
         return True
     if exact or one.shape != other.shape:
@@ -31,19 +28,19 @@ def agree(one: Tensor | None, other: Tensor | None, exact: bool = False) -> bool
 
 
 def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
-    """Whether two sets of gradients agree, every parameter's."""
-    return all(agree(one.get(p), other.get(p), exact) for p in one.keys() | other.keys())
+    """Whether two sets of gradients agree, every parameter's; one that is missing is zero."""
+    zeros = {p: torch.zeros_like(p) for p in one.keys() | other.keys()}
+    return all(agree(one.get(p, zero), other.get(p, zero), exact) for p, zero in zeros.items())
 
 
 def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     """Run the training pass again; whether it gives the gradients that it gave to the bit, not only within rounding.
 
-    Raises:
-        ProbeError: they are not the same, and why.
+    If it does not give them at all, a `ProbeError` says why.
     """
     watcher, training_pass = passes.watcher, passes.training_pass
     for watcher.loss_autocast in (True, False) if training_pass.autocast else (True,):
-        repeated = _repeat(passes)
+        repeated = passes.repeat()
         passes.look()
         if alike(gradients, repeated):
             break
@@ -52,15 +49,10 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
         watcher.forget()
         raise _cause(passes, gradients)
     idle = watcher.idle()
-    if training_pass.whole and idle and not alike(repeated, _repeat(passes, statistics=False), exact=True):
+    if training_pass.whole and idle and not alike(repeated, passes.repeat(statistics=False), exact=True):
         watcher.hold_statistics = True
         watcher.grow(place for place in training_pass.hold.places if place.key in idle)
     return alike(gradients, repeated, exact=True)
-
-
-def _repeat(passes: Passes, statistics: bool = True) -> dict[nn.Parameter, Tensor]:
-    passes.start(moved=(), same_noise=True, statistics=statistics)
-    return passes.gradients()
 
 
 def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
@@ -76,7 +68,7 @@ def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
                 "repeatable"
             )
     for name, p in passes.watcher.model.named_parameters():
-        if p not in gradients and not agree(None, repeated.get(p)):
+        if p not in gradients and p in repeated and bool(repeated[p].any()):
             return OtherGradients(
                 f"{name!r} had no gradient when observe was entered, yet the loss depends on it; call loss.backward() "
                 "and do not clear .grad before"
@@ -117,7 +109,7 @@ def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Ten
     with ExitStack() as stack:
         for name, module in passes.watcher.model.named_modules():
             stack.enter_context(module.register_forward_hook(partial(note, name)))
-        return _repeat(passes), outputs
+        return passes.repeat(), outputs
 
 
 def common_factor(gradients: Gradients, repeated: Gradients) -> float | None:

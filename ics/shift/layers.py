@@ -107,7 +107,7 @@ class Candidate:
 
 
 def candidates(model: nn.Module, params: Params, kinds: Kinds, wanted: Sequence[int | str] | None) -> list[Candidate]:
-    """What may be a layer, used or not: modules of some kinds, None being all that hold a weight matrix; what is wanted.
+    """What may be a layer, used or not: modules of some kinds (None: all with a weight matrix), and what is wanted.
 
     W_i is one "weight", or "all" parameters of the module that holds it.
     """
@@ -133,9 +133,6 @@ def find_layers(order: Iterable[nn.Parameter], candidates: Iterable[Candidate]) 
 
     A weight that several modules share is one layer, under the first name. A layer whose weight is frozen or was not
     used in the pass is none.
-
-    Raises:
-        ProbeError: there is no such layer.
     """
     order = list(order)
     place = {parameter: i for i, parameter in enumerate(order)}
@@ -155,11 +152,7 @@ def find_layers(order: Iterable[nn.Parameter], candidates: Iterable[Candidate]) 
 
 
 def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None, model: nn.Module) -> list[Layer]:
-    """The wanted layers, in order of execution: by index, or by name of layer, parameter or module; None means all.
-
-    Raises:
-        ProbeError: a layer does not exist; the message lists those that do.
-    """
+    """The wanted layers, in order of execution: by index, or by name of layer, parameter or module; None means all."""
     if wanted is None:
         return layers
     names = dict(model.named_parameters(remove_duplicate=False))

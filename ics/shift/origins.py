@@ -79,23 +79,10 @@ def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Colle
     return [Layer(*head, block, frozenset()) for head, block in zip(heads, blocks, strict=False) if block]
 
 
-def shifts_alone(
-    passes: Passes, cause: Layer, later: Sequence[Layer], recording: Recording, slow: Collection[str] | None
-) -> dict[Layer, Tensor]:
-    """∇_{W_i} L of every later layer with the cause's block alone updated."""
-    block = frozenset(cause.parameters)
-    if slow is not None and cause.index != INPUT and cause.name not in slow:
-        with suppress(Exception):  # whatever a skip has broken, a full pass does without it
-            return replay.gradients(passes, recording, block, later)
-    passes.start(block)
-    return gradients_of(passes.loss(), later)
-
-
 def linear_shifts(passes: Passes, later: Mapping[Layer, Sequence[Layer]]) -> Iterator[dict[Layer, Tensor]]:
     """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i.
 
-    Raises:
-        RuntimeError: an operation of the model has no second derivative.
+    A `RuntimeError` says so where an operation of the model has no second derivative.
     """
     passes.start(frozenset())
     moved = [p for cause in later for p in cause.parameters]
@@ -150,7 +137,13 @@ def origins(
     linear: dict[Layer, dict[Layer, Tensor]] = {}
     sizes: dict[Layer, tuple[float, float]] = {}
     for cause in reversed(later):  # deepest first, since what lies beyond a cause can be forgotten
-        alone[cause] = shifts_alone(passes, cause, later[cause], recording, slow)
+        block = frozenset(cause.parameters)
+        if slow is not None and cause.index != INPUT and cause.name not in slow:
+            with suppress(Exception):  # whatever a skip has broken, a full pass does without it
+                alone[cause] = replay.gradients(passes, recording, block, later[cause])
+        if cause not in alone:
+            passes.start(block)
+            alone[cause] = gradients_of(passes.loss(), later[cause])
         sizes[cause] = _size(passes, cause.parameters, before)
     try:
         linear |= zip(later, linear_shifts(passes, later), strict=True)

@@ -45,13 +45,6 @@ class Passes:
         before_update: the state between training pass and update, where an update has come between: from there starts
             all that the training pass is not known to change.
         fresh_noise: random numbers go on from where they are now, instead of being the training pass's.
-
-    Attributes:
-        old: trainable parameter → its value when the training pass began.
-        new: trainable parameter → its value now.
-        has_new_state: whether a pass has changed what no pass was known to change (see `look`).
-        outputs: the tensors that the last forward pass gave, in what may be nested containers, without their graph.
-        value: the loss of the last of `gradients`.
     """
 
     def __init__(
@@ -70,8 +63,8 @@ class Passes:
         self._batch = (self._call.args, self._call.keywords, y)
         self._before = before_update or Hold()
         self._fresh = watcher.random_ids() if fresh_noise else set()
-        self.has_new_state = False
-        self.outputs: list[Tensor] = []
+        self.has_new_state = False  # whether a pass has changed what no pass was known to change
+        self.outputs: list[Tensor] = []  # of the last forward pass, in what may be nested containers, without graph
         self._open = ExitStack()
 
     def __enter__(self) -> "Passes":
@@ -84,6 +77,7 @@ class Passes:
             self._present = watcher.hold(self._batch)
             stack.callback(self._restore)
             self._then = self._present | self._before | self.training_pass.hold
+            # Trainable parameter → its value now; and when the training pass began.
             self.new, self.old = ({p: hold.value(p) for p in parameters} for hold in (self._present, self._then))
             self._is_old = dict.fromkeys(parameters, False)
             self._changing, self._idle = {place.key for place in watcher.changing}, watcher.idle()
@@ -141,11 +135,7 @@ class Passes:
         return outputs
 
     def loss(self) -> Tensor:
-        """The loss of a pass.
-
-        Raises:
-            ProbeError: it is no scalar tensor.
-        """
+        """The loss of a pass, a scalar."""
         loss = self.forward()
         if not self._is_closure:
             with self._autocast() if self.watcher.loss_autocast else ExitStack():
@@ -155,8 +145,9 @@ class Passes:
             raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
         return loss
 
-    def gradients(self) -> dict[nn.Parameter, Tensor]:
-        """Those that a pass leaves in the parameters' `.grad`."""
+    def repeat(self, statistics: bool = True) -> dict[nn.Parameter, Tensor]:
+        """The training pass again: what it leaves in `.grad`; its loss is in `value` then."""
+        self.start(moved=(), same_noise=True, statistics=statistics)
         loss = self.loss()
         self.value = loss.detach().clone()
         if loss.requires_grad:
@@ -164,11 +155,7 @@ class Passes:
         return {p: p.grad.detach().clone() for p in self.new if p.grad is not None}
 
     def check_batch(self) -> None:
-        """See that the training pass can be run again at all.
-
-        Raises:
-            ProbeError: its weights or its batch are not there any more.
-        """
+        """Raise an error if the weights or the batch of the training pass are not there any more."""
         parameters, then = list(self.watcher.model.parameters()), self.training_pass.versions
         held = (self._present | self._before).values
         if len(then) == len(parameters) and any(

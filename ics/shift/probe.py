@@ -1,10 +1,5 @@
 """`ShiftProbe`: internal covariate shift (Santurkar et al. 2018, Definition 2.1) in anyone's training loop.
 
-For every layer i, with the same batch (x, y):
-
-    G_i  = ∇_{W_i} L(W_1ᵗ, …, W_kᵗ; x, y)
-    G'_i = ∇_{W_i} L(W_1ᵗ⁺¹, …, W_{i−1}ᵗ⁺¹, W_iᵗ, W_{i+1}ᵗ, …, W_kᵗ; x, y)
-
 G_i is what the training pass left in `.grad`, or is computed anew. G'_i takes a forward pass in which all that comes
 before layer i has its updated value and all the rest its old value, and a backward pass that goes no deeper than layer
 i. The definition (`ics.shift.definition`) costs k full passes; `ics.shift.replay` computes the same bits in about a
@@ -378,8 +373,7 @@ class ShiftProbe:
     def _recomputed(self, passes: Passes, batch: Batch, start: Start) -> Gradients:
         """The gradients of the training pass, run again."""
         passes.check_batch()
-        passes.start(moved=(), same_noise=True)
-        gradients = passes.gradients()
+        gradients = passes.repeat()
         passes.look()
         if batch.loss is not None and not agree(passes.value, batch.loss.to(passes.value)):
             raise ProbeError(

@@ -29,15 +29,9 @@ _CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, Tensor, nn
 _RANDOM = torch.Generator | random.Random | numpy.random.Generator | numpy.random.RandomState
 _OPEN = nn.Module | MethodType | CellType | partial | numpy.ndarray | _RANDOM  # type: ignore[type-arg]
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
+_DATA = data.Dataset | data.DataLoader | data.Sampler  # type: ignore[type-arg]
 _NO_STATE = (BuiltinFunctionType, ModuleType, type)
-_CLOSED = (
-    BuiltinFunctionType,
-    random.SystemRandom,
-    torch.optim.Optimizer,
-    data.Dataset,
-    data.DataLoader,
-    data.Sampler,
-)
+_CLOSED = BuiltinFunctionType | random.SystemRandom | torch.optim.Optimizer | _DATA
 
 
 class Place:

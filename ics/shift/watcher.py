@@ -70,6 +70,7 @@ class PassWatcher:
         self.hold_statistics = False
         self.loss_autocast = True  # whether the loss, too, is computed under the model's autocast
         self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
+        self.listeners: list[Callable[[Any, Any, TrainingPass], None]] = []  # called with every pass that is noted
         devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
         self._device_types = {device.type for device in devices}
         others = [device for device in devices if device.type not in ("cpu", "meta")]
@@ -135,11 +136,7 @@ class PassWatcher:
         return Hold([*self.random, *self._foreign_random, *self._reached, *places([batch])])
 
     def learn(self) -> TrainingPass:
-        """The last training pass; what it has changed is known from here on. Before the update, which changes more.
-
-        Raises:
-            ProbeError: there was none.
-        """
+        """The last training pass; what it has changed is known from here on. Before the update, which changes more."""
         if self.last is None:
             raise ProbeError(
                 "no forward pass with gradients has been seen; call model(x) before you measure (an attached probe "
@@ -196,6 +193,8 @@ class PassWatcher:
             [p._version for p in self._parameters],
             None if gradient is None else gradient.detach().abs().max(),
         )
+        for listener in self.listeners:
+            listener(args, kwargs, self.last)
 
     def _hold_changing(self, inputs: list[Any]) -> Hold:
         roots = [place.thing for place in self.changing] + (inputs if self.holds_batch else [])
