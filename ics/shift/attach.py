@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ics.shift.diagnosis import alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
-from ics.shift.observation import Batch, Gradients, Observation, Start
+from ics.shift.observation import Observation
+from ics.shift.passes import Batch, Start
 from ics.shift.watcher import Hook, TrainingPass, tensors_in
 
 if TYPE_CHECKING:
@@ -187,22 +188,18 @@ class Attachment:
                 f"the loss of an unknown y cannot be computed ({error}); let the loop call probe.loss(outputs, y), or "
                 "give the probe a loss that is a module"
             ) from error
-        if recompute and self._probe.ranks is None and not self._probe.recomputes:
-            self._compare(start.gradients, start.recomputed)
+        is_new = recompute and self._probe.ranks is None and not self._probe.recomputes
+        if is_new and not alike(start.gradients, start.recomputed):
+            # What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding.
+            factor = common_factor(start.gradients, start.recomputed)
+            if factor is None and not self._is_compiled:
+                raise ProbeError(
+                    "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, "
+                    "or passes weighted; give attach a closure"
+                )
+            how = "this within rounding" if factor is None else f"{factor:.4g} times this"
+            self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
         return observation
-
-    def _compare(self, there: Gradients, anew: Gradients) -> None:
-        """What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding."""
-        if alike(there, anew):
-            return
-        factor = common_factor(there, anew)
-        if factor is None and not self._is_compiled:
-            raise ProbeError(
-                "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, or "
-                "passes weighted; give attach a closure"
-            )
-        how = "this within rounding" if factor is None else f"{factor:.4g} times this"
-        self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
 
     def _say(self, what: str, why: str) -> None:
         """Each reason once."""

@@ -2,14 +2,13 @@
 
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from ics.shift.errors import OtherGradients, ProbeError
-from ics.shift.observation import Gradients
-from ics.shift.passes import Passes
+from ics.shift.passes import Gradients, Passes
 from ics.shift.state import same_bits
 from ics.shift.watcher import tensors_in
 
@@ -46,8 +45,8 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
             break
     else:
         watcher.loss_autocast = True
-        watcher.forget()
-        raise _cause(passes, gradients)
+        watcher.is_learning = True
+        _explain(passes, gradients)
     idle = watcher.idle()
     if training_pass.whole and idle and not alike(repeated, passes.repeat(statistics=False), exact=True):
         watcher.hold_statistics = True
@@ -55,45 +54,42 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     return alike(gradients, repeated, exact=True)
 
 
-def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
-    """One line that says what made the difference and what to do."""
+def _explain(passes: Passes, gradients: Gradients) -> NoReturn:
+    """Raise the error that says in one line what made the difference and what to do."""
     repeated, outputs = _watched_repeat(passes)
     _, again = _watched_repeat(passes)
     for (name, one), (_, other) in zip(outputs, again, strict=False):
         if len(one) != len(other) or not all(map(agree, one, other)):
             where = f"module {name!r}" if name else "the model"
-            return ProbeError(
+            raise ProbeError(
                 f"two passes from the same state differ, first in the output of {where}: it depends on something that "
                 "the probe cannot hold, such as a random source of its own, an iterator, a file or the time; make it "
                 "repeatable"
             )
     for name, p in passes.watcher.model.named_parameters():
         if p not in gradients and p in repeated and bool(repeated[p].any()):
-            return OtherGradients(
+            raise OtherGradients(
                 f"{name!r} had no gradient when observe was entered, yet the loss depends on it; call loss.backward() "
                 "and do not clear .grad before"
             )
-    try:
-        passes.check_batch()
-    except ProbeError as error:
-        return error
+    passes.check_batch()
     if passes.has_new_state and not passes.training_pass.whole:
-        return ProbeError(
+        raise ProbeError(
             "the training pass changed state that no pass had changed before, so that its start is not known; such "
             "state is held from the next pass on"
         )
     if (factor := common_factor(gradients, repeated)) is not None:
-        return OtherGradients(
+        raise OtherGradients(
             f"all gradients are {factor:.4g} times those of the loss: they were scaled or clipped, or the loss was "
             "divided; enter observe with the gradients as loss.backward() leaves them, and scale or clip inside"
         )
     before = passes.training_pass.gradient
     if before is not None and bool(before != 0):
-        return ProbeError(
+        raise ProbeError(
             ".grad held another pass's gradients when the training pass began (no zero_grad, or accumulation); "
             "clear it before each measured pass"
         )
-    return OtherGradients(
+    raise OtherGradients(
         "the training pass, run again, gives other gradients, each time alike: the loss was computed otherwise than "
         "loss_fn(model(x), y), or something changed between that pass and observe"
     )

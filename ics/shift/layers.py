@@ -40,15 +40,11 @@ class Layer:
 
 
 class ParameterUse(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes when a forward pass first uses each parameter: its value enters a computation.
+    """Notes when a forward pass first uses each parameter, in order: its value enters a computation.
 
     It watches the kernels that run. A shape, a type, a view of a parameter is no use of its value, nor are tensors made
     in its likeness (`zeros_like`, `new_zeros`). Kernels that take several parameters at once count as using them in the
     order in which the model registers them.
-
-    Attributes:
-        first_use: parameter → time, in order.
-        clock: gives the times.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:

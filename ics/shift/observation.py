@@ -1,17 +1,10 @@
-"""The records of a measurement: what goes into it, and what comes out of it."""
+"""What comes out of a measurement."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ics.shift.origins import Origin
-from ics.shift.passes import Call
-from ics.shift.state import Hold
-from ics.shift.watcher import TrainingPass
-
-Gradients = Mapping[nn.Parameter, Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,7 @@ class LayerShift:
     shifted_grad_norm: float
 
 
+@dataclass(eq=False)
 class Observation:
     """What `ShiftProbe.observe` found; filled when its `with` block ends.
 
@@ -47,27 +41,6 @@ class Observation:
         origins: with `origins=True`, what every cause did to every layer; otherwise empty.
     """
 
-    def __init__(self) -> None:
-        self.rows: list[LayerShift] = []
-        self.origins: list[Origin] = []
-        self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
-
-
-@dataclass(eq=False)
-class Batch:
-    """A forward pass of training."""
-
-    call: Call
-    y: Any  # its targets
-    training_pass: TrainingPass  # how it began
-    loss: Tensor | None = None  # where that is known
-
-
-@dataclass(frozen=True)
-class Start:
-    """What is kept from before an update."""
-
-    batches: list[Batch]
-    gradients: Gradients  # what was in `.grad`
-    before: Hold  # the state
-    recomputed: dict[nn.Parameter, Tensor] = field(default_factory=dict)  # gradients computed anew, over all batches
+    rows: list[LayerShift] = field(default_factory=list)
+    gradients: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    origins: list[Origin] = field(default_factory=list)

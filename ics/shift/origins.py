@@ -35,38 +35,25 @@ INPUT = 0
 class Origin:
     """What one cause did to one layer's gradient at one step.
 
-    Attributes:
-        cause_index: place of the cause among the measured layers; `ALL` for all that comes before the layer together,
-            where S is D_i, the layer's whole shift, and `linear` the sum of the causes' linear parts.
-        cause: qualified name of the module that the cause begins with, "input", or "all".
-        layer_index: place of the layer.
-        layer: qualified name of the layer.
-        l2: ‖S‖₂, loss per unit of weight.
-        cosine: cos∠(S, D_i); NaN where one of them is zero.
-        share: ⟨S, D_i⟩ / ‖D_i‖²; over the causes they add up to 1 where their effects do.
-        interaction: ‖D_i − Σ_j S_{j→i}‖ / ‖D_i‖, how far they do not; NaN for a single cause.
-        linear_l2: ‖H_ij ΔW_j‖₂; NaN where the model has no second derivative.
-        linear_cosine: cos∠(H_ij ΔW_j, S).
-        linear_error: ‖S − H_ij ΔW_j‖ / ‖S‖.
-        gradient_norm: ‖G_i‖₂.
-        relative_update: ‖ΔW‖ / ‖W‖ of the cause's parameters.
-        output_change: how far the cause alone moves the model's outputs, root of the mean square, in their unit; NaN
-            where they have no numbers or not always the same number.
+    The cause `ALL` is all that comes before the layer together: its S is D_i, the layer's whole shift, and its linear
+    part the sum of the causes' linear parts.
     """
 
-    cause_index: int
-    cause: str
+    cause_index: int  # place of the cause among the measured layers, or `INPUT`, or `ALL`
+    cause: str  # qualified name of the module that the cause begins with, "input", or "all"
     layer_index: int
     layer: str
-    l2: float
-    cosine: float
-    share: float
-    interaction: float
-    linear_l2: float
-    linear_cosine: float
-    linear_error: float
-    gradient_norm: float
-    relative_update: float
+    l2: float  # ‖S‖₂, loss per unit of weight
+    cosine: float  # cos∠(S, D_i); NaN where one of them is zero
+    share: float  # ⟨S, D_i⟩ / ‖D_i‖²; over the causes they add up to 1 where their effects do
+    interaction: float  # ‖D_i − Σ_j S_{j→i}‖ / ‖D_i‖, how far they do not; NaN for a single cause
+    linear_l2: float  # ‖H_ij ΔW_j‖₂; NaN where the model has no second derivative
+    linear_cosine: float  # cos∠(H_ij ΔW_j, S)
+    linear_error: float  # ‖S − H_ij ΔW_j‖ / ‖S‖
+    gradient_norm: float  # ‖G_i‖₂
+    relative_update: float  # ‖ΔW‖ / ‖W‖ of the cause's parameters
+    # How far the cause alone moves the model's outputs, root of the mean square, in their unit; NaN where they have no
+    # numbers or not always the same number.
     output_change: float
 
 
@@ -120,14 +107,10 @@ def origins(
 
     Args:
         passes: the training pass, after the update.
-        order: all parameters in order of first use.
-        moving: those that move in G'.
+        order: all parameters in order of first use; `moving` are those that move in G'.
         pairs: measured layer → (G, G'), in order of execution.
         recording: of the last pass, in which nothing has moved.
         slow: names of layers before which nothing may be skipped; None: of all.
-
-    Returns:
-        By layer, in order of execution; of each the causes from the input on, then `ALL`.
     """
     later = {
         cause: [layer for layer in pairs if layer.index > cause.index] for cause in causes(list(pairs), order, moving)

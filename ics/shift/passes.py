@@ -11,6 +11,7 @@ A `PassWatcher` notes how each training pass begins; `Passes` runs it again, as 
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from ics.shift.errors import ProbeError
 from ics.shift.state import Hold, Place, places, same_bits
 from ics.shift.watcher import PassWatcher, TrainingPass, tensors_in
 
+Gradients = Mapping[nn.Parameter, Tensor]
 LossFunction = Callable[[Any, Any], Tensor]
 Call = partial[Any]
 """The model on a batch, or a closure that calls it as it likes and returns the loss."""
@@ -33,18 +35,31 @@ def call_of(model: nn.Module, x: Any) -> Call:
     return partial(model, **x) if isinstance(x, Mapping) else partial(model, *(x if isinstance(x, tuple) else (x,)))
 
 
-class Passes:
-    """The training pass, to be run again; when this is left, everything is as it was when it was entered.
+@dataclass(eq=False)
+class Batch:
+    """A forward pass of training."""
 
-    Args:
-        watcher: of the model.
-        training_pass: from whose state the passes start.
-        loss_fn: the loss.
-        x: the batch, as the model takes it, or a `Call`.
-        y: its targets, as the loss takes them.
-        before_update: the state between training pass and update, where an update has come between: from there starts
-            all that the training pass is not known to change.
-        fresh_noise: random numbers go on from where they are now, instead of being the training pass's.
+    call: Call
+    y: Any  # its targets
+    training_pass: TrainingPass  # how it began
+    loss: Tensor | None = None  # where that is known
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is kept from before an update."""
+
+    batches: list[Batch]
+    gradients: Gradients  # what was in `.grad`
+    before: Hold  # the state
+    recomputed: dict[nn.Parameter, Tensor] = field(default_factory=dict)  # gradients computed anew, over all batches
+
+
+class Passes:
+    """The training pass, to be run again on its batch; when this is left, everything is as it was when it was entered.
+
+    Where an update has come between, the state from before it is where all starts that the training pass is not known
+    to change. With `fresh_noise` random numbers go on from where they are now, instead of being the training pass's.
     """
 
     def __init__(
@@ -62,7 +77,7 @@ class Passes:
         self._is_closure = self._call.func is not watcher.model
         self._batch = (self._call.args, self._call.keywords, y)
         self._before = before_update or Hold()
-        self._fresh = watcher.random_ids() if fresh_noise else set()
+        self._fresh = watcher.random_keys if fresh_noise else set()
         self.has_new_state = False  # whether a pass has changed what no pass was known to change
         self.outputs: list[Tensor] = []  # of the last forward pass, in what may be nested containers, without graph
         self._open = ExitStack()
@@ -84,7 +99,7 @@ class Passes:
             self._starts: dict[int, tuple[Place, Any]] = {}
             held = self.training_pass.hold.places
             if self.training_pass.whole:  # most of it stays as it is
-                wanted = self._changing | self._idle | watcher.random_ids()
+                wanted = self._changing | self._idle | watcher.random_keys
                 held = [place for place in held if place.key in wanted]
             given = self._given if watcher.holds_batch else []
             self._add_starts([*held, *watcher.changing, *given, *self._before.changed()])
@@ -107,11 +122,9 @@ class Passes:
     ) -> None:
         """Put everything to the start of the training pass.
 
-        Args:
-            moved: the trainable parameters that have their values from after the update, all others having those from
-                before it; by default all have what they have now.
-            same_noise: the training pass's random numbers, even with `fresh_noise`.
-            statistics: put back the running statistics of norms, too, where they are held.
+        The parameters that have moved, by default all, have their values from after the update, the others those from
+        before it. `same_noise` means the training pass's random numbers, even with `fresh_noise`; `statistics` that
+        those of norms are put back, too, where they are held.
         """
         for key, (place, value) in self._starts.items():
             if key in self._fresh and not same_noise:

@@ -21,9 +21,9 @@ from ics.shift.diagnosis import agree, check_repeats
 from ics.shift.errors import ProbeError
 from ics.shift.layers import Candidate, Kinds, Layer, Params, candidates, find_layers, merged, of_layer, select_layers
 from ics.shift.metrics import METRICS, compare
-from ics.shift.observation import Batch, Gradients, LayerShift, Observation, Start
+from ics.shift.observation import LayerShift, Observation
 from ics.shift.origins import origins as find_origins
-from ics.shift.passes import LossFunction, Passes, call_of
+from ics.shift.passes import Batch, Gradients, LossFunction, Passes, Start, call_of
 from ics.shift.replay import Recording
 from ics.shift.state import same_bits
 from ics.shift.watcher import PassWatcher, tensors_in
@@ -292,23 +292,20 @@ class ShiftProbe:
         ) as passes:
             gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
             self._survey((batch.call.args, batch.call.keywords), gradients)
-            recording = self._record(passes)
+            moving = frozenset(p for p in passes.new if self._moved == "all" or p in self._weights)
+            recording = self._record(passes, moving)
             slow = self._slow.get(recording.way)
             shifted: dict[Layer, Tensor] | None = None
             if self._verify == "never" or (self._verify == "first" and slow is not None):
                 shifted = self._by_replay(passes, recording, slow or frozenset())
             first = self._layers[0]
-            # Before the very first layer nothing has moved: G' must be G, or the passes were not the same.
-            if shifted is None or not (
-                self._fresh
-                or not first.before.isdisjoint(passes.new)
-                or agree(of_layer(first, gradients), shifted[first])
-            ):
-                shifted = self._prove(passes, gradients)
+            # Where nothing has moved before the very first layer, G' must be G, or the passes were not the same.
+            is_known = not (self._fresh or first.before)
+            if shifted is None or (is_known and not agree(of_layer(first, gradients), shifted[first])):
+                shifted = self._prove(passes, moving, gradients)
             pairs = {layer: (of_layer(layer, gradients), shifted[layer]) for layer in self._layers}
             if observation is not None:
-                recording = replay.record(passes, self._habits, moving=())
-                moving = {p for p in passes.new if self._moved == "all" or p in self._weights}
+                recording = replay.record(passes, self._habits, frozenset())
                 slow = self._slow.get(recording.way)
                 observation.origins = find_origins(passes, self._order, moving, pairs, recording, slow)
         return [(layer, *pair) for layer, pair in pairs.items()]
@@ -324,36 +321,32 @@ class ShiftProbe:
         )
         if structure != self._structure:
             if self._structure is not None:
-                self.watcher.forget()
+                self.watcher.is_learning = True
             self._structure = structure
             self._slow.clear()
             self._candidates = candidates(self.model, self._params, self._kinds, self._wanted)
             self._weights = {p for candidate in self._candidates for p in candidate.own}
 
-    def _record(self, passes: Passes) -> Recording:
-        recording = replay.record(passes, self._habits, None if self._moved == "all" else self._weights)
+    def _record(self, passes: Passes, moving: frozenset[nn.Parameter]) -> Recording:
+        recording = replay.record(passes, self._habits, moving)
         self._order = merged(self._order, recording.first_use, self.model)
-        layers = find_layers(self._order, self._candidates)
-        if self._moved == "weights":
-            layers = [replace(layer, before=layer.before & self._weights) for layer in layers]
+        found = find_layers(self._order, self._candidates)
+        layers = [replace(layer, before=layer.before & moving) for layer in found]
         self._layers = select_layers(layers, self._wanted, self.model)
         return recording
 
     def _by_replay(self, passes: Passes, recording: Recording, slow: Collection[str]) -> dict[Layer, Tensor] | None:
         """Layers that are proven by replay, the slow ones by the definition; None if the model went another way."""
         fast, rest = ([layer for layer in self._layers if (layer.name in slow) == is_slow] for is_slow in (False, True))
-        try:
+        with suppress(Exception):  # whatever a skip has broken, the definition does without it
             found = dict(replay.shifted_gradients(passes, recording, fast))
-        except ProbeError:
-            raise
-        except Exception:  # whatever a skip has broken, the definition does without it
-            return None
-        return found | dict(definition.shifted_gradients(passes.start, passes.loss, rest))
+            return found | dict(definition.shifted_gradients(passes.start, passes.loss, rest))
+        return None
 
-    def _prove(self, passes: Passes, gradients: Gradients) -> dict[Layer, Tensor]:
+    def _prove(self, passes: Passes, moving: frozenset[nn.Parameter], gradients: Gradients) -> dict[Layer, Tensor]:
         """Every layer by the definition; and which of them replay gives the same bits for."""
         exact = check_repeats(passes, gradients)
-        recording = self._record(passes)
+        recording = self._record(passes, moving)
         shifted = dict(definition.shifted_gradients(passes.start, passes.loss, self._layers))
         replayed: dict[Layer, Tensor] = {}
         with suppress(Exception):

@@ -19,7 +19,7 @@ Whether all of it is the definition's to the bit is not argued here but compared
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,13 +44,13 @@ class OtherWay(Exception):
     """A pass made other calls than the recorded one, or one whose output is not remembered."""
 
 
-def record(passes: Passes, habits: set[Any], moving: Container[nn.Parameter] | None = None) -> "Recording":
+def record(passes: Passes, habits: set[Any], moved: Set[nn.Parameter] | None = None) -> "Recording":
     """A forward pass that remembers every call, with some parameters updated; None: all that the update may move.
 
     Habits are what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
     and generators of random numbers that are drawn from.
     """
-    moved = frozenset(p for p in passes.new if moving is None or p in moving)
+    moved = passes.new.keys() if moved is None else moved
     for _ in range(ATTEMPTS):  # the first one may find state to hold, and outputs to copy
         passes.start(moved)
         recording = Recording(passes, habits, moved)
@@ -68,7 +68,7 @@ def shifted_gradients(
 ) -> Iterator[tuple[Layer, Tensor]]:
     """G' of every layer; deepest first, since what lies beyond a layer can be forgotten."""
     for layer in sorted(layers, key=lambda layer: recording.first_of(layer.parameters), reverse=True):
-        yield layer, gradients(passes, recording, layer.before.intersection(passes.new), [layer])[layer]
+        yield layer, gradients(passes, recording, layer.before, [layer])[layer]
 
 
 def gradients(
@@ -131,10 +131,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def route(self, handler: Handler) -> Iterator[None]:
-        """While open, `handler(module, forward, args, kwargs)` stands in for each `module.forward(*args, **kwargs)`.
-
-        The model's own `forward` is not routed, only those of its submodules.
-        """
+        """While open, `handler(module, forward, args, kwargs)` stands in for `forward` of each submodule."""
         self._handler = handler
         try:
             for module, _, stand_in in self._forwards:

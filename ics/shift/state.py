@@ -187,8 +187,9 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
             place = _named(thing, names, space.__getitem__, space.__setitem__)
             return place, (thing.__defaults__, thing.__kwdefaults__, *filled, *map(space.get, names))
         case type():
-            inside = vars(thing)
-            names = [name for name, value in inside.items() if _is_state(name, value)]
+            inside = vars(thing)  # most of which defines the class, and is no state
+            values = [(name, value) for name, value in inside.items() if not (name.startswith("__") or callable(value))]
+            names = [name for name, value in values if not hasattr(type(value), "__get__")]
             return _named(thing, names), map(inside.get, [*names, "forward", "__call__"])
     names = _slots(thing)
     held = [getattr(thing, name) for name in names]
@@ -229,11 +230,6 @@ def _names(code: CodeType) -> Iterator[str]:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from _names(inner)
-
-
-def _is_state(name: str, value: Any) -> bool:
-    """Whether an attribute of a class is more than a part of its definition."""
-    return not name.startswith("__") and not callable(value) and not hasattr(type(value), "__get__")
 
 
 def _is_same(a: Any, b: Any) -> bool:

@@ -66,9 +66,11 @@ class PassWatcher:
         self.model = model
         self.last: TrainingPass | None = None  # the last pass noted
         self.changing: list[Place] = []  # what passes change themselves, as far as that is known
+        self.is_learning = True  # everything is to be held when the next pass begins: the model has become another
         self.holds_batch = False  # whether passes change their batch
         self.hold_statistics = False
         self.loss_autocast = True  # whether the loss, too, is computed under the model's autocast
+        self.paused = 0  # measurements under way, whose passes are not noted
         self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
         self.listeners: list[Callable[[Any, Any, TrainingPass], None]] = []  # called with every pass that is noted
         devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
@@ -77,13 +79,13 @@ class PassWatcher:
         own = [torch.get_device_module(device).default_generators[device.index] for device in others]
         self.random = places([torch.default_generator, *own])
         self._foreign_random = places([random.seed.__self__, numpy.random.get_state.__self__])  # type: ignore[attr-defined]
+        self.random_keys = {place.key for place in [*self.random, *self._foreign_random]}
         self._roots: list[Any] = [model]
         self._reached: list[Place] = []
         self._containers: Hold | None = None  # of what was reached; None: to be searched anew
-        self._is_learning = True
         self._parameters: list[nn.Parameter] = []
         self._known: dict[int, Any] = {}  # what they do not change, by id
-        self._users = self._pauses = 0
+        self._users = 0
         self._watched: set[nn.Module] = set()
         self._hook = self.watch(model)
 
@@ -98,7 +100,7 @@ class PassWatcher:
         if not any(root is loss_fn for root in watcher._roots):
             watcher._roots.append(loss_fn)
             watcher._containers = None
-            watcher.forget()
+            watcher.is_learning = True
         watcher._users += 1
         return watcher
 
@@ -113,19 +115,14 @@ class PassWatcher:
         if self._users == 0:
             self._hook.remove()
 
-    @property
-    def paused(self) -> bool:
-        """Whether a pass that runs now is a measurement's."""
-        return self._pauses > 0
-
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Inside, passes are not noted."""
-        self._pauses += 1
+        self.paused += 1
         try:
             yield
         finally:
-            self._pauses -= 1
+            self.paused -= 1
 
     def hold(self, batch: Any = ()) -> Hold:
         """All state there is, now: what model, losses and batch can reach, and the generators of random numbers."""
@@ -142,8 +139,8 @@ class PassWatcher:
                 "no forward pass with gradients has been seen; call model(x) before you measure (an attached probe "
                 "sees those of steps that are due)"
             )
-        if self.last.whole and self._is_learning:
-            self._is_learning, self.holds_batch, self.changing = False, False, []
+        if self.last.whole and self.is_learning:
+            self.is_learning, self.holds_batch, self.changing = False, False, []
             given = set(map(id, self.last.tensors()))
             self._known = {place.key: place.thing for place in self.last.hold.places if place.key not in given}
             self.grow(self.last.hold.changed())
@@ -160,10 +157,6 @@ class PassWatcher:
                 self.changing.append(place)
                 self._known.pop(place.key, None)
 
-    def forget(self) -> None:
-        """Hold everything again when the next pass begins: the model has become another."""
-        self._is_learning = True
-
     def idle(self) -> set[int]:
         """The ids of running statistics in training that no result depends on."""
         if self.hold_statistics:
@@ -171,23 +164,23 @@ class PassWatcher:
         norms = [m for m in self.model.modules() if isinstance(m, _NormBase) and type(m).__module__ in _NORMS]
         return {id(buffer) for norm in norms if norm.training for buffer in norm.buffers(recurse=False)}
 
-    def random_ids(self) -> set[int]:
-        """The ids of all generators that everybody draws from."""
-        return {place.key for place in [*self.random, *self._foreign_random]}
-
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         if len(self.sleepers) == self._users:
             self.last = None
             return
-        if self._pauses or not torch.is_grad_enabled() or self._is_inside():
+        if self.paused or not torch.is_grad_enabled() or self._is_inside():
             return
         inputs = [*args, *kwargs.values()]
-        if self._is_learning:
+        if self.is_learning:
             self._parameters = list(model.parameters())
+            hold = self.hold(inputs)
+        else:
+            roots = [place.thing for place in self.changing] + (inputs if self.holds_batch else [])
+            hold = Hold([*self.random, *self.changing, *(places(roots, self._known) if roots else ())])
         gradient = self._parameters[0].grad if self._parameters else None
         self.last = TrainingPass(
-            self.hold(inputs) if self._is_learning else self._hold_changing(inputs),
-            self._is_learning,
+            hold,
+            self.is_learning,
             [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
             [weakref.ref(leaf) for leaf in tensors_in(inputs)],
             [p._version for p in self._parameters],
@@ -195,10 +188,6 @@ class PassWatcher:
         )
         for listener in self.listeners:
             listener(args, kwargs, self.last)
-
-    def _hold_changing(self, inputs: list[Any]) -> Hold:
-        roots = [place.thing for place in self.changing] + (inputs if self.holds_batch else [])
-        return Hold([*self.random, *self.changing, *(places(roots, self._known) if roots else ())])
 
     def _is_inside(self) -> bool:
         """Whether a pass is under way: the model calls itself, or is called by what is called in its stead."""
