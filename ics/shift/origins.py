@@ -118,7 +118,7 @@ def origins(
     before = passes.outputs
     alone: dict[Layer, dict[Layer, Tensor]] = {}
     linear: dict[Layer, dict[Layer, Tensor]] = {}
-    sizes: dict[Layer, tuple[float, float]] = {}
+    sizes: dict[Layer, dict[str, float]] = {}
     for cause in reversed(later):  # deepest first, since what lies beyond a cause can be forgotten
         block = frozenset(cause.parameters)
         if slow is not None and cause.index != INPUT and cause.name not in slow:
@@ -151,7 +151,6 @@ def origins(
             parts.append(whole)
             lines.append(sum(lines, torch.zeros_like(whole)))
         for cause, part, line in zip(mine, parts, lines, strict=True):
-            relative_update, output_change = sizes[cause]
             result.append(
                 Origin(
                     cause_index=cause.index,
@@ -166,14 +165,13 @@ def origins(
                     linear_cosine=_cosine(line, part),
                     linear_error=float((part - line).norm() / part.norm()),
                     gradient_norm=float(flat(g).norm()),
-                    relative_update=relative_update,
-                    output_change=output_change,
+                    **sizes[cause],
                 )
             )
     return result
 
 
-def _size(passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> tuple[float, float]:
+def _size(passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> dict[str, float]:
     """`relative_update` and `output_change` of the last pass; `before` are the outputs when nothing had moved."""
     old, new = (torch.cat([flat(values[p]) for p in block]) for values in (passes.old, passes.new))
     change = float("nan")
@@ -181,7 +179,7 @@ def _size(passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor
         pairs = zip(before, passes.outputs, strict=True)
         moved = [(b - a).flatten().double() for a, b in pairs if a.is_floating_point()]
         change = float(torch.cat(moved).square().mean().sqrt()) if moved else change
-    return float((new - old).norm() / old.norm()), change
+    return {"relative_update": float((new - old).norm() / old.norm()), "output_change": change}
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:

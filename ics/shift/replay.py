@@ -41,7 +41,7 @@ Handler = Callable[[nn.Module, Forward, Any, Any], Any]
 
 
 class OtherWay(Exception):
-    """A pass made other calls than the recorded one, or one whose output is not remembered."""
+    """A pass made other calls than the recorded one, or what was recorded does not hold."""
 
 
 def record(passes: Passes, habits: set[Any], moved: Set[nn.Parameter] | None = None) -> "Recording":
@@ -74,11 +74,7 @@ def shifted_gradients(
 def gradients(
     passes: Passes, recording: "Recording", moved: Set[nn.Parameter], layers: Sequence[Layer]
 ) -> dict[Layer, Tensor]:
-    """∇_{W_i} L of some layers; what lies before the first parameter with another value is taken from the recording.
-
-    Raises:
-        OtherWay: the model went another way than the recorded one, or the recording is not sound.
-    """
+    """∇_{W_i} L of some layers; what lies before the first parameter with another value is taken from the recording."""
     if not recording.is_sound:
         raise OtherWay
     start = recording.first_of(recording.moved ^ moved)
@@ -99,7 +95,7 @@ class Call:
     skipped: bool = False  # whether a replay may return what is remembered instead
     output: Any = None  # what it returned, each tensor without its graph
     inputs: set[int] = field(default_factory=set)  # the storages of its arguments
-    state: Hold | None = None  # in which it left everything
+    state: Hold | None = None  # in which it left everything; None where the call is to be repeated
 
 
 class Recording(ParameterUse):  # type: ignore[no-untyped-call]
@@ -112,7 +108,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         self.is_sound = False  # whether all that is remembered is as the calls left it
         self._calls: list[Call] = []
         self._habits = habits
-        self._start = self._state = Hold([*habits.intersection(watcher.random), *passes.volatile()])
+        self._state = Hold([*habits.intersection(watcher.random), *passes.volatile()])
         self._undrawn = Hold(place for place in watcher.random if place not in habits)
         self._own = {storage_of(tensor) for tensor in [*watcher.model.parameters(), *watcher.model.buffers()]}
         self._handler: Handler = self.handle
@@ -164,7 +160,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
             call.inputs = {storage_of(tensor) for tensor, _ in inputs}
         if changed := self._state.changed():  # what has not changed is shared
             self._state |= Hold(changed)
-        call.state = self._state
+        call.state = self._state if call.skipped else None
         return output
 
     def finish(self) -> bool:
@@ -175,7 +171,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
             kept = [leaf for leaf in tree_leaves(call.output) if isinstance(leaf, _Kept)]
             if any(one.tensor._version != one.version for one in kept):
                 if any(storage_of(one.tensor) in call.inputs for one in kept):
-                    call.skipped, call.output = False, None
+                    call.skipped, call.output, call.state = False, None, None
                 else:
                     self._habits.add(call.module)
         return len(self._habits) == known
@@ -188,7 +184,6 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         for call in self._calls:
             if call.exit > start:
                 call.output = call.state = None
-        has_state = self._state is not self._start  # whether any call changed state
         cursor, live = 0, False
 
         def handle(module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:
@@ -199,15 +194,12 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
             call = self._calls[cursor]
             if call.module is not module:
                 raise OtherWay
-            if call.exit > start or not call.skipped:
+            if call.exit > start or call.state is None:
                 cursor += 1
                 live = call.enter > start
                 return forward(*args, **kwargs)
             cursor = call.end
-            if call.state is None:
-                raise OtherWay
-            if has_state:
-                call.state.restore()
+            call.state.restore()
             return tree_map_only(_Kept, _Kept.recalled, call.output)
 
         return handle
