@@ -12,8 +12,7 @@ from ics.shift.passes import Gradients, Passes
 from ics.shift.state import same_bits
 from ics.shift.watcher import tensors_in
 
-UNREPEATED = 1e-3
-"""Relative distance of two tensors beyond what rounding can explain."""
+UNREPEATED = 1e-3  # relative distance of two tensors beyond what rounding can explain
 
 
 def agree(one: Tensor, other: Tensor, exact: bool = False) -> bool:

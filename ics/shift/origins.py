@@ -24,11 +24,8 @@ from ics.shift.metrics import flat
 from ics.shift.passes import Passes
 from ics.shift.replay import Recording
 
-ALL = -1
-"""As the index of a cause: all that comes before the layer, together."""
-
-INPUT = 0
-"""As the index of a cause: what is used before the first measured layer."""
+ALL = -1  # as the index of a cause: all that comes before the layer, together
+INPUT = 0  # as the index of a cause: what is used before the first measured layer
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,7 @@ def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Colle
 
 
 def linear_shifts(passes: Passes, later: Mapping[Layer, Sequence[Layer]]) -> Iterator[dict[Layer, Tensor]]:
-    """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i.
-
-    A `RuntimeError` says so where an operation of the model has no second derivative.
-    """
+    """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i."""
     passes.start(frozenset())
     moved = [p for cause in later for p in cause.parameters]
     gradients = torch.autograd.grad(passes.loss(), moved, create_graph=True, allow_unused=True)

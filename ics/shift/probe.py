@@ -395,16 +395,10 @@ def _refuse_wrapped(model: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             why = "is a TorchScript module, whose calls cannot be replayed; use the Python original"
         elif kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
-            why = (
-                "is compiled, and its calls cannot be replayed; give the probe the model from before torch.compile "
-                "(model._orig_mod)"
-            )
+            why = "is compiled; give the probe the model from before torch.compile (model._orig_mod)"
         elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             why = f"is wrapped in {kind}; give the probe the module inside (model.module) and the batch of one process"
         elif any(type(t).__module__.startswith(_SPLIT) for t in (module, *module.parameters(recurse=False))):
-            why = (
-                f"is split over several devices ({kind}), whose layers no process has whole; measure a model that is "
-                "not split"
-            )
+            why = f"is split over several devices ({kind}), so that no process has its layers whole; measure it unsplit"
         if why:
             raise ProbeError(f"its module {name!r} {why}" if name else f"the model {why}")

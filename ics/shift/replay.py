@@ -40,10 +40,6 @@ Forward = Callable[..., Any]
 Handler = Callable[[nn.Module, Forward, Any, Any], Any]
 
 
-class OtherWay(Exception):
-    """A pass made other calls than the recorded one, or what was recorded does not hold."""
-
-
 def record(passes: Passes, habits: set[Any], moved: Set[nn.Parameter] | None = None) -> "Recording":
     """A forward pass that remembers every call, with some parameters updated; None: all that the update may move.
 
@@ -76,7 +72,7 @@ def gradients(
 ) -> dict[Layer, Tensor]:
     """∇_{W_i} L of some layers; what lies before the first parameter with another value is taken from the recording."""
     if not recording.is_sound:
-        raise OtherWay
+        raise LookupError("what the recording remembers is not what its calls returned")
     start = recording.first_of(recording.moved ^ moved)
     passes.start(moved)
     with recording.route(recording.replay_until(start)):
@@ -193,7 +189,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
                 return forward(*args, **kwargs)
             call = self._calls[cursor]
             if call.module is not module:
-                raise OtherWay
+                raise LookupError("the model goes another way than the recorded one")
             if call.exit > start or call.state is None:
                 cursor += 1
                 live = call.enter > start

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from torch.utils import data
 from torch.utils._pytree import tree_leaves
 
-LARGEST = 200_000
-"""Objects that a search visits at most: more of them are not a model's state but a program's."""
+LARGEST = 200_000  # objects that a search visits at most: more of them are not a model's state but a program's
 
 _FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", __package__.split(".")[0]} - {"__main__"}
 _CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, Tensor, nn.Parameter, nn.Buffer}

@@ -91,10 +91,7 @@ class PassWatcher:
 
     @classmethod
     def of(cls, model: nn.Module, loss_fn: Any = None) -> "PassWatcher":
-        """The model's watcher, put on it for the first who asks; everyone who asked closes it.
-
-        Whatever the loss can reach is held as well.
-        """
+        """The model's watcher, which everyone who asked closes; whatever the loss can reach is held as well."""
         owners = [hook.owner for hook in model._forward_pre_hooks.values() if isinstance(hook, Hook)]
         watcher = next((owner for owner in owners if isinstance(owner, cls)), None) or cls(model)
         if not any(root is loss_fn for root in watcher._roots):
