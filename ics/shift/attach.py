@@ -68,6 +68,18 @@ class Attachment:
             self._hooks.enter_context(probe.loss_fn.register_forward_hook(hook, with_kwargs=True))
         self._clear()
 
+    def _clear(self) -> None:
+        self._due = self._step % self._every == 0
+        (self._watcher.sleepers.discard if self._due else self._watcher.sleepers.add)(self)
+        # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
+        self._open = weakref.WeakValueDictionary[int, Batch]()  # by id, in order
+        self._latest: Batch | None = None
+        self._done: list[Batch] = []  # those whose gradients stand in .grad
+        self._reached: list[Batch] | None = None  # in the backward pass under way
+        self._start: Start | None = None
+        self._trouble: str | None = None
+        self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
+
     def detach(self) -> None:
         """Remove the hooks."""
         self._hooks.close()
@@ -80,18 +92,6 @@ class Attachment:
             if batch.loss is not None:
                 self._trouble = "its loss was computed more than once from one pass; give attach a closure"
             batch.y, batch.loss = y, loss.detach().clone()
-
-    def _clear(self) -> None:
-        self._due = self._step % self._every == 0
-        (self._watcher.sleepers.discard if self._due else self._watcher.sleepers.add)(self)
-        # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
-        self._open = weakref.WeakValueDictionary[int, Batch]()  # by id, in order
-        self._latest: Batch | None = None
-        self._done: list[Batch] = []  # those whose gradients stand in .grad
-        self._reached: list[Batch] | None = None  # in the backward pass under way
-        self._start: Start | None = None
-        self._trouble: str | None = None
-        self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
 
     # --- what happens before the update, in this order ---------------------------------------------------------------
 
@@ -215,20 +215,18 @@ def sink(to: Any) -> Callable[[list[Row]], object]:
     if isinstance(to, str | Path):
         return lambda rows: _append(Path(to), rows)
     if hasattr(to, "add_scalar"):
-        return lambda rows: [to.add_scalar(name, value, row["step"]) for row in rows for name, value in scalars(row)]
+        return lambda rows: [to.add_scalar(*named, rows[0]["step"]) for named in scalars(rows).items()]
     if hasattr(to, "define_metric"):  # W&B's own steps count calls of `log`, the loop's as well
         to.define_metric("shift/*", step_metric="shift/step")
-        return lambda rows: to.log(
-            dict(pair for row in rows for pair in scalars(row)) | {"shift/step": rows[0]["step"]}
-        )
+        return lambda rows: to.log(scalars(rows) | {"shift/step": rows[0]["step"]})
     if callable(to):
         return to  # type: ignore[no-any-return]
     raise ProbeError(f"to={to!r} takes no rows; give a function, a list, a path, a SummaryWriter or a run of wandb")
 
 
-def scalars(row: Row) -> list[tuple[str, float]]:
-    """The metrics of a row as named numbers, for loggers."""
-    return [(f"shift/{metric}/{row['layer'] or 'model'}", row[metric]) for metric in METRICS]
+def scalars(rows: Sequence[Row]) -> dict[str, float]:
+    """The metrics of a step's rows as named numbers, for loggers."""
+    return {f"shift/{metric}/{row['layer'] or 'model'}": row[metric] for row in rows for metric in METRICS}
 
 
 def _append(path: Path, rows: Sequence[Row]) -> None:

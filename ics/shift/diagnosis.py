@@ -32,10 +32,7 @@ def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
 
 
 def check_repeats(passes: Passes, gradients: Gradients) -> bool:
-    """Run the training pass again; whether it gives the gradients that it gave to the bit, not only within rounding.
-
-    If it does not give them at all, a `ProbeError` says why.
-    """
+    """Whether the training pass, run again, gives its gradients to the bit; an error says why if not even nearly."""
     watcher, training_pass = passes.watcher, passes.training_pass
     for watcher.loss_autocast in (True, False) if training_pass.autocast else (True,):
         repeated = passes.repeat()

@@ -50,9 +50,10 @@ class ParameterUse(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._registered = {parameter: place for place, parameter in enumerate(parameters)}
-        self._by_storage: dict[int, list[nn.Parameter]] = {}
+        # What is behind a tensor: the parameter that it is itself, or those of whose storage it is a view.
+        self._behind = {id(parameter): [parameter] for parameter in self._registered}
         for parameter in self._registered:
-            self._by_storage.setdefault(storage_of(parameter), []).append(parameter)
+            self._behind.setdefault(storage_of(parameter), []).append(parameter)
         self.first_use: dict[nn.Parameter, int] = {}
         self.clock = itertools.count()
 
@@ -60,16 +61,12 @@ class ParameterUse(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         name = func.__name__.partition(".")[0]
         if not (func.is_view or name.endswith("_like") or name.startswith("new_")):
-            new = {p for tensor in tensors_in((args, kwargs)) for p in self._behind(tensor)} - self.first_use.keys()
+            tensors = tensors_in((args, kwargs))
+            behind = [self._behind.get(id(t)) or self._behind.get(storage_of(t), []) for t in tensors]
+            new = {p for found in behind for p in found} - self.first_use.keys()
             for parameter in sorted(new, key=self._registered.__getitem__):
                 self.first_use[parameter] = next(self.clock)
         return result
-
-    def _behind(self, tensor: Tensor) -> list[nn.Parameter]:
-        """The parameters that a tensor is, or is a view of."""
-        if isinstance(tensor, nn.Parameter) and tensor in self._registered:
-            return [tensor]
-        return self._by_storage.get(storage_of(tensor), [])
 
 
 def storage_of(tensor: Tensor) -> int:
@@ -103,16 +100,13 @@ class Candidate:
 
 
 def candidates(model: nn.Module, params: Params, kinds: Kinds, wanted: Sequence[int | str] | None) -> list[Candidate]:
-    """What may be a layer, used or not: modules of some kinds (None: all with a weight matrix), and what is wanted.
-
-    W_i is one "weight", or "all" parameters of the module that holds it.
-    """
+    """What may be a layer, used or not: modules of some kinds (None: all with a weight matrix), and what is wanted."""
     modules = dict(model.named_modules())
     weights = {name: of for name, module in modules.items() if (of := _chosen(name, module, kinds, wanted or ()))}
     found = []
     for name, of in weights.items():
-        below = [modules[other] for other in weights if other != name and other.startswith(f"{name}." if name else "")]
-        others = {p for module in below for p in module.parameters()}
+        below = [other for other in weights if other != name and other.startswith(f"{name}." if name else "")]
+        others = {p for other in below for p in modules[other].parameters()}
         inside = [p for p in modules[name].parameters() if p not in others]
         places = {p: i for i, p in enumerate(inside)}
         for key, tensors in of.items():

@@ -96,7 +96,7 @@ def origins(
     pairs: Mapping[Layer, tuple[Tensor, Tensor]],
     recording: Recording,
     slow: Collection[str] | None,
-) -> list[Origin]:
+) -> Iterator[Origin]:
     """Every cause of every layer's shift, and all of them together.
 
     Args:
@@ -106,12 +106,10 @@ def origins(
         recording: of the last pass, in which nothing has moved.
         slow: names of layers before which nothing may be skipped; None: of all.
     """
-    later = {
-        cause: [layer for layer in pairs if layer.index > cause.index] for cause in causes(list(pairs), order, moving)
-    }
+    found = causes(list(pairs), order, moving)
+    later = {cause: [layer for layer in pairs if layer.index > cause.index] for cause in found}
     before = passes.outputs
     alone: dict[Layer, dict[Layer, Tensor]] = {}
-    linear: dict[Layer, dict[Layer, Tensor]] = {}
     sizes: dict[Layer, dict[str, float]] = {}
     for cause in reversed(later):  # deepest first, since what lies beyond a cause can be forgotten
         block = frozenset(cause.parameters)
@@ -123,13 +121,12 @@ def origins(
             alone[cause] = gradients_of(passes.loss(), later[cause])
         sizes[cause] = _size(passes, cause.parameters, before)
     try:
-        linear |= zip(later, linear_shifts(passes, later), strict=True)
+        linear = dict(zip(later, linear_shifts(passes, later), strict=True))
     except RuntimeError as error:
         if "not implemented" not in str(error):
             raise
-        linear.clear()
+        linear = {}
         warnings.warn(f"the shift's linear part is not measured: {error}", stacklevel=4)
-    result = []
     for layer, (g, shifted) in pairs.items():
         whole = flat(shifted) - flat(g)
         mine = [cause for cause in later if layer in later[cause]]
@@ -145,24 +142,21 @@ def origins(
             parts.append(whole)
             lines.append(sum(lines, torch.zeros_like(whole)))
         for cause, part, line in zip(mine, parts, lines, strict=True):
-            result.append(
-                Origin(
-                    cause_index=cause.index,
-                    cause=cause.name,
-                    layer_index=layer.index,
-                    layer=layer.name,
-                    l2=float(part.norm()),
-                    cosine=_cosine(part, whole),
-                    share=float(part.dot(whole) / whole.dot(whole)),
-                    interaction=interaction if cause.index == ALL else float("nan"),
-                    linear_l2=float(line.norm()),
-                    linear_cosine=_cosine(line, part),
-                    linear_error=float((part - line).norm() / part.norm()),
-                    gradient_norm=float(flat(g).norm()),
-                    **sizes[cause],
-                )
+            yield Origin(
+                cause_index=cause.index,
+                cause=cause.name,
+                layer_index=layer.index,
+                layer=layer.name,
+                l2=float(part.norm()),
+                cosine=_cosine(part, whole),
+                share=float(part.dot(whole) / whole.dot(whole)),
+                interaction=interaction if cause.index == ALL else float("nan"),
+                linear_l2=float(line.norm()),
+                linear_cosine=_cosine(line, part),
+                linear_error=float((part - line).norm() / part.norm()),
+                gradient_norm=float(flat(g).norm()),
+                **sizes[cause],
             )
-    return result
 
 
 def _size(passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> dict[str, float]:

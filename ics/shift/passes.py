@@ -24,8 +24,7 @@ from ics.shift.watcher import PassWatcher, TrainingPass, tensors_in
 
 Gradients = Mapping[nn.Parameter, Tensor]
 LossFunction = Callable[[Any, Any], Tensor]
-Call = partial[Any]
-"""The model on a batch, or a closure that calls it as it likes and returns the loss."""
+Call = partial[Any]  # the model on a batch, or a closure that calls it as it likes and returns the loss
 
 
 def call_of(model: nn.Module, x: Any) -> Call:
@@ -169,16 +168,14 @@ class Passes:
 
     def check_batch(self) -> None:
         """Raise an error if the weights or the batch of the training pass are not there any more."""
-        parameters, then = list(self.watcher.model.parameters()), self.training_pass.versions
         held = (self._present | self._before).values
-        if len(then) == len(parameters) and any(
-            id(p) not in self._changing and version != held[id(p)][1][2].prev_versions[0]
-            for p, version in zip(parameters, then, strict=True)
-        ):
-            raise ProbeError(
-                "parameters were changed after the training pass; enter observe before optimizer.step(), and step "
-                "inside"
-            )
+        for p, version in self.training_pass.versions.items():
+            is_there = id(p) in held and id(p) not in self._changing
+            if is_there and version != held[id(p)][1][2].prev_versions[0]:
+                raise ProbeError(
+                    "parameters were changed after the training pass; enter observe before optimizer.step(), and step "
+                    "inside"
+                )
         given, noted, hold = tensors_in(self._batch[:2]), self.training_pass.tensors(), self.training_pass.hold
         is_same = len(given) == len(noted) and all(
             a is b or b is None or same_bits(a, hold.value(b) if id(b) in hold.values else b)

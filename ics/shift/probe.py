@@ -8,7 +8,7 @@ third of that.
 
 import warnings
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -36,7 +36,7 @@ Source = Literal["loop", "recompute"]
 _SPLIT = ("torch.distributed.fsdp", "torch.distributed.pipelining", "torch.distributed.tensor")
 
 
-class ShiftProbe:
+class ShiftProbe(AbstractContextManager["ShiftProbe"]):
     """Measures, around an optimizer's step, how much the update of the earlier layers moves each layer's gradient.
 
     Measuring changes nothing: parameters, buffers, attributes, `.grad`, optimizer state and random numbers are
@@ -107,12 +107,9 @@ class ShiftProbe:
                 raise ProbeError(f"{option}={value!r} is unknown; known: {', '.join(get_args(kind))}")
         if not 0 <= penalty < float("inf"):
             raise ProbeError(f"penalty={penalty!r} is no coefficient of a penalty; take 0 or more")
-        self.model = model
-        self.loss_fn = loss_fn
-        self._wanted = layers
+        self.model, self.loss_fn = model, loss_fn
+        self._wanted, self._params, self._verify = layers, params, verify
         self._fresh = noise == "fresh"
-        self._params: Params = params
-        self._verify = verify
         self._moved, self._penalty, self._kinds = moved, penalty, kinds
         self.recomputes = gradients == "recompute" or self.ranks is not None
         self._watcher: PassWatcher | None = PassWatcher.of(model, loss_fn)
@@ -145,9 +142,6 @@ class ShiftProbe:
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
-
-    def __enter__(self) -> "ShiftProbe":
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
@@ -189,7 +183,6 @@ class ShiftProbe:
         """Take back `attach`."""
         if self._attachment is not None:
             self._attachment.detach()
-            self._attachment = None
 
     def loss(self, outputs: Any, y: Any) -> Tensor:
         """`loss_fn(outputs, y)`, seen by what `attach` has attached."""
@@ -217,8 +210,7 @@ class ShiftProbe:
             ProbeError: no forward pass or no gradients came before; there is no measurable layer, or a wanted one does
                 not exist; the loss is not a scalar; the training pass, run again, gives other gradients.
         """
-        batches = [Batch(call_of(self.model, x), y, self.watcher.learn())]
-        start = self.begin(batches)
+        start = self.begin([Batch(call_of(self.model, x), y, self.watcher.learn())])
         if not (start.gradients or self.recomputes):
             raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
         observation = Observation()
@@ -307,7 +299,7 @@ class ShiftProbe:
             if observation is not None:
                 recording = replay.record(passes, self._habits, frozenset())
                 slow = self._slow.get(recording.way)
-                observation.origins = find_origins(passes, self._order, moving, pairs, recording, slow)
+                observation.origins = list(find_origins(passes, self._order, moving, pairs, recording, slow))
         return [(layer, *pair) for layer, pair in pairs.items()]
 
     def _survey(self, inputs: Any, gradients: Gradients) -> None:

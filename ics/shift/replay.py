@@ -173,10 +173,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         return len(self._habits) == known
 
     def replay_until(self, start: float) -> Handler:
-        """A handler that returns remembered outputs up to a time and computes from there on.
-
-        What no replay from then or earlier can need is forgotten.
-        """
+        """A handler that returns what is remembered up to a time, forgets the rest, and computes from there on."""
         for call in self._calls:
             if call.exit > start:
                 call.output = call.state = None
@@ -220,8 +217,6 @@ def _is_plain(output: Any) -> bool:
     """Whether an output is made of dense tensors and of unchangeable values, in tuples, lists and dictionaries."""
     if isinstance(output, Tensor):
         return output.layout == torch.strided and type(output) in (Tensor, nn.Parameter) and not output.is_inference()
-    if type(output) in (tuple, list):
-        return all(map(_is_plain, output))
-    if type(output) in (dict, OrderedDict):
-        return all(map(_is_plain, output.values()))
+    if type(output) in (tuple, list, dict, OrderedDict):
+        return all(map(_is_plain, output.values() if isinstance(output, dict) else output))
     return isinstance(output, int | float | complex | str | bool | torch.dtype | torch.device | None)

@@ -190,7 +190,9 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
             values = [(name, value) for name, value in inside.items() if not (name.startswith("__") or callable(value))]
             names = [name for name, value in values if not hasattr(type(value), "__get__")]
             return _named(thing, names), map(inside.get, [*names, "forward", "__call__"])
-    names = _slots(thing)
+    declared = [getattr(kind, "__slots__", ()) for kind in type(thing).__mro__]
+    slots = [name for some in declared for name in ((some,) if isinstance(some, str) else some)]
+    names = [name for name in slots if not name.startswith("__") and hasattr(thing, name)]
     held = [getattr(thing, name) for name in names]
     return _named(thing, names), (getattr(thing, "__dict__", None), type(thing), *held)
 
@@ -214,13 +216,6 @@ def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
         thing.update(zip(keys, items, strict=True))
     else:
         getattr(thing, "update" if isinstance(thing, set) else "extend")(items)
-
-
-def _slots(thing: Any) -> list[str]:
-    """The attributes of an object that are not in its dictionary."""
-    declared = [getattr(kind, "__slots__", ()) for kind in type(thing).__mro__]
-    names = [name for slots in declared for name in ((slots,) if isinstance(slots, str) else slots)]
-    return [name for name in names if not name.startswith("__") and hasattr(thing, name)]
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -45,7 +45,7 @@ class TrainingPass:
     whole: bool  # whether it is all of it
     autocast: list[tuple[str, torch.dtype]]  # types of device for which it was on
     inputs: list[weakref.ref[Tensor]]
-    versions: list[int]  # of the parameters
+    versions: dict[nn.Parameter, int]
     gradient: Tensor | None  # the largest entry of the first parameter's `.grad` at that moment
 
     def tensors(self) -> list[Tensor | None]:
@@ -180,7 +180,7 @@ class PassWatcher:
             self.is_learning,
             [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
             [weakref.ref(leaf) for leaf in tensors_in(inputs)],
-            [p._version for p in self._parameters],
+            {p: p._version for p in self._parameters},
             None if gradient is None else gradient.detach().abs().max(),
         )
         for listener in self.listeners:
