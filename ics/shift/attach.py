@@ -115,7 +115,7 @@ class Attachment:
             self.note_loss(given[1], value)
 
     def _backward_begins(self, batch: Batch) -> None:
-        if self._watcher.paused:
+        if not self._due or self._watcher.paused:
             return
         if batch in self._done:
             self._trouble = "there were several backward passes from one forward pass; give attach a closure"

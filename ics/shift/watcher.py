@@ -86,7 +86,7 @@ class PassWatcher:
         self._parameters: list[nn.Parameter] = []
         self._known: dict[int, Any] = {}  # what they do not change, by id
         self._users = 0
-        self._watched: set[nn.Module] = set()
+        self._watched: list[nn.Module] = []
         self._hook = self.watch(model)
 
     @classmethod
@@ -103,7 +103,7 @@ class PassWatcher:
 
     def watch(self, module: nn.Module) -> RemovableHandle:
         """Note the passes that begin with a call of this module: the model, or what is called in its stead."""
-        self._watched.add(module)
+        self._watched.append(module)
         return module.register_forward_pre_hook(Hook(self, self._begin), prepend=True, with_kwargs=True)
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class PassWatcher:
         frame: Any = sys._getframe()
         calls = 0
         while frame is not None:
-            calls += frame.f_code is _CALL and frame.f_locals["self"] in self._watched
+            calls += frame.f_code is _CALL and any(frame.f_locals["self"] is module for module in self._watched)
             frame = frame.f_back
         return calls > 1
 
