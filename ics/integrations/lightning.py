@@ -39,7 +39,7 @@ class ShiftCallback(lightning.Callback):  # type: ignore[misc,unused-ignore]
         def log(rows: list[Row]) -> None:
             self.rows += rows
             for logger in trainer.loggers:
-                logger.log_metrics(dict(pair for row in rows for pair in scalars(row)), step=rows[0]["step"])
+                logger.log_metrics(scalars(rows), step=rows[0]["step"])
 
         self._probe = ShiftProbe(pl_module.get_submodule(self._model), self._loss_fn, **self._options)
         self._attachment = self._probe.attach(trainer.optimizers[self._optimizer], self._every, to=log)

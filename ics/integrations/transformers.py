@@ -46,4 +46,4 @@ class ShiftCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
     def _log(self, rows: list[Row]) -> None:
         self.rows += rows
-        self._trainer.log(dict(pair for row in rows for pair in scalars(row)))
+        self._trainer.log(scalars(rows))

@@ -167,7 +167,7 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
         passes.forward()
     modules = dict(model.named_modules(remove_duplicate=False))
     called = candidates(model, "weight", (nn.Linear, _ConvNd), None)
-    chosen = select_layers(find_layers(use.order, called, "weight"), wanted, model)
+    chosen = select_layers(find_layers(use.first_use, called), wanted, model)
     for layer in chosen:
         if wanted is not None and modules[layer.name] not in ends:
             raise ProbeError(

@@ -7,11 +7,12 @@ count. An optimizer with a closure runs its passes inside its step; the first of
 """
 
 import csv
-import itertools
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ from torch import Tensor, nn
 from ics.shift.diagnosis import alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
-from ics.shift.observation import Batch, Gradients, Observation, Start
-from ics.shift.passes import Call
-from ics.shift.watcher import Hook, tensors_in
+from ics.shift.observation import Observation
+from ics.shift.passes import Batch, Start
+from ics.shift.watcher import Hook, TrainingPass, tensors_in
 
 if TYPE_CHECKING:
     from ics.shift.probe import ShiftProbe
@@ -50,26 +51,39 @@ class Attachment:
         self._watcher = probe.watcher
         self._is_compiled = calls is not probe.model
         self.targets: Any = None
-        self._counter = itertools.count()
         self._step, self._said, self._recomputes = 0, set[str](), False
-        self._trouble: str | None = None
-        self._clear()
-        self._handles: list[Any] = [
-            *(self._watcher.watch(calls) if self._is_compiled else ()),
-            calls.register_forward_pre_hook(Hook(self, self._begin), with_kwargs=True),
+        self._hooks = ExitStack()
+        self._hooks.callback(self._watcher.sleepers.discard, self)
+        self._hooks.callback(self._watcher.listeners.remove, self._begin)
+        self._watcher.listeners.append(self._begin)
+        for handle in (
+            *([self._watcher.watch(calls)] if self._is_compiled else ()),
             calls.register_forward_hook(Hook(self, self._end)),
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
-        ]
+        ):
+            self._hooks.enter_context(handle)
         if isinstance(probe.loss_fn, nn.Module):
-            self._handles.append(probe.loss_fn.register_forward_hook(Hook(self, self._see_loss), with_kwargs=True))
+            hook = Hook(self, self._see_loss)
+            self._hooks.enter_context(probe.loss_fn.register_forward_hook(hook, with_kwargs=True))
+        self._clear()
+
+    def _clear(self) -> None:
+        self._due = self._step % self._every == 0
+        (self._watcher.sleepers.discard if self._due else self._watcher.sleepers.add)(self)
+        # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
+        self._open = weakref.WeakValueDictionary[int, Batch]()  # by id, in order
+        self._latest: Batch | None = None
+        self._done: list[Batch] = []  # those whose gradients stand in .grad
+        self._reached: list[Batch] | None = None  # in the backward pass under way
+        self._start: Start | None = None
+        self._trouble: str | None = None
+        self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
 
     def detach(self) -> None:
         """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
+        self._hooks.close()
         self._due = False
-        self._watcher.sleepers.discard(self)
 
     def note_loss(self, y: Any, loss: Tensor) -> None:
         """The loss of the last pass, and its targets."""
@@ -79,27 +93,13 @@ class Attachment:
                 self._trouble = "its loss was computed more than once from one pass; give attach a closure"
             batch.y, batch.loss = y, loss.detach().clone()
 
-    def _clear(self) -> None:
-        self._due = self._step % self._every == 0
-        (self._watcher.sleepers.discard if self._due else self._watcher.sleepers.add)(self)
-        # Forward passes that no backward pass has reached yet; kept alive by the outputs that may lead one there.
-        self._open = weakref.WeakValueDictionary[int, Batch]()
-        self._latest: Batch | None = None
-        self._done: list[Batch] = []  # those whose gradients stand in .grad
-        self._reached: list[Batch] | None = None  # in the backward pass under way
-        self._start: Start | None = None
-        self._trouble = None
-        self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
-
     # --- what happens before the update, in this order ---------------------------------------------------------------
 
-    def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        watcher = self._watcher
-        if not self._due or watcher.paused or watcher.last is None or not torch.is_grad_enabled():
-            return
-        if self._latest is None or self._latest.training_pass is not watcher.last:  # or the model calls itself
-            call = Call(self._probe.model, args, kwargs) if self._closure is None else Call(self._closure)
-            self._latest = self._open[next(self._counter)] = Batch(call, self.targets, watcher.last)
+    def _begin(self, args: Any, kwargs: Any, training_pass: TrainingPass) -> None:
+        if self._due:
+            call = partial(self._closure) if self._closure else partial(self._probe.model, *args, **kwargs)
+            self._latest = batch = Batch(call, self.targets, training_pass)
+            self._open[id(batch)] = batch
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
         batch = self._latest
@@ -140,8 +140,9 @@ class Attachment:
         reached, self._reached = self._reached or [], None
         if self._is_cleared():  # torch.autograd.grad, as part of a loss
             return
-        places = [place for place, batch in self._open.items() if batch in reached]
-        batches = [self._open.pop(place) for place in places]
+        batches = [batch for batch in self._open.values() if batch in reached]
+        for batch in batches:
+            del self._open[id(batch)]
         if self._closure is None and len(batches) > 1:
             self._trouble = "its loss comes from several calls of the model; give attach a closure"
         if self._closure is not None and self._done:
@@ -169,8 +170,7 @@ class Attachment:
             else:
                 self._to([{"step": self._step, **asdict(row)} for row in found.rows])
         self._step += 1
-        if self._due or self._step % self._every == 0:
-            self._clear()
+        self._clear()
 
     def _measure(self, start: Start) -> Observation:
         observation = Observation()
@@ -188,22 +188,18 @@ class Attachment:
                 f"the loss of an unknown y cannot be computed ({error}); let the loop call probe.loss(outputs, y), or "
                 "give the probe a loss that is a module"
             ) from error
-        if recompute and self._probe.ranks is None and not self._probe.recomputes:
-            self._compare(start.gradients, start.recomputed)
+        is_new = recompute and self._probe.ranks is None and not self._probe.recomputes
+        if is_new and not alike(start.gradients, start.recomputed):
+            # What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding.
+            factor = common_factor(start.gradients, start.recomputed)
+            if factor is None and not self._is_compiled:
+                raise ProbeError(
+                    "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, "
+                    "or passes weighted; give attach a closure"
+                )
+            how = "this within rounding" if factor is None else f"{factor:.4g} times this"
+            self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
         return observation
-
-    def _compare(self, there: Gradients, anew: Gradients) -> None:
-        """What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding."""
-        if alike(there, anew):
-            return
-        factor = common_factor(there, anew)
-        if factor is None and not self._is_compiled:
-            raise ProbeError(
-                "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, or "
-                "passes weighted; give attach a closure"
-            )
-        how = "this within rounding" if factor is None else f"{factor:.4g} times this"
-        self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
 
     def _say(self, what: str, why: str) -> None:
         """Each reason once."""
@@ -219,20 +215,18 @@ def sink(to: Any) -> Callable[[list[Row]], object]:
     if isinstance(to, str | Path):
         return lambda rows: _append(Path(to), rows)
     if hasattr(to, "add_scalar"):
-        return lambda rows: [to.add_scalar(name, value, row["step"]) for row in rows for name, value in scalars(row)]
+        return lambda rows: [to.add_scalar(*named, rows[0]["step"]) for named in scalars(rows).items()]
     if hasattr(to, "define_metric"):  # W&B's own steps count calls of `log`, the loop's as well
         to.define_metric("shift/*", step_metric="shift/step")
-        return lambda rows: to.log(
-            dict(pair for row in rows for pair in scalars(row)) | {"shift/step": rows[0]["step"]}
-        )
+        return lambda rows: to.log(scalars(rows) | {"shift/step": rows[0]["step"]})
     if callable(to):
         return to  # type: ignore[no-any-return]
     raise ProbeError(f"to={to!r} takes no rows; give a function, a list, a path, a SummaryWriter or a run of wandb")
 
 
-def scalars(row: Row) -> list[tuple[str, float]]:
-    """The metrics of a row as named numbers, for loggers."""
-    return [(f"shift/{metric}/{row['layer'] or 'model'}", row[metric]) for metric in METRICS]
+def scalars(rows: Sequence[Row]) -> dict[str, float]:
+    """The metrics of a step's rows as named numbers, for loggers."""
+    return {f"shift/{metric}/{row['layer'] or 'model'}": row[metric] for row in rows for metric in METRICS}
 
 
 def _append(path: Path, rows: Sequence[Row]) -> None:

@@ -3,39 +3,17 @@
 G'_i = ∇_{W_i} L(W_1ᵗ⁺¹, …, W_{i−1}ᵗ⁺¹, W_iᵗ, W_{i+1}ᵗ, …, W_kᵗ; x, y)
 """
 
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from torch import Tensor, nn
 
-from ics.shift.layers import Layer, flat_gradient
-
-
-def moved_only(layers: Sequence[Layer], weights: Collection[nn.Parameter]) -> list[Layer]:
-    """The layers, of whose earlier parameters no others move than some: what `moved="weights"` means.
-
-    Args:
-        layers: as they are measured where all earlier parameters move, γ, β and biases too.
-        weights: those that may move: W_1 … W_k, measured or not.
-    """
-    return [replace(layer, before=layer.before.intersection(weights)) for layer in layers]
-
-
-def penalized(gradient: Tensor, weight: Tensor, penalty: float) -> Tensor:
-    """∇_{W_i}(L + λ/2·‖W_i‖²) = ∇_{W_i} L + λW_iᵗ, which is the same vector in G and in G'.
-
-    Args:
-        gradient: ∇_{W_i} L.
-        weight: W_iᵗ, in the gradient's shape.
-        penalty: λ. The penalty may be over more than W_i: no other parameter's has a derivative with respect to W_i.
-    """
-    return gradient + penalty * weight if penalty else gradient
+from ics.shift.layers import Layer, of_layer
 
 
 def shifted_gradients(
     start: Callable[[Container[nn.Parameter]], None], loss: Callable[[], Tensor], layers: Sequence[Layer]
-) -> Iterator[tuple[Layer, Tensor | None]]:
-    """G' of every layer, by a full forward and backward pass for each; a penalty is added by `penalized`.
+) -> Iterator[tuple[Layer, Tensor]]:
+    """G' of every layer, by a full forward and backward pass for each.
 
     Args:
         start: `start(moved)` puts the model to where the training pass began: buffers, attributes and random numbers as
@@ -44,7 +22,7 @@ def shifted_gradients(
         layers: those whose G' is wanted; of each the parameters W_i, and those that are used before them.
 
     Yields:
-        A layer and its G', in the shape of W_i (one vector where W_i is several tensors); None where the loss does not
+        A layer and its G', in the shape of W_i (one vector where W_i is several tensors); zeros where the loss does not
         depend on the layer.
 
     Example:
@@ -61,5 +39,4 @@ def shifted_gradients(
         value = loss()
         if value.requires_grad:
             value.backward()  # type: ignore[no-untyped-call]
-        gradients = [None if p.grad is None else p.grad.clone() for p in layer.parameters]
-        yield layer, flat_gradient(layer, gradients)
+        yield layer, of_layer(layer, {p: p.grad for p in layer.parameters}).clone()

@@ -1,26 +1,22 @@
 """Whether the training pass, run again, gives the gradients it gave; and if not why: checked, not guessed."""
 
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from ics.shift.errors import OtherGradients, ProbeError
-from ics.shift.observation import Gradients
-from ics.shift.passes import Passes
+from ics.shift.passes import Gradients, Passes
 from ics.shift.state import same_bits
 from ics.shift.watcher import tensors_in
 
-UNREPEATED = 1e-3
-"""Relative distance of two tensors beyond what rounding can explain."""
+UNREPEATED = 1e-3  # relative distance of two tensors beyond what rounding can explain
 
 
-def agree(one: Tensor | None, other: Tensor | None, exact: bool = False) -> bool:
-    """Whether two tensors are the same, to the bit or within rounding; None is the same as zeros."""
-    if one is None or other is None:
-        there = other if one is None else one
-        return there is None or not bool((there != 0).any())
+def agree(one: Tensor, other: Tensor, exact: bool = False) -> bool:
+    """Whether two tensors are the same, to the bit or within rounding."""
     if same_bits(one, other):
         return True
     if exact or one.shape != other.shape:
@@ -29,115 +25,83 @@ def agree(one: Tensor | None, other: Tensor | None, exact: bool = False) -> bool
     return bool(away <= UNREPEATED * length)
 
 
+def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
+    """Whether two sets of gradients agree, every parameter's; one that is missing is zero."""
+    zeros = {p: torch.zeros_like(p) for p in one.keys() | other.keys()}
+    return all(agree(one.get(p, zero), other.get(p, zero), exact) for p, zero in zeros.items())
+
+
 def check_repeats(passes: Passes, gradients: Gradients) -> bool:
-    """Run the training pass again and see that it gives the gradients that it gave.
-
-    Args:
-        passes: the training pass, to be run again.
-        gradients: parameter → what was in its `.grad` when `observe` was entered.
-
-    Returns:
-        Whether they are the same to the bit.
-
-    Raises:
-        ProbeError: they are not the same, and why.
-    """
+    """Whether the training pass, run again, gives its gradients to the bit; an error says why if not even nearly."""
     watcher, training_pass = passes.watcher, passes.training_pass
     for watcher.loss_autocast in (True, False) if training_pass.autocast else (True,):
-        repeated = _repeat(passes)
+        repeated = passes.repeat()
         passes.look()
         if alike(gradients, repeated):
             break
     else:
         watcher.loss_autocast = True
-        watcher.forget()
-        raise _cause(passes, gradients)
+        watcher.is_learning = True
+        _explain(passes, gradients)
     idle = watcher.idle()
-    if training_pass.whole and idle and not alike(repeated, _repeat(passes, statistics=False), exact=True):
+    if training_pass.whole and idle and not alike(repeated, passes.repeat(statistics=False), exact=True):
         watcher.hold_statistics = True
-        watcher.grow(place for place, _ in training_pass.hold.values.values() if id(place.thing) in idle)
+        watcher.grow(place for place in training_pass.hold.places if place.key in idle)
     return alike(gradients, repeated, exact=True)
 
 
-def _repeat(passes: Passes, statistics: bool = True) -> dict[nn.Parameter, Tensor]:
-    passes.start(moved=(), same_noise=True, statistics=statistics)
-    return passes.gradients()
-
-
-def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
-    """Whether two sets of gradients agree, every parameter's."""
-    return all(agree(one.get(p), other.get(p), exact) for p in one.keys() | other.keys())
-
-
-def _cause(passes: Passes, gradients: Gradients) -> ProbeError:
-    """One line that says what made the difference and what to do."""
+def _explain(passes: Passes, gradients: Gradients) -> NoReturn:
+    """Raise the error that says in one line what made the difference and what to do."""
     repeated, outputs = _watched_repeat(passes)
     _, again = _watched_repeat(passes)
     for (name, one), (_, other) in zip(outputs, again, strict=False):
         if len(one) != len(other) or not all(map(agree, one, other)):
             where = f"module {name!r}" if name else "the model"
-            return ProbeError(
+            raise ProbeError(
                 f"two passes from the same state differ, first in the output of {where}: it depends on something that "
                 "the probe cannot hold, such as a random source of its own, an iterator, a file or the time; make it "
                 "repeatable"
             )
     for name, p in passes.watcher.model.named_parameters():
-        if p not in gradients and not agree(None, repeated.get(p)):
-            return OtherGradients(
+        if p not in gradients and p in repeated and bool(repeated[p].any()):
+            raise OtherGradients(
                 f"{name!r} had no gradient when observe was entered, yet the loss depends on it; call loss.backward() "
                 "and do not clear .grad before"
             )
-    try:
-        check_batch(passes)
-    except ProbeError as error:
-        return error
+    passes.check_batch()
     if passes.has_new_state and not passes.training_pass.whole:
-        return ProbeError(
+        raise ProbeError(
             "the training pass changed state that no pass had changed before, so that its start is not known; such "
             "state is held from the next pass on"
         )
     if (factor := common_factor(gradients, repeated)) is not None:
-        return OtherGradients(
+        raise OtherGradients(
             f"all gradients are {factor:.4g} times those of the loss: they were scaled or clipped, or the loss was "
             "divided; enter observe with the gradients as loss.backward() leaves them, and scale or clip inside"
         )
     before = passes.training_pass.gradient
     if before is not None and bool(before != 0):
-        return ProbeError(
+        raise ProbeError(
             ".grad held another pass's gradients when the training pass began (no zero_grad, or accumulation); "
             "clear it before each measured pass"
         )
-    return OtherGradients(
+    raise OtherGradients(
         "the training pass, run again, gives other gradients, each time alike: the loss was computed otherwise than "
         "loss_fn(model(x), y), or something changed between that pass and observe"
     )
 
 
-def check_batch(passes: Passes) -> None:
-    """See that the training pass can be run again at all.
-
-    Raises:
-        ProbeError: its weights or its batch are not there any more.
-    """
-    if passes.has_moved_before():
-        raise ProbeError(
-            "parameters were changed after the training pass; enter observe before optimizer.step(), and step inside"
-        )
-    if not passes.is_batch_of_training():
-        raise ProbeError("observe was given another batch than the model's last training pass; give it that very batch")
-
-
 def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Tensor]]]]:
     """The training pass again: its gradients, and every module's outputs in order."""
     outputs: list[tuple[str, list[Tensor]]] = []
+
+    def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
+        outputs.append((name, [tensor.detach().clone() for tensor in tensors_in(output)]))
+
     with ExitStack() as stack:
         for name, module in passes.watcher.model.named_modules():
-
-            def note(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
-                outputs.append((name, [tensor.detach().clone() for tensor in tensors_in(output)]))
-
-            stack.callback(module.register_forward_hook(note).remove)
-        return _repeat(passes), outputs
+            stack.enter_context(module.register_forward_hook(partial(note, name)))
+        return passes.repeat(), outputs
 
 
 def common_factor(gradients: Gradients, repeated: Gradients) -> float | None:

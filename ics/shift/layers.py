@@ -1,6 +1,7 @@
 """The measured layers of a model: which weights they are, what their W_i is, and in which order they run."""
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from ics.shift.errors import ProbeError
+from ics.shift.watcher import tensors_in
 
 Params = Literal["weight", "all"]
 Kinds = Collection[type[nn.Module]] | None
@@ -39,7 +40,7 @@ class Layer:
 
 
 class ParameterUse(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the order in which a forward pass first uses each parameter: its value enters a computation.
+    """Notes when a forward pass first uses each parameter, in order: its value enters a computation.
 
     It watches the kernels that run. A shape, a type, a view of a parameter is no use of its value, nor are tensors made
     in its likeness (`zeros_like`, `new_zeros`). Kernels that take several parameters at once count as using them in the
@@ -49,32 +50,23 @@ class ParameterUse(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._registered = {parameter: place for place, parameter in enumerate(parameters)}
-        self._by_storage: dict[int, list[nn.Parameter]] = {}
+        # What is behind a tensor: the parameter that it is itself, or those of whose storage it is a view.
+        self._behind = {id(parameter): [parameter] for parameter in self._registered}
         for parameter in self._registered:
-            self._by_storage.setdefault(storage_of(parameter), []).append(parameter)
-        self.order: list[nn.Parameter] = []
-        self._seen: set[nn.Parameter] = set()
+            self._behind.setdefault(storage_of(parameter), []).append(parameter)
+        self.first_use: dict[nn.Parameter, int] = {}
+        self.clock = itertools.count()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func.__name__.partition(".")[0]
         if not (func.is_view or name.endswith("_like") or name.startswith("new_")):
-            tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            new = {p for tensor in tensors for p in self._behind(tensor)} - self._seen
+            tensors = tensors_in((args, kwargs))
+            behind = [self._behind.get(id(t)) or self._behind.get(storage_of(t), []) for t in tensors]
+            new = {p for found in behind for p in found} - self.first_use.keys()
             for parameter in sorted(new, key=self._registered.__getitem__):
-                self._seen.add(parameter)
-                self.order.append(parameter)
-                self.on_first_use(parameter)
+                self.first_use[parameter] = next(self.clock)
         return result
-
-    def on_first_use(self, parameter: nn.Parameter) -> None:
-        """For subclasses: called at the moment of first use."""
-
-    def _behind(self, tensor: Tensor) -> list[nn.Parameter]:
-        """The parameters that a tensor is, or is a view of."""
-        if isinstance(tensor, nn.Parameter) and tensor in self._registered:
-            return [tensor]
-        return self._by_storage.get(storage_of(tensor), [])
 
 
 def storage_of(tensor: Tensor) -> int:
@@ -85,14 +77,8 @@ def storage_of(tensor: Tensor) -> int:
         return id(tensor)
 
 
-def merged(known: Sequence[nn.Parameter], order: Sequence[nn.Parameter], model: nn.Module) -> list[nn.Parameter]:
-    """The order of a pass, with parameters that it left out where earlier passes had them.
-
-    Args:
-        known: the order so far.
-        order: that of the new pass.
-        model: those that are no longer its parameters are dropped.
-    """
+def merged(known: Sequence[nn.Parameter], order: Iterable[nn.Parameter], model: nn.Module) -> list[nn.Parameter]:
+    """The order of a pass, with the model's parameters that it left out where earlier passes had them."""
     result, there = list(order), set(model.parameters())
     for place, parameter in enumerate(known):
         if parameter in there and parameter not in set(result):
@@ -101,99 +87,62 @@ def merged(known: Sequence[nn.Parameter], order: Sequence[nn.Parameter], model: 
     return result
 
 
-def find_layers(order: Sequence[nn.Parameter], candidates: Iterable["Candidate"], params: Params) -> list[Layer]:
-    """The measured layers, by the first use of their weight.
-
-    Args:
-        order: the parameters in order of first use (`ParameterUse.order`).
-        candidates: what may be a layer.
-        params: "weight": W_i is one weight; "all": all parameters of the module that holds it.
-
-    Returns:
-        The layers in order of execution. A weight that several modules share is one layer, under the first name. A
-        layer whose weight is frozen or was not used in the pass is none.
-
-    Raises:
-        ProbeError: there is no such layer.
-    """
-    place = {parameter: i for i, parameter in enumerate(order)}
-    found: dict[tuple[nn.Parameter, ...], tuple[int, str, frozenset[nn.Parameter]]] = {}
-    for candidate in candidates:
-        weights = tuple(p for p in candidate.weights if p in place)
-        wanted = weights if params == "weight" else candidate.parameters
-        if weights and wanted not in found:
-            found[wanted] = (min(place[p] for p in weights), candidate.name, candidate.beside)
-    if not found:
-        raise ProbeError(
-            "the model has no measurable layer: no module with a trainable weight matrix took part in the forward pass"
-        )
-    ordered = sorted(found.items(), key=lambda item: item[1][0])
-    return [
-        Layer(i, name, own, frozenset(order[: min(place.get(p, len(order)) for p in own)]) - beside)
-        for i, (own, (_, name, beside)) in enumerate(ordered, start=1)
-    ]
-
-
 @dataclass(frozen=True)
 class Candidate:
-    """What is a layer if the forward pass uses it.
+    """What is a layer if the forward pass uses it."""
 
-    Attributes:
-        name: the module's; the parameter's where that is not called `weight`.
-        weights: the trainable tensors behind one weight.
-        parameters: all trainable parameters of the module that are no other candidate's.
-        beside: what is never used before it, though autocast may use a layer's own bias first: all of its module, or
-            where that has several weights, what it registers from this one on.
-    """
-
-    name: str
-    weights: tuple[nn.Parameter, ...]
-    parameters: tuple[nn.Parameter, ...]
+    name: str  # the module's; the parameter's where that is not called `weight`
+    weights: tuple[nn.Parameter, ...]  # the trainable tensors behind one weight
+    own: tuple[nn.Parameter, ...]  # W_i: these, or all trainable parameters of the module that are no other candidate's
+    # What is never used before it, though autocast may use a layer's own bias first: all of its module, or where that
+    # has several weights, what it registers from this one on.
     beside: frozenset[nn.Parameter]
 
 
 def candidates(model: nn.Module, params: Params, kinds: Kinds, wanted: Sequence[int | str] | None) -> list[Candidate]:
-    """What may be a layer, used or not.
-
-    Args:
-        model: any module.
-        params: "all": one candidate for each module.
-        kinds: classes of modules; None: all modules that hold a weight matrix.
-        wanted: names of modules and of parameters that are candidates whatever their kind.
-    """
+    """What may be a layer, used or not: modules of some kinds (None: all with a weight matrix), and what is wanted."""
     modules = dict(model.named_modules())
     weights = {name: of for name, module in modules.items() if (of := _chosen(name, module, kinds, wanted or ()))}
     found = []
     for name, of in weights.items():
-        below = [modules[other] for other in weights if other != name and other.startswith(f"{name}." if name else "")]
-        others = {p for module in below for p in module.parameters()}
-        own = [p for p in modules[name].parameters() if p not in others]
-        trainable = tuple(p for p in own if p.requires_grad)
-        places = {p: i for i, p in enumerate(own)}
+        below = [other for other in weights if other != name and other.startswith(f"{name}." if name else "")]
+        others = {p for other in below for p in modules[other].parameters()}
+        inside = [p for p in modules[name].parameters() if p not in others]
+        places = {p: i for i, p in enumerate(inside)}
         for key, tensors in of.items():
-            alone = params == "all" or len(of) == 1
-            found.append(
-                Candidate(
-                    name if params == "all" or key == "weight" else f"{name}.{key}".lstrip("."),
-                    tuple(p for p in tensors if p.requires_grad),
-                    trainable,
-                    frozenset(p for i, p in enumerate(own) if alone or i >= places.get(tensors[0], 0)),
-                )
-            )
+            trainable, all_of_it = (tuple(p for p in some if p.requires_grad) for some in (tensors, inside))
+            first = 0 if params == "all" or len(of) == 1 else places.get(tensors[0], 0)
+            called = name if params == "all" or key == "weight" else f"{name}.{key}".lstrip(".")
+            own = trainable if params == "weight" else all_of_it
+            found.append(Candidate(called, trainable, own, frozenset(inside[first:])))
     return found
 
 
-def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None, model: nn.Module) -> list[Layer]:
-    """The wanted layers, in order of execution; None means all.
+def find_layers(order: Iterable[nn.Parameter], candidates: Iterable[Candidate]) -> list[Layer]:
+    """The measured layers in order of execution, given that of the parameters' first use.
 
-    Args:
-        layers: all there are.
-        wanted: 1-based indices; names of layers, of their parameters, or of modules, which mean all layers inside.
-        model: theirs.
-
-    Raises:
-        ProbeError: a layer does not exist; the message lists those that do.
+    A weight that several modules share is one layer, under the first name. A layer whose weight is frozen or was not
+    used in the pass is none.
     """
+    order = list(order)
+    place = {parameter: i for i, parameter in enumerate(order)}
+    found: dict[tuple[nn.Parameter, ...], tuple[int, Candidate]] = {}
+    for candidate in candidates:
+        if used := [place[p] for p in candidate.weights if p in place]:
+            found.setdefault(candidate.own, (min(used), candidate))
+    if not found:
+        raise ProbeError(
+            "the model has no measurable layer: no module with a trainable weight matrix took part in the forward pass"
+        )
+    layers = []
+    for index, (_, found_as) in enumerate(sorted(found.values(), key=lambda item: item[0]), start=1):
+        first = min(place.get(p, len(order)) for p in found_as.own)
+        layers.append(Layer(index, found_as.name, found_as.own, frozenset(order[:first]) - found_as.beside))
+    return layers
+
+
+def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None, model: nn.Module) -> list[Layer]:
+    """The wanted layers, in order of execution: by index, or by name of layer, parameter or module; None means all."""
     if wanted is None:
         return layers
     names = dict(model.named_parameters(remove_duplicate=False))
@@ -210,27 +159,21 @@ def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None, model
     return [layer for layer in layers if layer.index in chosen]
 
 
-def flat_gradient(layer: Layer, parts: Sequence[Tensor | None]) -> Tensor | None:
-    """A layer's gradient as one tensor: the weight's own shape, or one vector where W_i is several tensors.
-
-    Args:
-        layer: whose gradient it is.
-        parts: that of each of its parameters, None counting as zeros; all None: the layer has no gradient.
-    """
-    if all(part is None for part in parts):
-        return None
-    full = [torch.zeros_like(p) if part is None else part for p, part in zip(layer.parameters, parts, strict=True)]
-    return full[0].detach() if len(full) == 1 else torch.cat([part.detach().flatten() for part in full])
+def of_layer(layer: Layer, values: Mapping[nn.Parameter, Tensor | None]) -> Tensor:
+    """A layer's part of gradients: in its weight's shape, or one vector where W_i is several tensors; None is zeros."""
+    found = [(p, values.get(p)) for p in layer.parameters]
+    parts = [torch.zeros_like(p) if part is None else part.detach() for p, part in found]
+    return parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])
 
 
-def gradients_of(loss: Tensor, layers: Sequence[Layer], keep_graph: bool = False) -> dict[Layer, Tensor | None]:
-    """Layer → gradient of a scalar, None where it does not depend on the layer; the backward pass goes no deeper."""
+def gradients_of(loss: Tensor, layers: Sequence[Layer], keep_graph: bool = False) -> dict[Layer, Tensor]:
+    """Layer → gradient of a scalar; the backward pass goes no deeper."""
     parameters = [p for layer in layers for p in layer.parameters]
-    parts: Sequence[Tensor | None] = [None] * len(parameters)
+    parts: Sequence[Tensor | None] = ()
     if loss.requires_grad:
         parts = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
-    of = iter(parts)
-    return {layer: flat_gradient(layer, [next(of) for _ in layer.parameters]) for layer in layers}
+    values = dict(zip(parameters, parts, strict=False))
+    return {layer: of_layer(layer, values) for layer in layers}
 
 
 def _chosen(
@@ -238,9 +181,10 @@ def _chosen(
 ) -> dict[str, tuple[nn.Parameter, ...]]:
     """The weights of a module itself that are candidates: name of the attribute → the tensors behind it."""
     own = {key: (p,) for key, p in module._parameters.items() if p is not None}
-    of = _weight_matrices(module) if kinds is None or isinstance(module, tuple(kinds)) else {}
-    if not of and (name in wanted or (kinds is not None and isinstance(module, tuple(kinds)))):
-        of = _weight_matrices(module) or ({"weight": own["weight"]} if "weight" in own else dict(own))
+    is_asked_for = name in wanted or (kinds is not None and isinstance(module, tuple(kinds)))
+    of = _weight_matrices(module) if is_asked_for or kinds is None else {}
+    if is_asked_for and not of:
+        of = {"weight": own["weight"]} if "weight" in own else dict(own)
     there = {p for tensors in of.values() for p in tensors}
     prefix = f"{name}." if name else ""
     return of | {key: own[key] for key in own if f"{prefix}{key}" in wanted and own[key][0] not in there}

@@ -10,15 +10,9 @@ METRICS = ("l2", "cosine", "relative_l2", "grad_norm", "shifted_grad_norm")
 
 
 def compare(gradient: Tensor, shifted: Tensor) -> Tensor:
-    """All metrics of a pair of gradients at once, left on the gradients' device.
+    """All metrics of two gradients of the same shape, in the order of `METRICS`: float64, left on their device.
 
-    Args:
-        gradient: G, any shape.
-        shifted: G', the same shape.
-
-    Returns:
-        float64 tensor of shape (5,), in the order of `METRICS`. The cosine is NaN where a gradient is zero, and
-        exactly 1 where the two are equal and not zero.
+    The cosine is NaN where a gradient is zero, and exactly 1 where the two are equal and not zero.
     """
     g, h = flat(gradient), flat(shifted)
     d = g - h

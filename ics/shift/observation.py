@@ -1,17 +1,10 @@
-"""The records of a measurement: what goes into it, and what comes out of it."""
+"""What comes out of a measurement."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ics.shift.origins import Origin
-from ics.shift.passes import Call
-from ics.shift.state import Hold
-from ics.shift.watcher import TrainingPass
-
-Gradients = Mapping[nn.Parameter, Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,7 @@ class LayerShift:
     shifted_grad_norm: float
 
 
+@dataclass(eq=False)
 class Observation:
     """What `ShiftProbe.observe` found; filled when its `with` block ends.
 
@@ -47,34 +41,6 @@ class Observation:
         origins: with `origins=True`, what every cause did to every layer; otherwise empty.
     """
 
-    def __init__(self) -> None:
-        self.rows: list[LayerShift] = []
-        self.origins: list[Origin] = []
-        self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
-
-
-@dataclass(eq=False)
-class Batch:
-    """A forward pass of training: what ran it, its targets, how it began, and its loss where that is known."""
-
-    call: Call
-    y: Any
-    training_pass: TrainingPass
-    loss: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Start:
-    """What is kept from before an update.
-
-    Attributes:
-        batches: from which its gradients come.
-        gradients: parameter → what was in its `.grad`.
-        before: the state.
-        recomputed: parameter → its gradient, summed over the batches, where that was computed anew.
-    """
-
-    batches: list[Batch]
-    gradients: Gradients
-    before: Hold
-    recomputed: dict[nn.Parameter, Tensor] = field(default_factory=dict)
+    rows: list[LayerShift] = field(default_factory=list)
+    gradients: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    origins: list[Origin] = field(default_factory=list)

@@ -11,7 +11,7 @@ To first order in the update they are, and add up to, the products with the Hess
 """
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,246 +24,151 @@ from ics.shift.metrics import flat
 from ics.shift.passes import Passes
 from ics.shift.replay import Recording
 
-ALL = -1
-"""As the index of a cause: all that comes before the layer, together."""
-
-INPUT = 0
-"""As the index of a cause: what is used before the first measured layer."""
-
-
-class NoSecondDerivative(Exception):
-    """An operation of the model can be differentiated once only."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """A part of the network that moves alone.
-
-    Attributes:
-        index: 1-based place of the measured layer that it begins with, or `INPUT`.
-        name: qualified name of that layer's module.
-        block: its parameters, in order of first use.
-        later: the measured layers after it.
-    """
-
-    index: int
-    name: str
-    block: tuple[nn.Parameter, ...]
-    later: tuple[Layer, ...]
+ALL = -1  # as the index of a cause: all that comes before the layer, together
+INPUT = 0  # as the index of a cause: what is used before the first measured layer
 
 
 @dataclass(frozen=True)
 class Origin:
     """What one cause did to one layer's gradient at one step.
 
-    Attributes:
-        cause_index: place of the cause among the measured layers; `ALL` for all that comes before the layer together,
-            where S is D_i, the layer's whole shift, and `linear` the sum of the causes' linear parts.
-        cause: qualified name of the module that the cause begins with, "input", or "all".
-        layer_index: place of the layer.
-        layer: qualified name of the layer.
-        l2: ‖S‖₂, loss per unit of weight.
-        cosine: cos∠(S, D_i); NaN where one of them is zero.
-        share: ⟨S, D_i⟩ / ‖D_i‖²; over the causes they add up to 1 where their effects do.
-        interaction: ‖D_i − Σ_j S_{j→i}‖ / ‖D_i‖, how far they do not; NaN for a single cause.
-        linear_l2: ‖H_ij ΔW_j‖₂; NaN where the model has no second derivative.
-        linear_cosine: cos∠(H_ij ΔW_j, S).
-        linear_error: ‖S − H_ij ΔW_j‖ / ‖S‖.
-        gradient_norm: ‖G_i‖₂.
-        relative_update: ‖ΔW‖ / ‖W‖ of the cause's parameters.
-        output_change: how far the cause alone moves the model's outputs, root of the mean square, in their unit; NaN
-            where they have no numbers or not always the same number.
+    The cause `ALL` is all that comes before the layer together: its S is D_i, the layer's whole shift, and its linear
+    part the sum of the causes' linear parts.
     """
 
-    cause_index: int
-    cause: str
+    cause_index: int  # place of the cause among the measured layers, or `INPUT`, or `ALL`
+    cause: str  # qualified name of the module that the cause begins with, "input", or "all"
     layer_index: int
     layer: str
-    l2: float
-    cosine: float
-    share: float
-    interaction: float
-    linear_l2: float
-    linear_cosine: float
-    linear_error: float
-    gradient_norm: float
-    relative_update: float
+    l2: float  # ‖S‖₂, loss per unit of weight
+    cosine: float  # cos∠(S, D_i); NaN where one of them is zero
+    share: float  # ⟨S, D_i⟩ / ‖D_i‖²; over the causes they add up to 1 where their effects do
+    interaction: float  # ‖D_i − Σ_j S_{j→i}‖ / ‖D_i‖, how far they do not; NaN for a single cause
+    linear_l2: float  # ‖H_ij ΔW_j‖₂; NaN where the model has no second derivative
+    linear_cosine: float  # cos∠(H_ij ΔW_j, S)
+    linear_error: float  # ‖S − H_ij ΔW_j‖ / ‖S‖
+    gradient_norm: float  # ‖G_i‖₂
+    relative_update: float  # ‖ΔW‖ / ‖W‖ of the cause's parameters
+    # How far the cause alone moves the model's outputs, root of the mean square, in their unit; NaN where they have no
+    # numbers or not always the same number.
     output_change: float
 
 
-def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Collection[nn.Parameter]) -> list[Cause]:
-    """The blocks between the measured layers: together, all that is used before the last of them.
-
-    Args:
-        layers: in order of execution.
-        order: all parameters in order of first use.
-        moving: the parameters that the update may move; blocks without one are left out.
-    """
+def causes(layers: Sequence[Layer], order: Sequence[nn.Parameter], moving: Collection[nn.Parameter]) -> list[Layer]:
+    """The blocks between the layers, in order, each as a layer: all that is used before the last one, and may move."""
     place = {parameter: i for i, parameter in enumerate(order)}
     starts = [min(place.get(p, len(order)) for p in layer.parameters) for layer in layers]
     heads = [(INPUT, "input"), *((layer.index, layer.name) for layer in layers)]
-    found = [
-        Cause(index, name, tuple(p for p in order[begin:end] if p in moving), tuple(layers[number:]))
-        for number, ((index, name), begin, end) in enumerate(zip(heads, [0, *starts], starts, strict=False))
-    ]
-    return [cause for cause in found if cause.block]
+    blocks = [tuple(p for p in order[i:j] if p in moving) for i, j in zip([0, *starts], starts, strict=False)]
+    return [Layer(*head, block, frozenset()) for head, block in zip(heads, blocks, strict=False) if block]
 
 
-def shifts_alone(
-    passes: Passes, cause: Cause, recording: Recording, slow: Collection[str] | None
-) -> dict[Layer, Tensor | None]:
-    """∇_{W_i} L of every later layer with the cause's block alone updated.
-
-    Args:
-        passes: the training pass, to be run again.
-        cause: what moves.
-        recording: of a pass in which nothing has moved.
-        slow: names of layers before which nothing may be skipped; None: of all.
-    """
-    if slow is not None and cause.index != INPUT and cause.name not in slow:
-        with suppress(Exception):  # whatever a skip has broken, a full pass does without it
-            return replay.gradients(passes, recording, frozenset(cause.block), cause.later)
-    passes.start(frozenset(cause.block))
-    return gradients_of(passes.loss(), cause.later)
+def linear_shifts(passes: Passes, later: Mapping[Layer, Sequence[Layer]]) -> Iterator[dict[Layer, Tensor]]:
+    """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i."""
+    passes.start(frozenset())
+    moved = [p for cause in later for p in cause.parameters]
+    gradients = torch.autograd.grad(passes.loss(), moved, create_graph=True, allow_unused=True)
+    gradient = {p: g for p, g in zip(moved, gradients, strict=True) if g is not None}
+    _check_differentiable(gradient.values())
+    for cause, layers in later.items():
+        # ⟨g_j, ΔW_j⟩, whose gradient with respect to W_i is Σ ∂g_j/∂W_i ΔW_j = H_ij ΔW_j
+        slope = [(gradient[p] * (passes.new[p] - passes.old[p])).sum() for p in cause.parameters if p in gradient]
+        yield gradients_of(sum(slope, torch.zeros(())), layers, keep_graph=True)
 
 
-def _check_differentiable(gradients: Sequence[Tensor | None]) -> None:
+def _check_differentiable(gradients: Iterable[Tensor]) -> None:
     """Raise where a gradient's own graph has a hole, which autograd only sees if its way leads through it."""
-    todo = [g.grad_fn for g in gradients if g is not None]
+    todo = [g.grad_fn for g in gradients]
     seen = set(todo)
     for node in todo:
         if node is not None:
             if node.name() in ("torch::autograd::Error", "torch::autograd::NotImplemented"):
-                raise NoSecondDerivative("an operation of the model has no second derivative")
+                raise RuntimeError("the second derivative of an operation of the model is not implemented")
             new = {following for following, _ in node.next_functions} - seen
             seen |= new
             todo += new
 
 
-def linear_shifts(passes: Passes, found: Sequence[Cause]) -> Iterator[dict[Layer, Tensor | None]]:
-    """H_ij ΔW_j of every later layer, for one cause after the other: ∂⟨∇_{W_j} L, ΔW_j⟩ / ∂W_i.
-
-    Raises:
-        NoSecondDerivative: of an operation of the model.
-    """
-    passes.start(frozenset())
-    moved = [p for cause in found for p in cause.block]
-    update = {p: passes.new[p] - passes.old[p] for p in moved}
-    gradients = torch.autograd.grad(passes.loss(), moved, create_graph=True, allow_unused=True)
-    _check_differentiable(gradients)
-    gradient = dict(zip(moved, gradients, strict=True))
-    for cause in found:
-        # ⟨g_j, ΔW_j⟩, whose gradient with respect to W_i is Σ ∂g_j/∂W_i ΔW_j = H_ij ΔW_j
-        slope = [(gradient[p] * update[p]).sum() for p in cause.block if gradient[p] is not None]
-        yield gradients_of(sum(slope, torch.zeros(())), cause.later, keep_graph=True)
-
-
 def origins(
     passes: Passes,
-    layers: Sequence[Layer],
     order: Sequence[nn.Parameter],
     moving: Collection[nn.Parameter],
     pairs: Mapping[Layer, tuple[Tensor, Tensor]],
     recording: Recording,
     slow: Collection[str] | None,
-) -> list[Origin]:
+) -> Iterator[Origin]:
     """Every cause of every layer's shift, and all of them together.
 
     Args:
         passes: the training pass, after the update.
-        layers: the measured ones, in order of execution.
-        order: all parameters in order of first use.
-        moving: those that move in G'.
-        pairs: layer → (G, G').
+        order: all parameters in order of first use; `moving` are those that move in G'.
+        pairs: measured layer → (G, G'), in order of execution.
         recording: of the last pass, in which nothing has moved.
-        slow: see `shifts_alone`.
-
-    Returns:
-        By layer, in order of execution; of each the causes from the input on, then `ALL`.
+        slow: names of layers before which nothing may be skipped; None: of all.
     """
-    found = causes(layers, order, moving)
+    found = causes(list(pairs), order, moving)
+    later = {cause: [layer for layer in pairs if layer.index > cause.index] for cause in found}
     before = passes.outputs
-    alone: dict[Cause, Mapping[Layer, Tensor | None]] = {}
-    linear: dict[Cause, Mapping[Layer, Tensor | None]] = {}
-    moves: dict[Cause, Move] = {}
-    for cause in reversed(found):  # deepest first, since what lies beyond a cause can be forgotten
-        alone[cause] = shifts_alone(passes, cause, recording, slow)
-        moves[cause] = Move.of(passes, cause.block, before)
+    alone: dict[Layer, dict[Layer, Tensor]] = {}
+    sizes: dict[Layer, dict[str, float]] = {}
+    for cause in reversed(later):  # deepest first, since what lies beyond a cause can be forgotten
+        block = frozenset(cause.parameters)
+        if slow is not None and cause.index != INPUT and cause.name not in slow:
+            with suppress(Exception):  # whatever a skip has broken, a full pass does without it
+                alone[cause] = replay.gradients(passes, recording, block, later[cause])
+        if cause not in alone:
+            passes.start(block)
+            alone[cause] = gradients_of(passes.loss(), later[cause])
+        sizes[cause] = _size(passes, cause.parameters, before)
     try:
-        linear |= zip(found, linear_shifts(passes, found), strict=True)
-    except (NoSecondDerivative, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "not implemented" not in str(error):
+        linear = dict(zip(later, linear_shifts(passes, later), strict=True))
+    except RuntimeError as error:
+        if "not implemented" not in str(error):
             raise
-        linear.clear()
+        linear = {}
         warnings.warn(f"the shift's linear part is not measured: {error}", stacklevel=4)
-    result = []
-    for layer in layers:
-        mine = [cause for cause in found if layer in cause.later]
-        g, shifted = (flat(tensor) for tensor in pairs[layer])
-        whole = shifted - g
-        parts = [_vector(alone[cause][layer], g) - g for cause in mine]
-        lines = [_vector(linear[cause][layer], g) if linear else g * torch.nan for cause in mine]
-        for cause, part, line in zip(mine, parts, lines, strict=True):
-            result.append(_origin(cause, layer, part, whole, line, g, moves[cause]))
+    for layer, (g, shifted) in pairs.items():
+        whole = flat(shifted) - flat(g)
+        mine = [cause for cause in later if layer in later[cause]]
+        parts = [flat(alone[cause][layer]) - flat(g) for cause in mine]
+        lines = [flat(linear[cause][layer]) if linear else whole * torch.nan for cause in mine]
         if mine:
-            together = Cause(ALL, "all", tuple(p for cause in mine for p in cause.block), (layer,))
-            passes.start(frozenset(together.block))
+            together = Layer(ALL, "all", tuple(p for cause in mine for p in cause.parameters), frozenset())
+            passes.start(frozenset(together.parameters))
             passes.forward()
-            move, rest = Move.of(passes, together.block, before), float((whole - sum(parts)).norm() / whole.norm())
-            result.append(_origin(together, layer, whole, whole, sum(lines, torch.zeros_like(g)), g, move, rest))
-    return result
+            mine.append(together)
+            sizes[together] = _size(passes, together.parameters, before)
+            interaction = float((whole - sum(parts)).norm() / whole.norm())
+            parts.append(whole)
+            lines.append(sum(lines, torch.zeros_like(whole)))
+        for cause, part, line in zip(mine, parts, lines, strict=True):
+            yield Origin(
+                cause_index=cause.index,
+                cause=cause.name,
+                layer_index=layer.index,
+                layer=layer.name,
+                l2=float(part.norm()),
+                cosine=_cosine(part, whole),
+                share=float(part.dot(whole) / whole.dot(whole)),
+                interaction=interaction if cause.index == ALL else float("nan"),
+                linear_l2=float(line.norm()),
+                linear_cosine=_cosine(line, part),
+                linear_error=float((part - line).norm() / part.norm()),
+                gradient_norm=float(flat(g).norm()),
+                **sizes[cause],
+            )
 
 
-@dataclass(frozen=True)
-class Move:
-    """How large an update of some parameters is: `relative_update` and `output_change` of `Origin`."""
-
-    relative_update: float
-    output_change: float
-
-    @classmethod
-    def of(cls, passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> "Move":
-        """That of the last pass, in which the block alone had moved; `before` are the outputs when nothing had."""
-        old, new = (torch.cat([flat(values[p]) for p in block]) for values in (passes.old, passes.new))
-        change = float("nan")
-        if [tensor.shape for tensor in before] == [tensor.shape for tensor in passes.outputs]:
-            pairs = zip(before, passes.outputs, strict=True)
-            moved = [(b - a).flatten().double() for a, b in pairs if a.is_floating_point()]
-            change = float(torch.cat(moved).square().mean().sqrt()) if moved else change
-        return cls(float((new - old).norm() / old.norm()), change)
-
-
-def _origin(
-    cause: Cause,
-    layer: Layer,
-    part: Tensor,
-    whole: Tensor,
-    linear: Tensor,
-    gradient: Tensor,
-    move: Move,
-    interaction: float = float("nan"),
-) -> Origin:
-    return Origin(
-        cause_index=cause.index,
-        cause=cause.name,
-        layer_index=layer.index,
-        layer=layer.name,
-        l2=float(part.norm()),
-        cosine=_cosine(part, whole),
-        share=float(part.dot(whole) / whole.dot(whole)),
-        interaction=interaction,
-        linear_l2=float(linear.norm()),
-        linear_cosine=_cosine(linear, part),
-        linear_error=float((part - linear).norm() / part.norm()),
-        gradient_norm=float(gradient.norm()),
-        relative_update=move.relative_update,
-        output_change=move.output_change,
-    )
+def _size(passes: Passes, block: Sequence[nn.Parameter], before: Sequence[Tensor]) -> dict[str, float]:
+    """`relative_update` and `output_change` of the last pass; `before` are the outputs when nothing had moved."""
+    old, new = (torch.cat([flat(values[p]) for p in block]) for values in (passes.old, passes.new))
+    change = float("nan")
+    if [tensor.shape for tensor in before] == [tensor.shape for tensor in passes.outputs]:
+        pairs = zip(before, passes.outputs, strict=True)
+        moved = [(b - a).flatten().double() for a, b in pairs if a.is_floating_point()]
+        change = float(torch.cat(moved).square().mean().sqrt()) if moved else change
+    return {"relative_update": float((new - old).norm() / old.norm()), "output_change": change}
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
     return float((a.dot(b) / (a.dot(a) * b.dot(b)).sqrt()).clamp(-1, 1))
-
-
-def _vector(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if gradient is None else flat(gradient)

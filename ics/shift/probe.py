@@ -1,10 +1,5 @@
 """`ShiftProbe`: internal covariate shift (Santurkar et al. 2018, Definition 2.1) in anyone's training loop.
 
-For every layer i, with the same batch (x, y):
-
-    G_i  = ∇_{W_i} L(W_1ᵗ, …, W_kᵗ; x, y)
-    G'_i = ∇_{W_i} L(W_1ᵗ⁺¹, …, W_{i−1}ᵗ⁺¹, W_iᵗ, W_{i+1}ᵗ, …, W_kᵗ; x, y)
-
 G_i is what the training pass left in `.grad`, or is computed anew. G'_i takes a forward pass in which all that comes
 before layer i has its updated value and all the rest its old value, and a backward pass that goes no deeper than layer
 i. The definition (`ics.shift.definition`) costs k full passes; `ics.shift.replay` computes the same bits in about a
@@ -12,47 +7,36 @@ third of that.
 """
 
 import warnings
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ics.shift import definition, replay
 from ics.shift.attach import Attachment, Closure
-from ics.shift.diagnosis import agree, check_batch, check_repeats
+from ics.shift.diagnosis import agree, check_repeats
 from ics.shift.errors import ProbeError
-from ics.shift.layers import (
-    Candidate,
-    Kinds,
-    Layer,
-    Params,
-    candidates,
-    find_layers,
-    flat_gradient,
-    merged,
-    select_layers,
-)
+from ics.shift.layers import Candidate, Kinds, Layer, Params, candidates, find_layers, merged, of_layer, select_layers
 from ics.shift.metrics import METRICS, compare
-from ics.shift.observation import Batch, Gradients, LayerShift, Observation, Start
-from ics.shift.origins import Origin
+from ics.shift.observation import LayerShift, Observation
 from ics.shift.origins import origins as find_origins
-from ics.shift.passes import Call, LossFunction, Passes
+from ics.shift.passes import Batch, Gradients, LossFunction, Passes, Start, call_of
 from ics.shift.replay import Recording
+from ics.shift.state import same_bits
 from ics.shift.watcher import PassWatcher, tensors_in
 
 Noise = Literal["same", "fresh"]
 Verify = Literal["first", "always", "never"]
 Moved = Literal["all", "weights"]
 Source = Literal["loop", "recompute"]
-Shifted = dict[Layer, Tensor | None]
 
 _SPLIT = ("torch.distributed.fsdp", "torch.distributed.pipelining", "torch.distributed.tensor")
 
 
-class ShiftProbe:
+class ShiftProbe(AbstractContextManager["ShiftProbe"]):
     """Measures, around an optimizer's step, how much the update of the earlier layers moves each layer's gradient.
 
     Measuring changes nothing: parameters, buffers, attributes, `.grad`, optimizer state and random numbers are
@@ -117,29 +101,24 @@ class ShiftProbe:
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model, self.ranks = model.module, model.process_group
         _refuse_wrapped(model)
-        _one_of("noise", noise, ("same", "fresh"))
-        _one_of("params", params, ("weight", "all"))
-        _one_of("verify", verify, ("first", "always", "never"))
-        _one_of("moved", moved, ("all", "weights"))
-        _one_of("gradients", gradients, ("loop", "recompute"))
+        given = {"noise": noise, "params": params, "verify": verify, "moved": moved, "gradients": gradients}
+        for (option, value), kind in zip(given.items(), (Noise, Params, Verify, Moved, Source), strict=True):
+            if value not in get_args(kind):
+                raise ProbeError(f"{option}={value!r} is unknown; known: {', '.join(get_args(kind))}")
         if not 0 <= penalty < float("inf"):
             raise ProbeError(f"penalty={penalty!r} is no coefficient of a penalty; take 0 or more")
-        self.model = model
-        self.loss_fn = loss_fn
-        self._wanted = layers
+        self.model, self.loss_fn = model, loss_fn
+        self._wanted, self._params, self._verify = layers, params, verify
         self._fresh = noise == "fresh"
-        self._params: Params = params
-        self._verify = verify
         self._moved, self._penalty, self._kinds = moved, penalty, kinds
         self.recomputes = gradients == "recompute" or self.ranks is not None
         self._watcher: PassWatcher | None = PassWatcher.of(model, loss_fn)
         self._attachment: Attachment | None = None
-        self._structure: Structure | None = None
+        self._structure: Any = None
         self._order: list[nn.Parameter] = []
         self._layers: list[Layer] = []
         self._candidates: list[Candidate] = []
         self._weights: set[nn.Parameter] = set()  # W_1 … W_k
-        self._unmeasured: list[str] = []
         self._habits: set[Any] = set()
         self._slow: dict[Hashable, frozenset[str]] = {}  # way through the model → layers that replay cannot measure
 
@@ -153,7 +132,9 @@ class ShiftProbe:
     @property
     def unmeasured(self) -> list[str]:
         """The trainable parameters of two and more dimensions that belong to no measurable layer."""
-        return self._unmeasured if self.layers else []
+        weights = self._weights if self.layers else set()
+        own = self.model.named_parameters()
+        return [name for name, p in own if p.requires_grad and p.ndim > 1 and p not in weights]
 
     def close(self) -> None:
         """Remove every hook."""
@@ -161,9 +142,6 @@ class ShiftProbe:
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
-
-    def __enter__(self) -> "ShiftProbe":
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
@@ -205,7 +183,6 @@ class ShiftProbe:
         """Take back `attach`."""
         if self._attachment is not None:
             self._attachment.detach()
-            self._attachment = None
 
     def loss(self, outputs: Any, y: Any) -> Tensor:
         """`loss_fn(outputs, y)`, seen by what `attach` has attached."""
@@ -233,8 +210,7 @@ class ShiftProbe:
             ProbeError: no forward pass or no gradients came before; there is no measurable layer, or a wanted one does
                 not exist; the loss is not a scalar; the training pass, run again, gives other gradients.
         """
-        batches = [Batch(Call.of(self.model, x), y, self.watcher.learn())]
-        start = self.begin(batches)
+        start = self.begin([Batch(call_of(self.model, x), y, self.watcher.learn())])
         if not (start.gradients or self.recomputes):
             raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
         observation = Observation()
@@ -253,7 +229,7 @@ class ShiftProbe:
         """All that is needed from before the update."""
         own = (p for p in self.model.parameters() if p.requires_grad)
         gradients = {p: p.grad.detach().clone() for p in own if p.grad is not None}
-        before = self.watcher.hold([(batch.call.inputs, batch.y) for batch in batches])
+        before = self.watcher.hold([(batch.call.args, batch.call.keywords, batch.y) for batch in batches])
         return Start(list(batches), gradients, before)
 
     def finish(
@@ -267,98 +243,104 @@ class ShiftProbe:
         """Measure after the update; over several batches G and G' are sums, as in `.grad`."""
         if origins and self.ranks is not None:
             raise ProbeError("origins=True measures one process; give the probe the module inside (model.module)")
+        found: dict[str, tuple[Layer, Tensor, Tensor]] = {}
+        refused: ProbeError | None = None
+        start.recomputed.clear()
         try:
-            found, error = self._sum(start, recompute, observation if origins else None), None
-        except ProbeError as refused:
-            found, error = [], refused
+            with self.watcher.pause():
+                for batch in start.batches:
+                    for layer, g, shifted in self._measure(batch, start, recompute, observation if origins else None):
+                        _, *sums = found.get(layer.name, (layer, 0, 0))
+                        found[layer.name] = layer, sums[0] + g, sums[1] + shifted
+        except ProbeError as error:
+            refused = error
         if self.ranks is not None:  # all of them or none: one that waited for another would wait for ever
-            ready = torch.tensor(float(error is None), device=next(self.model.parameters()).device)
+            ready = torch.tensor(float(refused is None), device=next(self.model.parameters()).device)
             torch.distributed.all_reduce(ready, torch.distributed.ReduceOp.MIN, self.ranks)
-            if error is None and not ready:
-                error = ProbeError("another process cannot measure it, and says why")
-        if error is not None:
-            raise error
-        self._fill(observation, [self._finished(*part) for part in found], keep_gradients)
+            if refused is None and not ready:
+                refused = ProbeError("another process cannot measure it, and says why")
+        if refused is not None:
+            raise refused
+        pairs = {
+            layer: (self._finished(layer, g, start), self._finished(layer, shifted, start))
+            for layer, g, shifted in found.values()
+        }
+        metrics = [compare(*pair) for pair in pairs.values()]
+        table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()  # fetched all at once
+        observation.rows = [
+            LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
+            for layer, values in zip(pairs, table, strict=True)
+        ]
+        observation.gradients = {layer.name: pair for layer, pair in pairs.items()} if keep_gradients else {}
 
     # --- the measurement -----------------------------------------------------------------------------------------
 
-    def _sum(
-        self, start: Start, recompute: bool, origins: Observation | None
-    ) -> list[tuple[Layer, Tensor, Tensor, Tensor]]:
-        """Of every layer G, G' and W_iᵗ; the shift's origins go to `origins`."""
-        found: dict[str, tuple[Layer, Tensor, Tensor, Tensor]] = {}
-        start.recomputed.clear()
-        with self.watcher.pause():
-            for batch in start.batches:
-                loss_fn = self.loss_fn if batch.call.function is self.model else _itself
-                with Passes(
-                    self.watcher, batch.training_pass, loss_fn, batch.call, batch.y, start.before, self._fresh
-                ) as passes:
-                    gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
-                    structure = Structure.of(self.model, batch.call.inputs, gradients)
-                    shifted = self._measure(passes, structure, gradients)
-                    pairs = {}
-                    for layer, other in shifted.items():
-                        weight = flat_gradient(layer, [passes.old[p] for p in layer.parameters])
-                        assert weight is not None
-                        g, g_shifted = (
-                            torch.zeros_like(weight) if side is None else side for side in (_g(layer, gradients), other)
-                        )
-                        pairs[layer] = g, g_shifted
-                        _, sum_g, sum_shifted, _ = found.get(layer.name, (layer, 0, 0, weight))
-                        found[layer.name] = layer, sum_g + g, sum_shifted + g_shifted, weight
-                    if origins is not None:
-                        origins.origins = self._origins(passes, pairs)
-        return list(found.values())
+    def _measure(
+        self, batch: Batch, start: Start, recompute: bool, observation: Observation | None
+    ) -> list[tuple[Layer, Tensor, Tensor]]:
+        """G and G' of every layer, in order of execution; the shift's origins go to the observation."""
+        with Passes(
+            self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, start.before, self._fresh
+        ) as passes:
+            gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
+            self._survey((batch.call.args, batch.call.keywords), gradients)
+            moving = frozenset(p for p in passes.new if self._moved == "all" or p in self._weights)
+            recording = self._record(passes, moving)
+            slow = self._slow.get(recording.way)
+            shifted: dict[Layer, Tensor] | None = None
+            if self._verify == "never" or (self._verify == "first" and slow is not None):
+                shifted = self._by_replay(passes, recording, slow or frozenset())
+            first = self._layers[0]
+            # Where nothing has moved before the very first layer, G' must be G, or the passes were not the same.
+            is_known = not (self._fresh or first.before)
+            if shifted is None or (is_known and not agree(of_layer(first, gradients), shifted[first])):
+                shifted = self._prove(passes, moving, gradients)
+            pairs = {layer: (of_layer(layer, gradients), shifted[layer]) for layer in self._layers}
+            if observation is not None:
+                recording = replay.record(passes, self._habits, frozenset())
+                slow = self._slow.get(recording.way)
+                observation.origins = list(find_origins(passes, self._order, moving, pairs, recording, slow))
+        return [(layer, *pair) for layer, pair in pairs.items()]
 
-    def _measure(self, passes: Passes, structure: "Structure", gradients: Gradients) -> Shifted:
-        """G' of every layer, in order of execution."""
+    def _survey(self, inputs: Any, gradients: Gradients) -> None:
+        """Find anew what may be a layer, and prove it anew, where the model is another than it was."""
+        modules = list(self.model.modules())
+        structure = (
+            {module: module.training for module in modules},
+            [hook for m in modules for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())],
+            {p: (p.requires_grad, p.shape, p.dtype, p in gradients) for p in self.model.parameters()},
+            [(leaf.ndim, leaf.dtype, leaf.layout) for leaf in tensors_in(inputs)],
+        )
         if structure != self._structure:
             if self._structure is not None:
-                passes.watcher.forget()
+                self.watcher.is_learning = True
             self._structure = structure
             self._slow.clear()
             self._candidates = candidates(self.model, self._params, self._kinds, self._wanted)
-            taken = (c.weights if self._params == "weight" else c.parameters for c in self._candidates)
-            self._weights = {p for some in taken for p in some}
-            matrices = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad and p.ndim > 1)
-            self._unmeasured = [name for name, p in matrices if p not in self._weights]
-        recording = self._record(passes)
-        slow = self._slow.get(recording.way)
-        if self._verify == "never" or (self._verify == "first" and slow is not None):
-            shifted = self._by_replay(passes, recording, slow or frozenset())
-            if shifted is not None and self._is_sound(passes, shifted, gradients):
-                return shifted
-        return self._prove(passes, gradients)
+            self._weights = {p for candidate in self._candidates for p in candidate.own}
 
-    def _record(self, passes: Passes) -> Recording:
-        recording = replay.record(passes, self._habits, None if self._moved == "all" else self._weights)
-        self._order = merged(self._order, recording.order, self.model)
-        layers = find_layers(self._order, self._candidates, self._params)
-        if self._moved == "weights":
-            layers = definition.moved_only(layers, self._weights)
+    def _record(self, passes: Passes, moving: frozenset[nn.Parameter]) -> Recording:
+        recording = replay.record(passes, self._habits, moving)
+        self._order = merged(self._order, recording.first_use, self.model)
+        found = find_layers(self._order, self._candidates)
+        layers = [replace(layer, before=layer.before & moving) for layer in found]
         self._layers = select_layers(layers, self._wanted, self.model)
         return recording
 
-    def _by_replay(self, passes: Passes, recording: Recording, slow: Collection[str]) -> Shifted | None:
+    def _by_replay(self, passes: Passes, recording: Recording, slow: Collection[str]) -> dict[Layer, Tensor] | None:
         """Layers that are proven by replay, the slow ones by the definition; None if the model went another way."""
-        try:
-            fast = [layer for layer in self._layers if layer.name not in slow]
+        fast, rest = ([layer for layer in self._layers if (layer.name in slow) == is_slow] for is_slow in (False, True))
+        with suppress(Exception):  # whatever a skip has broken, the definition does without it
             found = dict(replay.shifted_gradients(passes, recording, fast))
-        except ProbeError:
-            raise
-        except Exception:  # whatever a skip has broken, the definition does without it
-            return None
-        rest = [layer for layer in self._layers if layer.name in slow]
-        found |= dict(definition.shifted_gradients(passes.start, passes.loss, rest))
-        return {layer: found[layer] for layer in self._layers}
+            return found | dict(definition.shifted_gradients(passes.start, passes.loss, rest))
+        return None
 
-    def _prove(self, passes: Passes, gradients: Gradients) -> Shifted:
+    def _prove(self, passes: Passes, moving: frozenset[nn.Parameter], gradients: Gradients) -> dict[Layer, Tensor]:
         """Every layer by the definition; and which of them replay gives the same bits for."""
         exact = check_repeats(passes, gradients)
-        recording = self._record(passes)
+        recording = self._record(passes, moving)
         shifted = dict(definition.shifted_gradients(passes.start, passes.loss, self._layers))
-        replayed: Shifted = {}
+        replayed: dict[Layer, Tensor] = {}
         with suppress(Exception):
             replayed.update(replay.shifted_gradients(passes, recording, self._layers))
         proven = {layer.name for layer, g in replayed.items() if agree(g, shifted[layer], exact)}
@@ -367,28 +349,16 @@ class ShiftProbe:
             names = ", ".join(sorted(slow))
             warnings.warn(
                 f"measured by the definition, at a full pass each, since a shorter way has other bits: {names}",
-                stacklevel=5,
+                stacklevel=4,
             )
-        if passes.has_moved:  # an update of nothing proves nothing
+        if any(not same_bits(passes.old[p], passes.new[p]) for p in passes.new):  # an update of nothing proves nothing
             self._slow[recording.way] = slow
         return shifted
 
-    def _origins(self, passes: Passes, pairs: Mapping[Layer, tuple[Tensor, Tensor]]) -> list[Origin]:
-        recording = replay.record(passes, self._habits, moving=())
-        moving = frozenset(p for p in passes.new if self._moved == "all" or p in self._weights)
-        slow = self._slow.get(recording.way)
-        return find_origins(passes, self._layers, self._order, moving, pairs, recording, slow)
-
-    def _is_sound(self, passes: Passes, shifted: Shifted, gradients: Gradients) -> bool:
-        """Before the very first layer nothing has moved: G' must be G, or the passes were not the same."""
-        first = next(iter(shifted))
-        return self._fresh or not first.before.isdisjoint(passes.new) or agree(_g(first, gradients), shifted[first])
-
     def _recomputed(self, passes: Passes, batch: Batch, start: Start) -> Gradients:
         """The gradients of the training pass, run again."""
-        check_batch(passes)
-        passes.start(moved=(), same_noise=True)
-        gradients = passes.gradients()
+        passes.check_batch()
+        gradients = passes.repeat()
         passes.look()
         if batch.loss is not None and not agree(passes.value, batch.loss.to(passes.value)):
             raise ProbeError(
@@ -399,65 +369,14 @@ class ShiftProbe:
             start.recomputed[p] = start.recomputed[p] + gradient if p in start.recomputed else gradient
         return gradients
 
-    def _finished(self, layer: Layer, g: Tensor, shifted: Tensor, weight: Tensor) -> tuple[Layer, Tensor, Tensor]:
-        """A layer's G and G', averaged over the ranks and with their penalty."""
-        if self.ranks is not None:
-            g, shifted = g.clone(), shifted.clone()
-            for side in (g, shifted):  # as DistributedDataParallel does: each part divided, then summed
-                torch.distributed.all_reduce(side.div_(self.ranks.size()), group=self.ranks)
-        g, shifted = (definition.penalized(side, weight, self._penalty) for side in (g, shifted))
-        return layer, g, shifted
-
-    def _fill(self, observation: Observation, found: list[tuple[Layer, Tensor, Tensor]], keep: bool) -> None:
-        """Fetch all values from the device at once."""
-        metrics = [compare(*pair) for _, *pair in found]
-        table = torch.stack([values.to(metrics[0].device) for values in metrics]).tolist()
-        observation.rows = [
-            LayerShift(layer.index, layer.name, **dict(zip(METRICS, values, strict=True)))
-            for (layer, _, _), values in zip(found, table, strict=True)
-        ]
-        observation.gradients = {layer.name: (g, other) for layer, g, other in found} if keep else {}
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What a way through the model is found and proven for; another one is found when this is another.
-
-    The objects themselves are kept, so that no new one can take an old one's id.
-    """
-
-    ids: tuple[Hashable, ...]
-    objects: list[Any] = field(compare=False)
-
-    @classmethod
-    def of(cls, model: nn.Module, x: Any, gradients: Collection[nn.Parameter]) -> "Structure":
-        """That of a model and a kind of batch: modules, modes, hooks, parameters, and which of these have gradients."""
-        modules, parameters = list(model.modules()), list(model.parameters())
-        hooks = [hook for m in modules for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-        return cls(
-            (
-                *((id(m), m.training) for m in modules),
-                *map(id, hooks),
-                *((id(p), p.requires_grad, p.shape, p.dtype, p in gradients) for p in parameters),
-                *((leaf.ndim, leaf.dtype, leaf.layout) for leaf in tensors_in(x)),
-            ),
-            [modules, hooks, parameters],
-        )
-
-
-def _g(layer: Layer, gradients: Gradients) -> Tensor | None:
-    """G_i as it was when `observe` was entered; None where the layer took no part in the loss."""
-    return flat_gradient(layer, [gradients.get(p) for p in layer.parameters])
-
-
-def _itself(loss: Tensor, y: Any) -> Tensor:
-    """What a closure returns is its loss."""
-    return loss
-
-
-def _one_of(option: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ProbeError(f"{option}={value!r} is unknown; known: {', '.join(known)}")
+    def _finished(self, layer: Layer, gradient: Tensor, start: Start) -> Tensor:
+        """A layer's G or G', averaged over the ranks and with its penalty."""
+        if self.ranks is not None:  # as DistributedDataParallel does: each part divided, then summed
+            gradient = gradient / self.ranks.size()
+            torch.distributed.all_reduce(gradient, group=self.ranks)
+        if self._penalty:  # ∇_{W_i}(L + λ/2·‖W‖²) = ∇_{W_i} L + λW_iᵗ, the same vector in G and in G'
+            gradient = gradient + self._penalty * of_layer(layer, {p: start.before.value(p) for p in layer.parameters})
+        return gradient
 
 
 def _refuse_wrapped(model: nn.Module) -> None:
@@ -468,16 +387,10 @@ def _refuse_wrapped(model: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             why = "is a TorchScript module, whose calls cannot be replayed; use the Python original"
         elif kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
-            why = (
-                "is compiled, and its calls cannot be replayed; give the probe the model from before torch.compile "
-                "(model._orig_mod)"
-            )
+            why = "is compiled; give the probe the model from before torch.compile (model._orig_mod)"
         elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             why = f"is wrapped in {kind}; give the probe the module inside (model.module) and the batch of one process"
         elif any(type(t).__module__.startswith(_SPLIT) for t in (module, *module.parameters(recurse=False))):
-            why = (
-                f"is split over several devices ({kind}), whose layers no process has whole; measure a model that is "
-                "not split"
-            )
+            why = f"is split over several devices ({kind}), so that no process has its layers whole; measure it unsplit"
         if why:
             raise ProbeError(f"its module {name!r} {why}" if name else f"the model {why}")

@@ -10,7 +10,7 @@ import operator
 import random
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -19,26 +19,22 @@ import numpy
 import torch
 from torch import Tensor, nn
 from torch.utils import data
+from torch.utils._pytree import tree_leaves
 
-LARGEST = 200_000
-"""Objects that a search visits at most: more of them are not a model's state but a program's."""
+LARGEST = 200_000  # objects that a search visits at most: more of them are not a model's state but a program's
 
 _FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", __package__.split(".")[0]} - {"__main__"}
 _CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, Tensor, nn.Parameter, nn.Buffer}
-_OPEN = MethodType | CellType | partial | torch.Generator | random.Random | numpy.ndarray | numpy.random.Generator  # type: ignore[type-arg]
+_RANDOM = torch.Generator | random.Random | numpy.random.Generator | numpy.random.RandomState
+_OPEN = nn.Module | MethodType | CellType | partial | numpy.ndarray | _RANDOM  # type: ignore[type-arg]
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
-_CLOSED = (BuiltinFunctionType, torch.optim.Optimizer, data.Dataset, data.DataLoader, data.Sampler)
+_DATA = data.Dataset | data.DataLoader | data.Sampler  # type: ignore[type-arg]
+_NO_STATE = (BuiltinFunctionType, ModuleType, type)
+_CLOSED = BuiltinFunctionType | random.SystemRandom | torch.optim.Optimizer | _DATA
 
 
 class Place:
-    """One thing that holds state.
-
-    Args:
-        thing: the thing.
-        take: gives what it holds, as a value that later changes leave alone.
-        give: makes it hold such a value again.
-        equal: whether two such values are the same.
-    """
+    """One thing that holds state: how what it holds is taken, given back, and compared."""
 
     def __init__(
         self,
@@ -47,7 +43,7 @@ class Place:
         give: Callable[[Any], object],
         equal: Callable[[Any, Any], bool] = operator.eq,
     ) -> None:
-        self.thing, self.take, self._give, self._equal = thing, take, give, equal
+        self.thing, self.key, self.take, self._give, self._equal = thing, id(thing), take, give, equal
 
     def same(self, value: Any) -> bool:
         """Whether it holds that value now."""
@@ -91,30 +87,26 @@ class TensorPlace(Place):
 
 
 class Hold:
-    """What stood in some places at a moment.
+    """What stood in some places at a moment."""
 
-    Args:
-        places: to remember.
-    """
+    def __init__(self, places: Iterable[Place] = ()) -> None:
+        self.values: dict[int, tuple[Place, Any]] = {place.key: (place, place.take()) for place in places}
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self.values: dict[int, tuple[Place, Any]] = {id(place.thing): (place, place.take()) for place in places}
-
-    def renewed(self) -> "Hold":
-        """What stands in the same places now; what has not changed is shared, and if nothing has it is this one."""
-        if not (changed := self.changed()):
-            return self
-        now = Hold(changed)
-        now.values = self.values | now.values
-        return now
-
-    def __contains__(self, thing: object) -> bool:
-        return id(thing) in self.values
+    def __or__(self, other: "Hold") -> "Hold":
+        """The other hold, and what this one has beyond it."""
+        both = Hold()
+        both.values = self.values | other.values
+        return both
 
     def value(self, tensor: Tensor) -> Tensor:
         """The values that a tensor had."""
         content: Tensor = self.values[id(tensor)][1][1]
         return content
+
+    @property
+    def places(self) -> list[Place]:
+        """The places."""
+        return [place for place, _ in self.values.values()]
 
     def changed(self) -> list[Place]:
         """The places that hold something else now."""
@@ -125,48 +117,36 @@ class Hold:
         return [place for place, value in self.values.values() if place.put(value)]
 
 
-def random_places(devices: Iterable[torch.device]) -> list[Place]:
-    """The default generators of the CPU and of the given devices."""
-    found = [Place(torch.default_generator, torch.get_rng_state, torch.set_rng_state, torch.equal)]
-    for device in devices:
-        if device.type not in ("cpu", "meta"):
-            module = torch.get_device_module(device)
-            take, give = partial(module.get_rng_state, device), partial(module.set_rng_state, device=device)
-            found.append(Place((module, device), take, give, torch.equal))
-    return found
-
-
-def foreign_random_places() -> list[Place]:
-    """The generators of Python and NumPy from which everybody draws."""
-    return [
-        Place(random, random.getstate, random.setstate),
-        Place(numpy.random, numpy.random.get_state, numpy.random.set_state, _same_arrays),
-    ]
-
-
-def places(roots: Iterable[Any], known: Mapping[int, Any] | None = None) -> list[Place]:
+def places(roots: Iterable[Any], known: Container[int] = ()) -> list[Place]:
     """The places that can be reached from the roots by attributes, items, closures and the globals of functions.
 
     Left alone: optimizers, data sets, other people's threads and files, iterators, and what the standard library, torch
-    and NumPy keep for themselves.
-
-    Args:
-        roots: modules, functions, tensors, containers.
-        known: ids of things at which the search stops.
+    and NumPy keep for themselves. The search stops at things whose ids are known.
     """
     found: list[Place] = []
     seen: dict[int, Any] = {}
     queue = list(roots)
     while queue and len(seen) < LARGEST:
         thing = queue.pop()
-        if isinstance(thing, _PLAIN) or id(thing) in seen or (known is not None and id(thing) in known):
+        if isinstance(thing, _PLAIN) or id(thing) in seen or id(thing) in known:
             continue
         seen[id(thing)] = thing  # kept alive, so that its id stays its own
-        if type(thing) in _CONTAINERS or not _is_foreign(thing):
+        if type(thing) in _CONTAINERS or not _is_left_alone(thing):
             place, inside = _opened(thing)
             found += [place] if place else []
             queue.extend(inside)
     return found
+
+
+def _is_left_alone(thing: Any) -> bool:
+    """Whether a function, a class or an object, other than a module of a network, is no user's."""
+    if isinstance(thing, _CLOSED):
+        return True
+    if isinstance(thing, _OPEN):
+        return False
+    named = thing if isinstance(thing, type | FunctionType) else type(thing)
+    module = named.__module__ or ""  # functions made by exec have none
+    return module != "collections" and module.partition(".")[0] in _FOREIGN
 
 
 def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
@@ -182,7 +162,7 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case torch.Generator():
             return own(thing.get_state, thing.set_state, torch.equal), ()
         case random.Random():
-            return None if isinstance(thing, random.SystemRandom) else own(thing.getstate, thing.setstate), ()
+            return own(thing.getstate, thing.setstate), ()
         case numpy.ndarray():
             return own(thing.copy, partial(numpy.copyto, thing), _same_arrays), ()
         case numpy.random.RandomState():
@@ -199,23 +179,22 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case CellType():
             return _named(thing, ["cell_contents"]), (thing.cell_contents,)
         case FunctionType():
-            space, code = thing.__globals__, thing.__code__
+            space = thing.__globals__
+            named = dict.fromkeys(_names(thing.__code__))
+            names = [name for name in named if name in space and not isinstance(space[name], _NO_STATE)]
             filled = [cell for cell in thing.__closure__ or () if cell != CellType()]
-            called = [space[name] for name in _globals_of(code, space, functions=True)]
-            place = _named(thing, _globals_of(code, space), space.__getitem__, space.__setitem__)
-            return place, (thing.__defaults__, thing.__kwdefaults__, *filled, *called)
+            place = _named(thing, names, space.__getitem__, space.__setitem__)
+            return place, (thing.__defaults__, thing.__kwdefaults__, *filled, *map(space.get, names))
         case type():
-            inside = vars(thing)
-            names = [name for name, value in inside.items() if _is_state(name, value)]
-            return _named(thing, names), [inside[name] for name in names] + [*map(inside.get, ("forward", "__call__"))]
-    if isinstance(thing, _CLOSED):
-        return None, ()
-    slots = _slots(thing)
-    return _named(thing, slots), (
-        getattr(thing, "__dict__", None),
-        type(thing),
-        *(getattr(thing, name) for name in slots),
-    )
+            inside = vars(thing)  # most of which defines the class, and is no state
+            values = [(name, value) for name, value in inside.items() if not (name.startswith("__") or callable(value))]
+            names = [name for name, value in values if not hasattr(type(value), "__get__")]
+            return _named(thing, names), map(inside.get, [*names, "forward", "__call__"])
+    declared = [getattr(kind, "__slots__", ()) for kind in type(thing).__mro__]
+    slots = [name for some in declared for name in ((some,) if isinstance(some, str) else some)]
+    names = [name for name in slots if not name.startswith("__") and hasattr(thing, name)]
+    held = [getattr(thing, name) for name in names]
+    return _named(thing, names), (getattr(thing, "__dict__", None), type(thing), *held)
 
 
 def _named(
@@ -226,11 +205,8 @@ def _named(
 ) -> Place | None:
     """Some names of a namespace: the globals of a function, the contents of a cell, attributes of a class or object."""
     get, put = get or partial(getattr, thing), put or partial(setattr, thing)
-    return (
-        Place(thing, lambda: tuple(map(get, names)), lambda values: [*map(put, names, values)], _is_same)
-        if names
-        else None
-    )
+    place = Place(thing, lambda: tuple(map(get, names)), lambda values: [*map(put, names, values)], _is_same)
+    return place if names else None
 
 
 def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
@@ -242,37 +218,12 @@ def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
         getattr(thing, "update" if isinstance(thing, set) else "extend")(items)
 
 
-def _slots(thing: Any) -> list[str]:
-    """The attributes of an object that are not in its dictionary."""
-    if isinstance(thing, nn.Module):
-        return []
-    declared = [getattr(kind, "__slots__", ()) for kind in type(thing).__mro__]
-    names = [name for slots in declared for name in ((slots,) if isinstance(slots, str) else slots)]
-    return [name for name in names if not name.startswith("__") and hasattr(thing, name)]
-
-
-def _is_foreign(thing: Any) -> bool:
-    """Whether a function, a class or an object, other than a module of a network, is no user's."""
-    if isinstance(thing, nn.Module | _OPEN):
-        return False
-    named = thing if isinstance(thing, type | FunctionType) else type(thing)
-    module = named.__module__ or ""  # functions made by exec have none
-    return module != "collections" and module.partition(".")[0] in _FOREIGN
-
-
-def _globals_of(code: CodeType, space: Mapping[str, Any], functions: bool = False) -> list[str]:
-    """The globals that a function names and that hold something of the user's; with `functions` also those to call."""
-    outside = (ModuleType, type, BuiltinFunctionType, *(() if functions else (FunctionType,)))
-    return sorted(name for name in _names(code) if name in space and not isinstance(space[name], outside))
-
-
-def _names(code: CodeType) -> set[str]:
-    return set(code.co_names).union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
-
-
-def _is_state(name: str, value: Any) -> bool:
-    """Whether an attribute of a class is more than a part of its definition."""
-    return not name.startswith("__") and not callable(value) and not hasattr(type(value), "__get__")
+def _names(code: CodeType) -> Iterator[str]:
+    """What a function and those inside it name: globals, and attributes too."""
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names(inner)
 
 
 def _is_same(a: Any, b: Any) -> bool:
@@ -288,11 +239,8 @@ def _is_same(a: Any, b: Any) -> bool:
 
 def _same_arrays(a: Any, b: Any) -> bool:
     """Equality of nested states in which arrays stand."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_same_arrays(a[key], b[key]) for key in a)
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(_same_arrays, a, b))
-    return bool(a.tobytes() == b.tobytes()) if isinstance(a, numpy.ndarray) else bool(a == b)
+    pairs = zip(tree_leaves(a), tree_leaves(b), strict=True)
+    return all(x.tobytes() == y.tobytes() if isinstance(x, numpy.ndarray) else x == y for x, y in pairs)
 
 
 def _is_bound_alike(tensor: Tensor, alias: Tensor) -> bool:
