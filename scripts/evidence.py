@@ -29,7 +29,8 @@ def main(arguments: list[str] | None) -> None:
     runs = load_and_tell(RUNS)
     if runs is None:
         raise UserError(f"there are no runs in {RUNS}")
-    claims, distances, readings = catalogue.claims_table(runs, catalogue.names()), paper_distance(runs), specifications(runs)
+    claims = catalogue.claims_table(runs, catalogue.names())
+    distances, readings = paper_distance(runs), specifications(runs)
     steps = fingerprint.first_steps(runs)
     ranking_text = fingerprint.to_markdown(steps, fingerprint.images(runs))
     write_table(claims, report.to_markdown(claims), OUT / "claims")

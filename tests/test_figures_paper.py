@@ -12,7 +12,8 @@ from made_up_paper import copies
 from made_up_runs import SETTINGS, TRAINING, merged, training_rows, write_run
 
 from ics.analysis import load_runs
-from ics.analysis.histograms import pooled
+from ics.analysis.claims.words import rate
+from ics.analysis.histograms import Pooled
 from ics.analysis.load import Runs
 from ics.analysis.paper import paper_curves
 from ics.errors import UserError
@@ -150,7 +151,7 @@ def test_lines_break_where_there_is_nothing_and_lonely_points_are_dots(scale: st
 def test_numbers_on_axes_are_short() -> None:
     assert [axes.power_of_ten(value) for value in (1e-12, 1, 3e4, 1.2e5)] == ["10⁻¹²", "10⁰", "3·10⁴", "1.2·10⁵"]
     assert [axes.plain(value) for value in (-200.0, 0.05)] == ["−200", "0.05"]
-    assert [axes.rate(value) for value in (0.1, 1e-6, 5e-10)] == ["0.1", "1e-6", "5e-10"]
+    assert [rate(value) for value in (0.1, 1e-6, 5e-10)] == ["0.1", "1e-6", "5e-10"]
     for low, high in ((1.0, 1.3), (2e4, 3e5), (0.04, 4.0), (0.03, 9.0), (1e-20, 1e9)):
         panel = empty_axes("log")
         panel.set_ylim(low, high)
@@ -195,7 +196,7 @@ def histogram(run: str, lows: list[float], width: float, counts: list[int], belo
 
 
 def test_a_histogram_is_a_density() -> None:
-    one = pooled(histogram("a", [0.0, 1.0, 3.0], 1.0, [20, 60, 10], below=10))
+    one = Pooled(histogram("a", [0.0, 1.0, 3.0], 1.0, [20, 60, 10], below=10))
     # Middles at 0.5, 1.5, 2.5 (empty), 3.5; 0.2, 0.6, 0 and 0.1 of the values per unit.
     assert one.at(np.array([0.5, 1.5, 2.5, 3.5, 1.0, 5.0])).tolist() == pytest.approx([0.2, 0.6, 0, 0.1, 0.4, 0])
     assert one.quantiles(0.1, 0.3, 0.6) == pytest.approx((0.0, 1.0, 1.5))
@@ -203,11 +204,11 @@ def test_a_histogram_is_a_density() -> None:
 
 def test_seeds_with_other_bins_count_equally() -> None:
     narrow, wide = histogram("a", [0.0, 0.25], 0.25, [5, 5]), histogram("b", [-4.0, 0.0], 4.0, [500, 500])
-    both = pooled(pd.concat([narrow, wide]))
+    both = Pooled(pd.concat([narrow, wide]))
     assert both.at(np.array([0.25])) == pytest.approx((2 + 0.125) / 2, rel=0.01)
     assert both.quantiles(0.25)[0] == pytest.approx(0.0)  # half of b's lie below, nothing of a's
     with pytest.raises(ValueError, match="without any finite bin"):
-        pooled(pd.DataFrame([{"run": "a", "low": -math.inf, "high": 0.0, "count": 3}]))
+        Pooled(pd.DataFrame([{"run": "a", "low": -math.inf, "high": 0.0, "count": 3}]))
 
 
 def test_ridges_from_top_to_bottom() -> None:

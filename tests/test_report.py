@@ -16,10 +16,9 @@ from programs import ROOT, program
 
 from ics.analysis import load_runs
 from ics.analysis.claims import words
-from ics.analysis.claims.catalogue import names
+from ics.analysis.claims.catalogue import claims_table, names
 from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.judge import COLUMNS
-from ics.analysis.claims.catalogue import claims_table
 from ics.analysis.seeds import over_seeds
 from ics.errors import UserError
 from ics.figures.catalogue import select

@@ -8,7 +8,7 @@ import pandas as pd
 from ics.analysis.markdown import number, table
 from ics.analysis.measured import Unit
 from ics.analysis.paper import SERIES
-from ics.analysis.windows import WINDOWS
+from ics.analysis.paper_distance import WINDOWS
 
 HEAD = """# Distance to the paper's curves
 
@@ -38,7 +38,7 @@ def curve_tables(scale: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str
         scale: rows of `paper_distance`, of one scale.
     """
     for model, rows in scale.groupby("model", sort=False):
-        windows = [window.name for window in WINDOWS[str(model)] if window.name in set(rows["window"])]
+        windows = [window for window in WINDOWS[str(model)] if window in set(rows["window"])]
         header = ["figure", "quantity", "learning rate", "layer", "network", *windows, "seeds", "note"]
         yield header, [_line(own, windows) for _, own in rows.groupby([*SERIES, "edge"], dropna=False, sort=False)]
 

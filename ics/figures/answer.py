@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ics.analysis.claims import covariate_shift
 from ics.analysis.claims.claim import EARLY, LATE, MIDDLE, WHOLE
 from ics.analysis.claims.judge import evaluate
+from ics.analysis.claims.words import rate as written
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures.axes import inner_ticks
-from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.sheet import Handle, Sheet, handle
 

@@ -17,9 +17,8 @@ from ics.analysis.claims.covariate_shift import NETS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures import style
-from ics.figures.axes import rate as written
+from ics.figures.axes import heat_map
 from ics.figures.catalogue import Figure
-from ics.figures.heat_map import heat_map
 from ics.figures.runs import PAIR, BesidePaper, PaperRuns
 from ics.figures.sheet import Sheet
 
@@ -58,8 +57,7 @@ def _figure(runs: PaperRuns) -> Sheet:
             _steps(axes, runs.last_step, labelled=row == len(rows) - 1, beside=axes is standard)
             axes.set_title("" if row else name, fontsize=7.5)
         if not row % len(MEASURES):
-            named = f"learning rate {written(rate)}"
-            sheet.text(0.012, standard.get_position().y0, named, rotation=90, va="center", fontsize=8.5)
+            sheet.beside(standard.get_position().y0, rate)
     return sheet
 
 

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from ics.analysis.claims.covariate_shift import NETS
 from ics.figures import style
-from ics.figures.axes import rate as written
 from ics.figures.axes import step_axis
 from ics.figures.panels import SEEDS, TRAINING, draw, layer_name, legend, paper_figure, training_axis
 from ics.figures.runs import Arms, PaperRuns
@@ -49,9 +48,7 @@ def _figure(runs: PaperRuns) -> Sheet:
         draw(training, runs, quantity, rate, arms=ARMS.shown)
         step_axis(training, runs.last_step, labelled=lowest)
         row_label(training, label, x=0.046)
-        middle = training.get_position().y0 + training.get_position().height / 2
-        named = f"learning rate {written(rate)}"
-        sheet.text(0.012, middle, named, rotation=90, va="center", fontsize=8.5)
+        sheet.beside(training.get_position().y0 + training.get_position().height / 2, rate)
         for j, numbers in enumerate(layers.items(), start=1):
             pair = grid[i, j].subgridspec(2, 1, hspace=0.12)
             l2, cosine = sheet.add_subplot(pair[0]), sheet.add_subplot(pair[1])

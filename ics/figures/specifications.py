@@ -24,7 +24,6 @@ from ics.analysis.specifications import (
     UNDECIDED,
     specifications,
 )
-from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.sheet import Sheet, handle
 
@@ -75,7 +74,7 @@ def _figure(readings: pd.DataFrame) -> Sheet:
         curve.set_title("" if row else f"{of.label}, {'ratio' if of.log else 'difference'}", fontsize=7.5)
         if column == 0:
             middle = (curve.get_position().y1 + matrix.get_position().y0) / 2
-            sheet.text(0.012, middle, f"learning rate {written(rates[row])}", rotation=90, va="center", fontsize=8.5)
+            sheet.beside(middle, rates[row])
     return sheet
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ics.analysis.claims.words import rate as written
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
-from ics.figures.axes import rate as written
 from ics.figures.every_layer import EVERY_LAYER, MEASURES, binned
-from ics.figures.origins import LIMIT, ORIGINS, PHASES, Found
+from ics.figures.origins import LIMIT, ORIGINS, PHASES, part
 from ics.figures.runs import PAIR, PaperRuns
 from ics.figures.style import ARMS, COLOURS
 from ics.report.explorer import short
@@ -54,7 +54,7 @@ def maps(runs: Runs | None) -> list[dict[str, Any]]:
         ),
         *(
             {
-                "title": f"Origins of the shift: {found.scale.title}, learning rate {written(found.rate)}",
+                "title": f"Origins of the shift: {found.scale.title}, learning rate {written(found.rates[0])}",
                 "says": ORIGINS_SAY,
                 "chart": _origins(found),
             }
@@ -103,11 +103,11 @@ def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
     return _chart(rows, heats, 3, PAIR.shown, curves, ("step", "training step"), label, first)
 
 
-def _origins(found: Found) -> Specification:
+def _origins(found: PaperRuns) -> Specification:
     pair = ["arm", "cause_index", "layer_index"]
     parts = []
     for late, phase in PHASES.items():
-        medians = found.part(late).groupby(pair)[["share", "l2", "linear_l2"]].median().apply(short).reset_index()
+        medians = part(found, late).groupby(pair)[["share", "l2", "linear_l2"]].median().apply(short).reset_index()
         parts.append(medians.assign(phase=phase))
     rows = pd.concat(parts).rename(columns={"cause_index": "block", "layer_index": "layer", "share": "value"})
     colours: Specification = {"domain": [-LIMIT, 0, LIMIT], "clamp": True, "scheme": "redblue", "reverse": True}

@@ -12,7 +12,7 @@ from ics.analysis.claims.covariate_shift import QUESTION
 from ics.analysis.distance_report import curve_tables, size
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
-from ics.analysis.windows import ALL
+from ics.analysis.paper_distance import ALL
 from ics.errors import UserError
 from ics.figures.catalogue import MissingRuns, select
 from ics.report import verdicts
@@ -85,7 +85,7 @@ def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | Non
 
 def _distances(distances: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]], list[Any]]]:
     """Scale by scale: its title, a record for every panel and quantity over all steps, and the table of all curves."""
-    whole = distances[distances["window"] == ALL.name]
+    whole = distances[distances["window"] == ALL]
     for title, scale in distances.groupby("scale_title", sort=False):
         panels = whole[whole["scale_title"] == title].groupby(["number", "figure", "quantity"], sort=False)
         records = [

@@ -61,7 +61,8 @@ _DEEP_LINEAR: tuple[_Row, ...] = (
 
 def claims() -> Iterator[Claim]:
     """All of them."""
-    for model, rows in (("vgg", _REDUCED), ("deep_linear", _REDUCED), ("vgg", _AT_START), ("deep_linear", _DEEP_LINEAR)):
+    of_both = [(model, _REDUCED) for model in NETS]
+    for model, rows in (*of_both, ("vgg", _AT_START), ("deep_linear", _DEEP_LINEAR)):
         layers, rates, experiment = NETS[model]
         for rate, (name, text, arm, against, metric, holds) in product(rates, rows):
             place = _READ_OFF if rows is _AT_START else _PLACE[model]
