@@ -10,7 +10,7 @@ from ics.analysis.load import Runs
 from ics.analysis.markdown import number, table
 from ics.analysis.measured import QUANTITIES, Measured
 from ics.analysis.paper import paper_curves
-from ics.analysis.scales import Scale
+from ics.analysis.scales import Scale, text
 from ics.errors import UserError
 
 EXPERIMENT = "fingerprint"
@@ -209,7 +209,7 @@ def _setups(settings: pd.DataFrame) -> pd.DataFrame:
     head = settings.get("model.init.linear.name", convolutions).astype(object).fillna(convolutions)
     both = [one if one == two else f"{one}, {two}" for one, two in zip(convolutions, head, strict=True)]
     full = settings.assign(**{"data.gain": gain}, weights=both)
-    return full[["run"]].assign(**{name: full[name].astype(object).map(_text) for name in SETUP})
+    return full[["run"]].assign(**{name: full[name].astype(object).map(text).replace("", "none") for name in SETUP})
 
 
 def _penalties(runs: Runs, settings: pd.DataFrame) -> pd.DataFrame:
@@ -244,13 +244,6 @@ def _errors(ours: pd.Series, theirs: pd.Series, quantity: Any) -> "np.ndarray[An
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.where(np.asarray(quantity) == "ics_cosine", a - b, np.log(a / b))
     return np.where(np.isnan(errors), np.inf, errors)
-
-
-def _text(value: Any) -> str:
-    """A setting as people write it: 512-512, 0.5."""
-    if isinstance(value, tuple):
-        return "-".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _refuse_two_results(rows: pd.DataFrame, names: list[str]) -> None:

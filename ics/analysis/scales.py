@@ -70,7 +70,10 @@ class Scale:
 
 
 def split_by_scale(
-    settings: pd.DataFrame, sweep: Collection[str] = (), measures: Collection[str] = ("shift",)
+    settings: pd.DataFrame,
+    sweep: Collection[str] = (),
+    measures: Collection[str] = ("shift",),
+    named: dict[str, str] | None = None,
 ) -> Iterator[Scale]:
     """Sorts runs into groups that can be compared.
 
@@ -78,6 +81,7 @@ def split_by_scale(
         settings: rows of `Runs.settings`.
         sweep: settings beside the norm and the learning rate that a figure compares.
         measures: quantities whose options must be the same (but for how much of them was measured).
+        named: settings that the names of the scales have in any case.
 
     Raises:
         UserError: two runs of a group would be taken for seeds of one another, but their norms have other
@@ -86,7 +90,7 @@ def split_by_scale(
     for options, runs in _groups(settings, sweep, measures):
         _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
         # The same run made twice, for two experiments, is one run.
-        yield _scale(runs.drop_duplicates([*_COMPARED, *sweep]), options)
+        yield _scale(runs.drop_duplicates([*_COMPARED, *sweep]), (named or {}) | options)
 
 
 @lru_cache(maxsize=64)
@@ -105,12 +109,10 @@ def scales_with(runs: Runs, model: str, *tables: str) -> tuple[Scale, ...]:
     if not {"model.name", "model.depth", "optimizer.lr", "seed", "steps", *_COMPARED} <= set(settings):
         return ()
     have = set.intersection(*(set(runs[table]["run"].unique()) if table in runs else set() for table in tables))
-    scales = []
+    scales: list[Scale] = []
     for of_group, group in _of_network(runs, model):
         measured = group[group["run"].isin(have)]
-        for options, part in _groups(measured, (), tables) if len(measured) else ():
-            _refuse_other_norm_options(part)
-            scales.append(_scale(part.drop_duplicates(_COMPARED), of_group | options))
+        scales += split_by_scale(measured, measures=tables, named=of_group) if len(measured) else ()
     return tuple(scales)
 
 
@@ -127,7 +129,7 @@ def _groups(
     """Runs that can be compared, and the settings that tell them from others of the same usual name."""
     fixed = [n for n in map(str, settings) if _is_fixed(n, measures) and n not in sweep]
     fixed = [n for n in fixed if settings[n].nunique(dropna=False) > 1]  # texts take their time
-    texts = settings[fixed].astype(object).map(_text)
+    texts = settings[fixed].astype(object).map(text)
     varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
     groups = [runs for _, runs in settings.groupby([texts[name] for name in varying])] if varying else [settings]
     for runs in groups:
@@ -151,23 +153,23 @@ def _is_fixed(name: str, measures: Collection[str]) -> bool:
 
 
 def _network(run: pd.Series) -> str:
-    depth = _text(run.get("model.depth"))
+    depth = text(run.get("model.depth"))
     kinds = {"vgg": f"VGG-{depth}", "deep_linear": f"{depth}-layer deep linear network"}
     return kinds.get(str(run["model.name"]), str(run["model.name"]))
 
 
 def _names(run: pd.Series) -> tuple[str, str]:
     """Short and long name of a run's scale."""
-    data, network = _text(run["data_label"]), _network(run)
+    data, network = text(run["data_label"]), _network(run)
     steps = f"{run['steps']:,} steps" if "steps" in run else "any number of steps"
-    depth, width = _text(run.get("model.depth")), _text(run.get("model.width"))
+    depth, width = text(run.get("model.depth")), text(run.get("model.width"))
     match str(run["model.name"]):
         case "vgg":
             found = all(run.get(name) == value for name, value in FOUND.items())
             slug, which = ("_found", ", set-up found by the first step") if found else ("", "")
             return f"{data}_vgg{depth}_w{width}{slug}", f"{network}, width ×{width}{which}, on {data}, {steps}"
         case "deep_linear":
-            target = _text(run.get("data.target"))
+            target = text(run.get("data.target"))
             law = {"normal": "N(0, 1)", "uniform": "U(0, 1)"}.get(target, target)
             return (
                 f"{data}-{target}_{depth}x{width}",
@@ -177,16 +179,17 @@ def _names(run: pd.Series) -> tuple[str, str]:
             return f"{data}_{other}", f"{other} on {data}, {steps}"
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A setting as people write it: 512-512, 0.5."""
     if isinstance(value, tuple):
-        return "-".join(map(_text, value))
+        return "-".join(map(text, value))
     return f"{value:g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
 
 
 def _refuse_other_norm_options(runs: pd.DataFrame) -> None:
     options = [str(name) for name in runs if str(name).startswith("norm.") and name != "norm.name"]
     for name, same in runs.groupby("norm.name", observed=True):
-        texts = same[options].map(_text)
+        texts = same[options].map(text)
         for option in options:
             other = texts[option] != texts[option].iloc[0]
             if other.any():

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from ics.analysis.fingerprint import (
     EXPERIMENT,
     FORMULA,
+    NUMBER,
     SETUP,
     first_steps,
     images,
@@ -103,11 +104,10 @@ def _distances(axes: Axes, ranked: pd.DataFrame, noise: float) -> None:
 
 def _errors(axes: Axes, steps: pd.DataFrame, ranked: pd.DataFrame) -> None:
     """A line per set-up, a column per published number, the standard network's first."""
-    number = ["arm", "quantity", "layer", "edge"]
     papers = papers_numbers()
     order = papers.assign(place=papers["arm"] == "batch").sort_values("place", kind="stable")
-    columns = list(order[number].fillna(0).itertuples(index=False, name=None))
-    errors = steps.assign(layer=steps["layer"].fillna(0)).pivot_table("error", list(SETUP), number, "median")
+    columns = list(order[NUMBER].fillna(0).itertuples(index=False, name=None))
+    errors = steps.assign(layer=steps["layer"].fillna(0)).pivot_table("error", list(SETUP), NUMBER, "median")
     setups = list(ranked[list(SETUP)].itertuples(index=False, name=None))
     table = errors.loc[setups, columns].to_numpy(dtype=float)
     sns.heatmap(

@@ -65,15 +65,13 @@ def maps(runs: Runs | None) -> list[dict[str, Any]]:
 
 def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
     log = QUANTITIES[measure].log
-    cells = binned(found.ours(measure, rate), found.last_step, log)
-    arms = {arm: cells.loc[arm] for arm in PAIR.shown}
-    panels = arms | {"difference": arms["batch"] - arms["standard"]}
+    panels = binned(found.ours(measure, rate), found.last_step, log)
     medians = {name: panel.groupby("layer").median().stack() for name, panel in panels.items()}
     rows = pd.DataFrame(medians).rename_axis(["layer", "step"]).apply(short).reset_index()
     label = MEASURES[measure]
     less, more = COLOURS["batch"], COLOURS["standard"]
     far = float(np.nanquantile(rows["difference"].abs(), 0.98))
-    values = rows[list(arms)].to_numpy()
+    values = rows[list(PAIR.shown)].to_numpy()
     one: Specification = {
         "domain": np.nanquantile(values, [0.01, 0.99]).tolist(),
         "clamp": True,
@@ -86,7 +84,7 @@ def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
         "range": [less, "#fff", more][:: 1 if log else -1],
         "interpolate": "rgb",
     }
-    titles = {arm: ARMS[arm].label for arm in arms} | {"difference": "BatchNorm − standard"}
+    titles = {arm: ARMS[arm].label for arm in PAIR.shown} | {"difference": "BatchNorm − standard"}
     axes = ("step", "layer")
     tips = list(titles.items())
     heats = [
@@ -95,7 +93,7 @@ def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
         _heat(titles["difference"], axes, ("difference", label, two), tips),
     ]
     curves = {
-        "transform": [{"fold": list(arms), "as": ["arm", "value"]}],
+        "transform": [{"fold": list(PAIR.shown), "as": ["arm", "value"]}],
         "encoding": {"strokeDash": {"field": "layer", "type": "nominal", "legend": None}},
     }
     layers = rows["layer"].unique()
