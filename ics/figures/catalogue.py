@@ -83,7 +83,8 @@ def select(name: str) -> list[Figure]:
     """
     if name not in {*FIGURES, *WHOLE}:
         raise UserError(f"no figure {name!r}; there are {', '.join(sorted({*FIGURES, *WHOLE}))}")
-    return [_load(FIGURES[part]) for part in WHOLE.get(name, (name,))]
+    places = [FIGURES[part].split(":") for part in WHOLE.get(name, (name,))]
+    return [getattr(import_module(module), figure) for module, figure in places]
 
 
 def find(figure: Figure, runs: Runs | None) -> Iterator[tuple[str, Any]]:
@@ -123,9 +124,3 @@ def draw(figure: Figure, stem: str, found: Any, use: Callable[[str, Sheet], T]) 
         sheet = figure.draw(found)
         sheet.finish()
         return use(stem, sheet)
-
-
-def _load(place: str) -> Figure:
-    module, name = place.split(":")
-    figure: Figure = getattr(import_module(module), name)
-    return figure

@@ -41,11 +41,7 @@ class Answer:
 
 
 def answer(claims: pd.DataFrame) -> Answer:
-    """The answer.
-
-    Args:
-        claims: from `claims_table`.
-    """
+    """The answer, from `claims_table`."""
     judged = evidence(claims)
     mine = judged[judged["claim"] == CLAIM]
     beside = judged[judged["claim"].isin(BESIDE)].to_dict("records")

@@ -103,8 +103,11 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
     names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index()
     theirs = _papers(scale)
     papers = scale.layers(sorted(theirs["layer"].dropna().unique()), shift, "layer_index") if len(theirs) else {}
-    layers = _chosen(names.index.tolist(), set(papers.values()))
-    recorded = _common_steps(shift)
+    every = -(-len(names) // LAYERS)
+    layers = [index for number, index in enumerate(names.index) if number % every == 0 or index in papers.values()]
+    # The steps that every run measured unless it diverged before; all there are if none is common to all.
+    common = common_layers(shift[shift["status"] != "diverged"], "step") or shift["step"].unique()
+    recorded = [int(step) for step in common]
     steps = recorded[:: -(-len(recorded) // points)]
     tables = {name: runs.get(metric.get("table", "shift")) for name, metric in METRICS.items()}
     curves = [
@@ -162,16 +165,6 @@ def _papers(scale: Scale) -> pd.DataFrame:
     mine = curves["model"].map(MODELS) == scale.runs["model.name"].iloc[0]
     papers: pd.DataFrame = curves[mine & curves["quantity"].isin(quantities)]
     return papers
-
-
-def _common_steps(shift: pd.DataFrame) -> list[int]:
-    """The steps that every run measured unless it diverged before; all there are if none is common to all."""
-    return [int(step) for step in common_layers(shift[shift["status"] != "diverged"], "step") or shift["step"].unique()]
-
-
-def _chosen(layers: list[int], always: set[int]) -> list[int]:
-    every = -(-len(layers) // LAYERS)
-    return [index for number, index in enumerate(layers) if number % every == 0 or index in always]
 
 
 def short(values: Iterable[float]) -> list[float | None]:

@@ -18,11 +18,7 @@ OF_AN_ARM = {
 
 
 def origins_findings(claims: pd.DataFrame) -> list[str]:
-    """The paragraphs.
-
-    Args:
-        claims: from `claims_table`.
-    """
+    """The paragraphs, from `claims_table`."""
     rows = evidence(claims)
     mine = rows[rows["claim"].isin([*OF_AN_ARM, "spike_is_scale"])]
     return [

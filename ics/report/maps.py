@@ -32,34 +32,20 @@ HEIGHT, CURVES_WIDTH, CURVES_HEIGHT = 190, 560, 150
 
 
 def maps(runs: Runs | None) -> list[dict[str, Any]]:
-    """All of them.
-
-    Args:
-        runs: what there is; None if nothing.
-
-    Returns:
-        Of each its `title`, what it `says`, and its `chart`, a Vega-Lite specification with its data.
-    """
+    """Of each its `title`, what it `says`, and its `chart`, a Vega-Lite specification with its data."""
     if runs is None:
         return []
+    layers = [
+        (QUANTITIES[measure].label, LAYERS_SAY, found, rate, _every_layer(found, rate, measure))
+        for _, found in EVERY_LAYER.find(runs)
+        for rate, measure in product(found.rates, MEASURES)
+    ]
+    shares = [
+        ("Origins of the shift", ORIGINS_SAY, found, found.rates[0], _origins(found)) for _, found in ORIGINS.find(runs)
+    ]
     return [
-        *(
-            {
-                "title": f"{QUANTITIES[measure].label}: {found.scale.title}, learning rate {written(rate)}",
-                "says": LAYERS_SAY,
-                "chart": _every_layer(found, rate, measure),
-            }
-            for _, found in EVERY_LAYER.find(runs)
-            for rate, measure in product(found.rates, MEASURES)
-        ),
-        *(
-            {
-                "title": f"Origins of the shift: {found.scale.title}, learning rate {written(found.rates[0])}",
-                "says": ORIGINS_SAY,
-                "chart": _origins(found),
-            }
-            for _, found in ORIGINS.find(runs)
-        ),
+        {"title": f"{what}: {found.scale.title}, learning rate {written(rate)}", "says": says, "chart": chart}
+        for what, says, found, rate, chart in (*layers, *shares)
     ]
 
 

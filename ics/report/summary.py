@@ -63,21 +63,13 @@ def insert(text: str, parts: Mapping[str, str]) -> str:
 
 
 def answer_line(claims: pd.DataFrame) -> str:
-    """The answer.
-
-    Args:
-        claims: from `claims_table`.
-    """
+    """The answer, from `claims_table`."""
     found = answer(claims)
     return f"**{found.short}** {found.sentence}"
 
 
 def readings_line(readings: pd.DataFrame) -> str:
-    """Where every reading that decides says the same, and where the answer hangs on the reading.
-
-    Args:
-        readings: from `specifications`.
-    """
+    """Where every reading of `specifications` that decides says the same, and where the answer hangs on the reading."""
     alike, apart = [], []
     for network, lr, _, said in _said(readings[readings["definition"] == SHIFT], "network"):
         where = f"{network} (learning rate {words.rate(lr)})"
@@ -124,12 +116,7 @@ def power_table(claims: pd.DataFrame) -> str:
 
 
 def first_table(claims: pd.DataFrame, readings: pd.DataFrame) -> str:
-    """What the runs say of the claims that matter most, one row for each network and learning rate.
-
-    Args:
-        claims: from `claims_table`.
-        readings: from `specifications`.
-    """
+    """What the runs say of the claims that matter most, one row for each network and learning rate."""
 
     def every(row: Row) -> str:
         of = {"scale": row["scale"], "lr": row["lr"], "quantity": row["quantity"], "definition": SHIFT}
@@ -193,11 +180,7 @@ def figures_table() -> str:
 
 
 def schemas_tables(schemas: Mapping[str, Table]) -> str:
-    """Every CSV table with the meaning of its columns, the three main ones first.
-
-    Args:
-        schemas: table name → its schema, as `Runs.schemas`.
-    """
+    """Every CSV table of `Runs.schemas` with the meaning of its columns, the three main ones first."""
     columns = {
         "column": lambda column: f"`{column.name}`",
         "kind": lambda column: f"{column.kind} or nan" if column.nan else column.kind,
@@ -212,11 +195,7 @@ def schemas_tables(schemas: Mapping[str, Table]) -> str:
 
 
 def origins_table(origins: list[dict[str, Any]]) -> str:
-    """Where the committed runs come from: data, seeds, machine, time.
-
-    Args:
-        origins: from `ics.report.origin`.
-    """
+    """Where the committed runs come from, of `ics.report.origin`: data, seeds, machine, time."""
     return records_table(
         origins,
         {

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured, measured_by
 from ics.analysis.paper import MODELS, all_paper_points
 from ics.analysis.scales import PAPERS_OWN
+from ics.analysis.select import select
 
 _PAPERS_NAME = {ours: papers for papers, ours in MODELS.items()}
 
@@ -94,16 +95,10 @@ def _papers_value(claim: Claim) -> float:
 @lru_cache(maxsize=1024)
 def _of_paper(model: str, statistic: Statistic) -> _OfLayers:
     """Of the paper's curves: figure, arm, learning rate -> layer -> the statistic; figures in the paper's order."""
-    points = _papers_points().get((_PAPERS_NAME[model], statistic.quantity), all_paper_points()[:0])
+    points = select(all_paper_points(), model=_PAPERS_NAME[model], quantity=statistic.quantity)
     keys = ["figure", "arm", "lr"]
     nested = _nested(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), keys), keys)
     return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
-
-
-@cache
-def _papers_points() -> dict[Any, pd.DataFrame]:
-    """By the paper's name of a model, and by quantity."""
-    return dict(iter(all_paper_points().groupby(["model", "quantity"], sort=False)))
 
 
 @lru_cache(maxsize=4096)
@@ -160,8 +155,8 @@ def _rows(claim: Claim, runs: Runs | None) -> Iterator[dict[str, Any]]:
         "quantity": statistic.quantity,
         "phase": statistic.phase.name,
         "effect_is": words.effect_is(claim),
-        "claimed_low": _end(claim.holds.low),
-        "claimed_high": _end(claim.holds.high),
+        "claimed_low": math.nan if math.isinf(claim.holds.low) else claim.holds.low,
+        "claimed_high": math.nan if math.isinf(claim.holds.high) else claim.holds.high,
         "unit": str(claim.unit),
         "rule": words.rule(claim),
         "papers_effect": papers,
@@ -217,7 +212,3 @@ def _notes(claim: Claim, measured: Measured, n: int) -> Iterator[str]:
         ours = measured.layers(claim.statistic.quantity, claim.arms[-1], claim.lr, papers)
         if list(ours) != list(ours.values()):
             yield "our layers " + ", ".join(f"#{our} for the paper's #{layer}" for layer, our in ours.items())
-
-
-def _end(bound: float) -> float:
-    return bound if math.isfinite(bound) else math.nan

@@ -44,11 +44,7 @@ network had been seen.
 
 
 def to_markdown(claims: pd.DataFrame) -> str:
-    """The whole report: verdicts, what has no runs, details, rules.
-
-    Args:
-        claims: from `evaluate` and `evaluate_theory`.
-    """
+    """The whole report on `claims_table`: verdicts, what has no runs, details, rules."""
     headline, with_runs = claims["headline"] == 1, claims["n"] > 0
     parts = [HEAD, _verdicts(claims[headline & with_runs])]
     missing = claims[headline & ~with_runs]
