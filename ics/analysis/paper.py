@@ -81,13 +81,10 @@ def _read() -> pd.DataFrame:
 
 
 def paper_points(curves: pd.DataFrame) -> pd.DataFrame:
-    """The curves with one row for every step that the paper measured.
+    """Rows of `paper_curves` with one row for every step that the paper measured.
 
     The drawings merge points on a straight stretch into its two ends; here they are read off the stretch again.
     Straight means on the axis of the drawing, which is logarithmic for the shift's norm and the loss.
-
-    Args:
-        curves: rows of `paper_curves`.
     """
     parts = [
         _filled(curve, log=str(quantity) in ("ics_l2", "train_loss"))

@@ -95,12 +95,7 @@ def split_by_scale(
 
 @lru_cache(maxsize=64)
 def scales_with(runs: Runs, model: str, *tables: str) -> tuple[Scale, ...]:
-    """The scales of a network's runs that have certain tables, under the same names whatever the tables.
-
-    Args:
-        runs: all there are.
-        model: setting `model.name`.
-        tables: names of tables that a run must have to count.
+    """The scales of a network's runs that have all of certain tables, under the same names whatever the tables.
 
     Raises:
         UserError: see `split_by_scale`.

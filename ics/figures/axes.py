@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
 DECADES = 9
 """At most so many powers of ten on an axis; what lies above is cut off and said to be."""
@@ -81,7 +80,9 @@ def log_ticks(axes: Axes) -> None:
 
 def fit(panels: Sequence[Axes]) -> None:
     """Gives logarithmic panels of one quantity one range, at most `DECADES` long, that shows nearly all lines."""
-    values = np.concatenate([_heights(axes) for axes in panels])
+    heights = [np.asarray(line.get_ydata(), dtype=float) for axes in panels for line in axes.get_lines()]
+    values = np.concatenate([np.zeros(0), *heights])
+    values = values[np.isfinite(values) & (values > 0)]
     if not len(values):
         return
     low, wanted = float(values.min()), float(values.max())
@@ -91,13 +92,6 @@ def fit(panels: Sequence[Axes]) -> None:
     low = max(low, high / 10**DECADES)
     for axes in panels:
         axes.set_ylim(low / 1.4, high * 1.4)
-
-
-def _heights(axes: Axes) -> NDArray[np.float64]:
-    """All positive values of the lines in a panel."""
-    values = np.concatenate([np.zeros(0), *(np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines())])
-    positive: NDArray[np.float64] = values[np.isfinite(values) & (values > 0)]
-    return positive
 
 
 def inner_ticks(low: float, high: float) -> list[float]:

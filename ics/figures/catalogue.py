@@ -88,11 +88,7 @@ def select(name: str) -> list[Figure]:
 
 
 def find(figure: Figure, runs: Runs | None) -> Iterator[tuple[str, Any]]:
-    """What a figure is drawn from, once for every scale, and the name of its file.
-
-    Args:
-        figure: from `select`.
-        runs: what there is; None if nothing.
+    """What a figure is drawn from, once for every scale of the runs, and the name of its file.
 
     Raises:
         MissingRuns: the runs are not there.
@@ -109,17 +105,7 @@ def find(figure: Figure, runs: Runs | None) -> Iterator[tuple[str, Any]]:
 
 
 def draw(figure: Figure, stem: str, found: Any, use: Callable[[str, Sheet], T]) -> T:
-    """Draws one sheet.
-
-    Args:
-        figure: from `select`.
-        stem: name of the file.
-        found: from `find`.
-        use: what is done with it, such as saving: gets the name of the file and the sheet.
-
-    Returns:
-        What that gave.
-    """
+    """Draws one sheet of what `find` gave, and what its use gives, such as saving it under that name."""
     with style():
         sheet = figure.draw(found)
         sheet.finish()

@@ -123,14 +123,11 @@ def _steps(axes: Axes, last_step: int, labelled: bool, beside: bool) -> None:
 def _find(runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
     for model, (_, rates, _) in NETS.items():
         for stem, found in BesidePaper("every_layer", (), model, ("shift",), PAIR, rates)(runs):
-            pairs = tuple(rate for rate in found.rates if _pairs(found.ours("ics_l2", rate)))
+            rows = {rate: found.ours("ics_l2", rate).query("layer > 1") for rate in found.rates}
+            # Only where a seed has both networks, in a layer that can shift, is there something to compare.
+            pairs = tuple(rate for rate, own in rows.items() if (own.groupby("seed")["arm"].nunique() > 1).any())
             if pairs:
                 yield stem, replace(found, rates=pairs)
-
-
-def _pairs(rows: pd.DataFrame) -> bool:
-    """Whether any seed has both networks, in a layer that can shift."""
-    return bool((rows[rows["layer"] > 1].groupby("seed")["arm"].nunique() > 1).any())
 
 
 EVERY_LAYER = Figure("every_layer", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu")

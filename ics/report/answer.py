@@ -1,6 +1,6 @@
 """The answer to the project's question, from the verdicts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -45,7 +45,11 @@ def answer(claims: pd.DataFrame) -> Answer:
     judged = evidence(claims)
     mine = judged[judged["claim"] == CLAIM]
     beside = judged[judged["claim"].isin(BESIDE)].to_dict("records")
-    return Answer(_short(mine), _sentence(mine), list(_settings(mine)), beside)
+    settings: list[tuple[str, float, list[Row | None]]] = []
+    for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
+        found = {row["quantity"]: row for row in rows.to_dict("records")}
+        settings.append((str(title), float(str(lr)), [found.get(name) for name in MEASURES]))
+    return Answer(_short(mine), _sentence(mine), settings, beside)
 
 
 def evidence(claims: pd.DataFrame) -> pd.DataFrame:
@@ -95,9 +99,3 @@ def _networks(rows: pd.DataFrame) -> str:
     """Which networks, at which learning rates."""
     rates = rows.groupby("network", sort=False)["lr"].unique()
     return " and ".join(f"{name} (learning rate {' and '.join(map(words.rate, lr))})" for name, lr in rates.items())
-
-
-def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, float, list[Row | None]]]:
-    for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
-        found = {row["quantity"]: row for row in rows.to_dict("records")}
-        yield str(title), float(str(lr)), [found.get(name) for name in MEASURES]

@@ -57,9 +57,6 @@ METRICS: dict[str, dict[str, Any]] = {
 def explorer_data(runs: Runs | None) -> dict[str, Any]:
     """Everything the explorer needs, ready for JSON.
 
-    Args:
-        runs: what there is; None if nothing.
-
     Returns:
         `arms` and `metrics` by name with what the page says of them, and `scales`: each with its title, data, steps,
         layers, the layers shown first, and curves: metric, arm, rate, layer, n (seeds), median, low and high by step
@@ -101,7 +98,9 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
     shift = runs["shift"]
     shift = shift[shift["run"].isin(scale.runs["run"])]
     names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index()
-    theirs = _papers(scale)
+    theirs = paper_curves()
+    mine = theirs["model"].map(MODELS) == scale.runs["model.name"].iloc[0]  # none of a network it does not have
+    theirs = theirs[mine & theirs["quantity"].isin([metric.get("papers") for metric in METRICS.values()])]
     papers = scale.layers(sorted(theirs["layer"].dropna().unique()), shift, "layer_index") if len(theirs) else {}
     every = -(-len(names) // LAYERS)
     layers = [index for number, index in enumerate(names.index) if number % every == 0 or index in papers.values()]
@@ -156,15 +155,6 @@ def _papers_curves(theirs: pd.DataFrame, layers: dict[int, int], last: int) -> I
 
 def _curve(metric: str, key: Any) -> dict[str, Any]:
     return {"metric": metric, "arm": str(key[0]), "rate": float(key[1]), "layer": int(key[2])}
-
-
-def _papers(scale: Scale) -> pd.DataFrame:
-    """The paper's curves of the network; none for one it does not have."""
-    curves = paper_curves()
-    quantities = [metric["papers"] for metric in METRICS.values() if "papers" in metric]
-    mine = curves["model"].map(MODELS) == scale.runs["model.name"].iloc[0]
-    papers: pd.DataFrame = curves[mine & curves["quantity"].isin(quantities)]
-    return papers
 
 
 def short(values: Iterable[float]) -> list[float | None]:

@@ -49,10 +49,6 @@ class Drawn:
 def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[Drawn], list[MissingRuns]]:
     """Draws all figures that there are runs for.
 
-    Args:
-        figures: from `select`.
-        runs: what there is; None if nothing.
-
     Returns:
         The figures, in order, all of the best of `QUALITIES` with which they fit into `MAX_BYTES` (of the last one, if
         they do not); and what is missing.

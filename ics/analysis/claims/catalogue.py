@@ -24,12 +24,7 @@ def names() -> list[str]:
 
 
 def claims_table(runs: Runs | None, names: Collection[str]) -> pd.DataFrame:
-    """The rows of some claims, headlines and details: everything runs can decide, and the theorems.
-
-    Args:
-        runs: what there is; None if nothing.
-        names: of `names`.
-    """
+    """The rows of some claims, headlines and details: of what runs can decide, if there are any, and of theorems."""
     found = evaluate([claim for claim in all_claims() if claim.name in names], runs)
     theorems = theory.theory_table().reindex(columns=found.columns)
     parts = [part for part in (found, theorems[theorems["claim"].isin(names)]) if len(part)]
