@@ -68,8 +68,7 @@ def paper_curves(
                 f"no digitised curves of figure {figure!r}; there are {', '.join(frame['figure'].unique())}"
             )
         frame = frame[mine]
-    wanted = {"quantity": quantity, "lr": lr, "layer": layer}
-    return select(frame, **{name: value for name, value in wanted.items() if value is not None}).reset_index(drop=True)
+    return select(frame, quantity=quantity, lr=lr, layer=layer).reset_index(drop=True)
 
 
 @cache

@@ -36,10 +36,15 @@ ROW = 0.165  # inches: a line of the list
 LIMIT = 1.5
 """Where the colours end: a factor of e^1.5, about 4.5."""
 
-COLUMNS = {"model.head": 0.008, "model.head_norm": 0.088, "data.scaling": 0.127, "data.gain": 0.23, "weights": 0.277}
-"""Where the words on a set-up begin, as shares of the sheet's width."""
+COLUMNS = {
+    "model.head": ("head", 0.008),
+    "model.head_norm": ("BN", 0.088),
+    "data.scaling": ("input", 0.127),
+    "data.gain": ("times", 0.23),
+    "weights": ("weights", 0.277),
+}
+"""The heading of the words on a set-up, and where they begin, as a share of the sheet's width."""
 
-HEADINGS = dict(zip(SETUP, ("head", "BN", "input", "times", "weights"), strict=True))
 WORDS = {
     "standardize": "unit variance",
     "per_image": "per image",
@@ -130,10 +135,10 @@ def _words(axes: Axes, ranked: pd.DataFrame) -> None:
     assert figure is not None
     place = axes.get_yaxis_transform()
     box = axes.get_position()
-    for name, x in COLUMNS.items():
+    for name, (heading, x) in COLUMNS.items():
         left = (x - box.x0) / box.width
-        heading = axes.text(left, 1, HEADINGS[name], transform=axes.transAxes, va="bottom", fontsize=6.5, weight="bold")
-        heading.set_y(1 + 4 / 72 / (box.height * figure.get_size_inches()[1]))
+        top = 1 + 4 / 72 / (box.height * figure.get_size_inches()[1])
+        axes.text(left, top, heading, transform=axes.transAxes, va="bottom", fontsize=6.5, weight="bold")
         for line, value in enumerate(ranked[name]):
             word = "no" if name == "model.head_norm" and value == "none" else WORDS.get(value, value)
             colour = "#999999" if line and value == ranked[name].iloc[0] else "#000000"

@@ -123,20 +123,16 @@ class PaperRuns(ScaleRuns):
 
     def ours(self, quantity: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """Our curves at a rate; runs that diverged end there."""
-        return select(self.measured.curve(quantity), lr=rate, **_of_layer(layer))
+        return select(self.measured.curve(quantity), lr=rate, layer=layer)
 
     def papers(self, quantity: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """The paper's curves at a rate; empty if it shows none or its axis has no numbers."""
-        return select(self.paper, quantity=quantity, axis_labelled=True, lr=rate, **_of_layer(layer))
+        return select(self.paper, quantity=quantity, axis_labelled=True, lr=rate, layer=layer)
 
     def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
         """The paper's layer numbers and ours, of what rows show; one of ours stands for one of the paper's."""
         matched = self.scale.layers(papers, rows, column)
         return {papers: ours for ours, papers in {ours: papers for papers, ours in matched.items()}.items()}
-
-
-def _of_layer(layer: int | None) -> dict[str, int]:
-    return {} if layer is None else {"layer": layer}
 
 
 @dataclass(frozen=True)

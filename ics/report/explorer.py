@@ -102,8 +102,7 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
     mine = theirs["model"].map(MODELS) == scale.runs["model.name"].iloc[0]  # none of a network it does not have
     theirs = theirs[mine & theirs["quantity"].isin([metric.get("papers") for metric in METRICS.values()])]
     papers = scale.layers(sorted(theirs["layer"].dropna().unique()), shift, "layer_index") if len(theirs) else {}
-    every = -(-len(names) // LAYERS)
-    layers = [index for number, index in enumerate(names.index) if number % every == 0 or index in papers.values()]
+    layers = _chosen(names.index.tolist(), set(papers.values()))
     # The steps that every run measured unless it diverged before; all there are if none is common to all.
     common = common_layers(shift[shift["status"] != "diverged"], "step") or shift["step"].unique()
     recorded = [int(step) for step in common]
@@ -155,6 +154,11 @@ def _papers_curves(theirs: pd.DataFrame, layers: dict[int, int], last: int) -> I
 
 def _curve(metric: str, key: Any) -> dict[str, Any]:
     return {"metric": metric, "arm": str(key[0]), "rate": float(key[1]), "layer": int(key[2])}
+
+
+def _chosen(layers: list[int], always: set[int]) -> list[int]:
+    every = -(-len(layers) // LAYERS)
+    return [index for number, index in enumerate(layers) if number % every == 0 or index in always]
 
 
 def short(values: Iterable[float]) -> list[float | None]:

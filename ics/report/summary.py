@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -31,14 +32,11 @@ FIRST = {
     "noisy_nearly_matches_bn": "train_accuracy_percent",
 }
 # A claim with what the runs, and the paper's own curves, say of it.
-_VERDICTS = {
+_VERDICTS: dict[str, Callable[[Row], Any]] = {
     "claim": words.statement,
-    "runs": lambda row: row["scale_title"],
-    "seeds": lambda row: row["n"],
-    "true if": words.claimed,
-    "effect": words.found,
-    "verdict": lambda row: f"**{row['verdict']}**",
-    "the paper's curves": words.papers_curves,
+    "runs": itemgetter("scale_title"),
+    "seeds": itemgetter("n"),
+    **{name: words.CELLS[name] for name in ("true if", "effect", "verdict", "the paper's curves")},
 }
 
 
@@ -200,8 +198,8 @@ def origins_table(origins: list[dict[str, Any]]) -> str:
         origins,
         {
             "experiment": lambda one: f"`{one['experiment']}`",
-            "network": lambda one: one["network"],
-            "data": lambda one: one["data"],
+            "network": itemgetter("network"),
+            "data": itemgetter("data"),
             "norms": lambda one: ", ".join(one["arms"]),
             "rates": lambda one: ", ".join(map(words.rate, one["rates"])),
             "runs": lambda one: f"{one['runs']}, {one['diverged']} diverged" if one["diverged"] else one["runs"],

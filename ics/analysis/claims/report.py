@@ -1,6 +1,6 @@
 """The claims table in Markdown."""
 
-from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -57,17 +57,9 @@ def to_markdown(claims: pd.DataFrame) -> str:
 
 
 def _verdicts(rows: pd.DataFrame, statistic: bool = False) -> str:
-    columns: dict[str, Callable[[Any], Any]] = {
-        "claim": words.statement,
-        **({"statistic": words.statistic} if statistic else {"in the paper": lambda row: row["place"]}),
-        "runs": lambda row: row["scale"],
-        "true if": words.claimed,
-        "effect": words.found,
-        "n": lambda row: row["n"],
-        "verdict": lambda row: f"**{row['verdict']}**",
-        "the paper's curves": words.papers_curves,
-        "note": lambda row: row["note"],
-    }
+    second = {"statistic": words.statistic} if statistic else {"in the paper": itemgetter("place")}
+    runs = {"runs": itemgetter("scale")}
+    columns = {"claim": words.statement} | second | runs | words.CELLS | {"note": itemgetter("note")}
     return records_table(rows.to_dict("records"), columns)
 
 
