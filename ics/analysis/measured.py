@@ -68,6 +68,13 @@ def _column(name: str, rows: pd.DataFrame, factor: float = 1) -> pd.DataFrame:
     return rows.assign(value=rows[name] * factor)
 
 
+def _per_point(rows: pd.DataFrame, values: pd.Series, **reduced: str) -> pd.DataFrame:
+    """One row per run, layer and step, with what its values come to: name of a column → how."""
+    point = ["run", *(["layer_index"] if "layer_index" in rows else []), "step"]
+    groups = values.groupby([rows[key] for key in point], observed=True, sort=False)
+    return rows.drop_duplicates(point).assign(**{name: groups.agg(how).to_numpy() for name, how in reduced.items()})
+
+
 def _percent(rows: pd.DataFrame) -> pd.DataFrame:
     return _column("accuracy", select(rows, split="test") if "split" in rows else rows, 100)
 
@@ -76,9 +83,7 @@ def _range(name: str, direction: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Smallest and largest over the step lengths; a value that overflowed to nan counts as infinite."""
     rows = select(rows, direction=direction)
     values = rows[name].fillna(np.inf)
-    found = values.groupby([rows[key] for key in ("run", "step")], observed=True, sort=False).agg(["min", "max"])
-    first = rows.drop_duplicates(["run", "step"])
-    return first.assign(low=found["min"].to_numpy(), high=found["max"].to_numpy())
+    return _per_point(rows, values, low="min", high="max")
 
 
 def _largest(name: str, direction: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -93,10 +98,7 @@ def _drift(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over units of the distance from the first step measured."""
     unit = ["run", "layer_index", "unit"]
     start = rows.groupby(unit, observed=True, sort=False)[name].transform("first")
-    distance = (rows[name] - start).abs()
-    point = ["run", "layer_index", "step"]
-    drift = distance.groupby([rows[key] for key in point], observed=True, sort=False).mean()
-    return rows.drop_duplicates(point).assign(value=drift.to_numpy())
+    return _per_point(rows, (rows[name] - start).abs(), value="mean")
 
 
 def _near_share(rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,9 +107,7 @@ def _near_share(rows: pd.DataFrame) -> pd.DataFrame:
     alone = rows[rows["cause_index"] >= 0]
     others = alone["layer_index"] > alone.groupby("run", observed=True)["cause_index"].transform("min") + 2
     near = alone[others & (distance[alone.index] <= 2)]
-    point = ["run", "layer_index", "step"]
-    share = near.groupby([near[key] for key in point], observed=True, sort=False)["share"].sum()
-    return near.drop_duplicates(point).assign(value=share.to_numpy())
+    return _per_point(near, near["share"], value="sum")
 
 
 def _linear_error(rows: pd.DataFrame) -> pd.DataFrame:

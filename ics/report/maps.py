@@ -58,18 +58,10 @@ def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
     less, more = COLOURS["batch"], COLOURS["standard"]
     far = float(np.nanquantile(rows["difference"].abs(), 0.98))
     values = rows[list(PAIR.shown)].to_numpy()
-    one: Specification = {
-        "domain": np.nanquantile(values, [0.01, 0.99]).tolist(),
-        "clamp": True,
-        "scheme": "viridis",
-        "reverse": log,
-    }
-    two: Specification = {
-        "domain": [-far, 0, far],
-        "clamp": True,
-        "range": [less, "#fff", more][:: 1 if log else -1],
-        "interpolate": "rgb",
-    }
+    limits = np.nanquantile(values, [0.01, 0.99]).tolist()
+    one: Specification = {"domain": limits, "clamp": True, "scheme": "viridis", "reverse": log}
+    colours = [less, "#fff", more][:: 1 if log else -1]
+    two: Specification = {"domain": [-far, 0, far], "clamp": True, "range": colours, "interpolate": "rgb"}
     titles = {arm: ARMS[arm].label for arm in PAIR.shown} | {"difference": "BatchNorm − standard"}
     axes = ("step", "layer")
     tips = list(titles.items())
@@ -103,17 +95,8 @@ def _origins(found: PaperRuns) -> Specification:
         | {"transform": [{"filter": {"and": [{"field": "arm", "equal": arm}, {"field": "phase", "equal": phase}]}}]}
         for arm, phase in product(found.arms, PHASES.values())
     ]
-    curves = {
-        "transform": [],
-        "encoding": {
-            "strokeDash": {
-                "field": "phase",
-                "type": "nominal",
-                "sort": list(PHASES.values()),
-                "legend": {"title": None},
-            }
-        },
-    }
+    dash = {"field": "phase", "type": "nominal", "sort": list(PHASES.values()), "legend": {"title": None}}
+    curves = {"transform": [], "encoding": {"strokeDash": dash}}
     first = int(rows["layer"].max())
     return _chart(rows, heats, 2, found.arms, curves, ("block", "block"), "share of the layer’s shift", first)
 

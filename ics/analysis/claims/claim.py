@@ -13,13 +13,7 @@ from ics.analysis.measured import QUANTITIES, Unit
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a training: first < step / steps ≤ last; with `first` below 0, step 0 as well.
-
-    Attributes:
-        name: "early".
-        first: share of the training.
-        last: share of the training.
-    """
+    """A stretch of a training: first < step / steps ≤ last; with `first` below 0, step 0 as well."""
 
     name: str
     first: float
