@@ -235,7 +235,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["fig3", "--runs", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert told.startswith("warning: ")
-    assert "training.csv:1: the column 'epoch' is missing" in told
+    assert "training.csv:1: the columns are step; tables.json has step, epoch" in told
     assert "no finished run" in told
 
 

@@ -9,14 +9,12 @@ import pandas as pd
 import pytest
 from figure_tools import dots, lines, saved, sheet, sheets, words
 from made_up_paper import copies
-from made_up_runs import SETTINGS, TRAINING, merged, training_rows, write_run
 
 from ics.analysis import load_runs
 from ics.analysis.claims.words import rate
 from ics.analysis.histograms import Pooled
 from ics.analysis.load import Runs
 from ics.analysis.paper import paper_curves
-from ics.errors import UserError
 from ics.figures import activations, axes, landscape, style
 from ics.figures.catalogue import MissingRuns, select
 from ics.figures.curves import clipped, draw_curves, draw_ranges
@@ -267,12 +265,3 @@ def test_many_figures_at_once_are_the_same_files(runs: Runs, tmp_path: Path, mon
         return str(missing), [path.read_bytes() for result in files for pair in result for path in pair]
 
     assert drawn(1) == drawn(2)
-
-
-def test_runs_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
-    rows = {TRAINING: training_rows([1.0])}
-    for seed, eps in ((0, 1e-5), (1, 0.1)):
-        settings = merged(SETTINGS, {"seed": seed, "norm": {"name": "batch", "eps": eps}})
-        write_run(tmp_path, f"v/batch/seed{seed}", settings, rows)
-    with pytest.raises(UserError, match=r"differ in norm\.eps"):
-        sheets("fig5a", load_runs(tmp_path))

@@ -17,9 +17,8 @@ from ics.analysis.measured import QUANTITIES
 from ics.analysis.paper_distance import ALL
 from ics.errors import UserError
 from ics.figures.catalogue import MissingRuns, select
-from ics.report.answer import MEASURES, answer, outcome
+from ics.report.answer import MEASURES, answer, origins_findings, outcome
 from ics.report.explorer import explorer_data
-from ics.report.findings import origins_findings
 from ics.report.images import draw_images
 from ics.report.maps import maps
 from ics.report.origin import origins

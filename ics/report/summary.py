@@ -17,8 +17,7 @@ from ics.analysis.select import select
 from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDECIDED
 from ics.errors import UserError
 from ics.figures import catalogue
-from ics.report.answer import MEASURES, answer, evidence, outcome
-from ics.report.findings import origins_findings
+from ics.report.answer import MEASURES, answer, evidence, origins_findings, outcome
 from ics.tables import Table
 
 MAIN = ("training", "evaluation", "shift")

@@ -146,12 +146,9 @@ def _rows(claim: Claim, runs: Runs | None) -> Iterator[dict[str, Any]]:
     statistic = claim.statistic
     papers = _papers_value(claim)
     common = {
+        **{name: getattr(claim, name) for name in ("text", "place", "model", "lr", "arm", "against")},
         "claim": claim.name,
         "headline": int(claim.headline),
-        "text": claim.text,
-        "place": claim.place,
-        "model": claim.model,
-        "lr": claim.lr,
         "quantity": statistic.quantity,
         "phase": statistic.phase.name,
         "effect_is": words.effect_is(claim),
@@ -161,8 +158,6 @@ def _rows(claim: Claim, runs: Runs | None) -> Iterator[dict[str, Any]]:
         "rule": words.rule(claim),
         "papers_effect": papers,
         "papers_curves": "not shown" if math.isnan(papers) else "agree" if papers in claim.holds else "disagree",
-        "arm": claim.arm,
-        "against": claim.against,
         "layers": None if statistic.layers is None else " ".join(map(str, statistic.layers)) or "all",
     }
     found = [
@@ -190,11 +185,8 @@ def _verdict(claim: Claim, measured: Measured) -> dict[str, Any]:
         "papers_own": int(scale.is_papers_own),
         "value": numbers[0].mean() if seeds else math.nan,
         "value_against": numbers[1].mean() if seeds and claim.against else math.nan,
-        "effect": found.effect,
-        "low": found.low,
-        "high": found.high,
+        **vars(found),
         "interval": "Student's t, paired by seed" if claim.against else "Student's t",
-        "n": found.n,
         "holds": math.nan if holds is None else int(holds),
         "verdict": verdict(holds, scale.is_papers_own),
         "note": "; ".join(_notes(claim, measured, found.n)),
