@@ -22,6 +22,7 @@ ARMS = {
 
 # The paper's name of a model -> the project's.
 MODELS = {"vgg": "vgg", "dln": "deep_linear"}
+PAPERS_NAME = {ours: papers for papers, ours in MODELS.items()}
 
 # One panel of the paper's figures has one curve for each of these.
 SERIES = ["figure", "model", "lr", "layer", "arm", "quantity"]

@@ -1,6 +1,6 @@
 """Runs that may share a figure or a table's row: only their norm, learning rate and seed differ."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -89,8 +89,13 @@ def split_by_scale(
     """
     for options, runs in _groups(settings, sweep, measures):
         _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
+        slug, title = _names(runs.iloc[0])
+        for name, value in ((named or {}) | options).items():
+            slug += f"_{name.split('.')[-1]}-{value}"
+            title += f", {name} {value}"
+        slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in slug)
         # The same run made twice, for two experiments, is one run.
-        yield _scale(runs.drop_duplicates([*_COMPARED, *sweep]), (named or {}) | options)
+        yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]))
 
 
 @lru_cache(maxsize=64)
@@ -131,13 +136,6 @@ def _groups(
         namesakes = pd.concat([other for other in groups if _names(other.iloc[0])[0] == _names(runs.iloc[0])[0]])
         distinct = [name for name in varying if texts.loc[namesakes.index, name].nunique() > 1]
         yield {name: str(texts.at[runs.index[0], name]) for name in distinct}, runs
-
-
-def _scale(runs: pd.DataFrame, options: Mapping[str, str]) -> Scale:
-    slug, title = _names(runs.iloc[0])
-    slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
-    title += "".join(f", {name} {value}" for name, value in options.items())
-    return Scale("".join(c if c.isalnum() or c in "-_." else "-" for c in slug), title, runs)
 
 
 def _is_fixed(name: str, measures: Collection[str]) -> bool:

@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import pandas as pd
 
 from ics.analysis.load import Runs
 from ics.analysis.measured import Measured
-from ics.analysis.paper import MODELS, paper_curves
+from ics.analysis.paper import PAPERS_NAME, paper_curves
 from ics.analysis.scales import Scale, scales_with, split_by_scale
 from ics.analysis.select import select
 from ics.figures.style import ARMS
@@ -157,8 +156,7 @@ class BesidePaper:
 
     def __call__(self, runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
         """By scale: the figure's file name, and the runs."""
-        curves = _curves()
-        paper = curves[curves["figure"].isin(self.panels) & (curves["model"] == self.model)]
+        paper = select(paper_curves(), figure=list(self.panels), model=PAPERS_NAME[self.model])
         for scale in scales_with(runs, self.model, *self.tables):
             mine = scale.runs[scale.runs["arm"].isin(self.arms.shown)]
             rates = self.rates or sorted(mine["optimizer.lr"].unique(), reverse=True)
@@ -172,10 +170,3 @@ class BesidePaper:
                     f"{self.stem}_{scale.slug}",
                     PaperRuns(runs, shown, arms, model=self.model, measured=measured, rates=there, paper=paper),
                 )
-
-
-@cache
-def _curves() -> pd.DataFrame:
-    """The paper's curves, read once, with the project's names of the models; not to be changed."""
-    curves = paper_curves()
-    return curves.assign(model=curves["model"].map(MODELS))

@@ -38,6 +38,7 @@ def _figure(runs: PaperRuns) -> Sheet:
     grid = sheet.grid(
         len(runs.rates), 1 + len(layers), left=0.1, width_ratios=[1.05] + [1] * len(layers), wspace=0.36, hspace=0.13
     )
+    names = runs.table("shift").drop_duplicates("layer_index").set_index("layer_index")["layer"]
     cosines: list[Axes] = []
     quantity, label = TRAINING[runs.model]
     for i, rate in enumerate(runs.rates):
@@ -61,7 +62,7 @@ def _figure(runs: PaperRuns) -> Sheet:
                 axes.yaxis.set_label_coords(-0.26, 0.5)
             cosines.append(cosine)
             if i == 0:
-                l2.set_title(layer_name(*numbers, _name(runs, numbers[1])))
+                l2.set_title(layer_name(*numbers, names[numbers[1]]))
     _one_range(cosines)
     return sheet
 
@@ -72,12 +73,6 @@ def _one_range(cosines: Sequence[Axes]) -> None:
     for axes in cosines:
         axes.set_ylim((-0.55, 1.08) if upper_only else (-1.1, 1.12))
         axes.set_yticks([-0.5, 0, 0.5, 1] if upper_only else [-1, 0, 1])
-
-
-def _name(runs: PaperRuns, layer: int) -> str:
-    shift = runs.runs["shift"]
-    mine = shift["run"].isin(runs.scale.runs["run"]) & (shift["layer_index"] == layer)
-    return str(shift.loc[mine, "layer"].iloc[0])
 
 
 FIG3A = paper_figure("3a", "fig3_vgg", "vgg", ["shift"], ARMS, HOW_TO_READ, _figure, rates=None, stem="fig3_vgg")

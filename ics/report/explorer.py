@@ -9,9 +9,10 @@ import pandas as pd
 
 from ics.analysis.layers import PAPERS_DEPTH, common_layers
 from ics.analysis.load import Runs
-from ics.analysis.paper import MODELS, paper_curves
+from ics.analysis.paper import PAPERS_NAME, paper_curves
 from ics.analysis.scales import Scale, scales_with, split_by_scale
 from ics.analysis.seeds import over_seeds
+from ics.analysis.select import select
 from ics.figures.style import ARMS, darker
 from ics.report.runtime import packed
 
@@ -98,9 +99,10 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
     shift = runs["shift"]
     shift = shift[shift["run"].isin(scale.runs["run"])]
     names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index()
-    theirs = paper_curves()
-    mine = theirs["model"].map(MODELS) == scale.runs["model.name"].iloc[0]  # none of a network it does not have
-    theirs = theirs[mine & theirs["quantity"].isin([metric.get("papers") for metric in METRICS.values()])]
+    model = PAPERS_NAME.get(str(scale.runs["model.name"].iloc[0]), "")  # no curves of a network it does not have
+    theirs = select(
+        paper_curves(), model=model, quantity=[words["papers"] for words in METRICS.values() if "papers" in words]
+    )
     papers = scale.layers(sorted(theirs["layer"].dropna().unique()), shift, "layer_index") if len(theirs) else {}
     layers = _chosen(names.index.tolist(), set(papers.values()))
     # The steps that every run measured unless it diverged before; all there are if none is common to all.

@@ -14,11 +14,9 @@ from ics.analysis.claims.interval import CONFIDENCE, MOST_SEEDS, POWER, estimate
 from ics.analysis.claims.training import FINAL, TRAINS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured, measured_by
-from ics.analysis.paper import MODELS, all_paper_points
+from ics.analysis.paper import PAPERS_NAME, all_paper_points
 from ics.analysis.scales import PAPERS_OWN
 from ics.analysis.select import select
-
-_PAPERS_NAME = {ours: papers for papers, ours in MODELS.items()}
 
 COLUMNS = {
     "claim": "name of the claim that the row is part of",
@@ -95,7 +93,7 @@ def _papers_value(claim: Claim) -> float:
 @lru_cache(maxsize=1024)
 def _of_paper(model: str, statistic: Statistic) -> _OfLayers:
     """Of the paper's curves: figure, arm, learning rate -> layer -> the statistic; figures in the paper's order."""
-    points = select(all_paper_points(), model=_PAPERS_NAME[model], quantity=statistic.quantity)
+    points = select(all_paper_points(), model=PAPERS_NAME[model], quantity=statistic.quantity)
     keys = ["figure", "arm", "lr"]
     nested = _nested(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), keys), keys)
     return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
