@@ -113,18 +113,15 @@ def _check_lines(data: bytes, table: Table, fault: Fault) -> None:
         characters = np.frombuffer(data, dtype=np.uint8)
         commas, ends = np.flatnonzero(characters == ord(",")), np.flatnonzero(characters == ord("\n"))
         counts = np.diff(np.searchsorted(commas, ends), prepend=0) + 1
-    if problem := _header_problem(header, table.header):
+    if header != table.header:
+        problem = f"the columns are {', '.join(header)}; tables.json has {', '.join(table.header)}"
+        if ",".join(header) == ";".join(table.header):
+            writes = "as a spreadsheet with decimal commas writes them"
+            problem = f"values are separated by ';', {writes}; save it with ',' and '.'"
         raise fault(1, problem)
     for line in np.flatnonzero(counts != len(header))[:1]:
         empty = not text.split("\n")[line]
         raise fault(int(line) + 1, "an empty line" if empty else f"{counts[line]} values instead of {len(header)}")
-
-
-def _header_problem(found: list[str], wanted: list[str]) -> str | None:
-    """What is wrong with a file's first line, or None."""
-    if len(wanted) > 1 and ";".join(wanted) == ",".join(found):
-        return "values are separated by ';', as a spreadsheet with decimal commas writes them; save it with ',' and '.'"
-    return None if found == wanted else f"the columns are {', '.join(found)}; tables.json has {', '.join(wanted)}"
 
 
 def _frame(data: bytes, table: Table, fault: Fault) -> pd.DataFrame:

@@ -100,9 +100,8 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
     shift = shift[shift["run"].isin(scale.runs["run"])]
     names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index()
     model = PAPERS_NAME.get(str(scale.runs["model.name"].iloc[0]), "")  # no curves of a network it does not have
-    theirs = select(
-        paper_curves(), model=model, quantity=[words["papers"] for words in METRICS.values() if "papers" in words]
-    )
+    quantities = [words["papers"] for words in METRICS.values() if "papers" in words]
+    theirs = select(paper_curves(), model=model, quantity=quantities)
     papers = scale.layers(sorted(theirs["layer"].dropna().unique()), shift, "layer_index") if len(theirs) else {}
     layers = _chosen(names.index.tolist(), set(papers.values()))
     # The steps that every run measured unless it diverged before; all there are if none is common to all.
