@@ -123,9 +123,8 @@ def _matrix(axes: Axes, mine: pd.DataFrame, labelled: bool) -> None:
 
 def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
     readings = specs.specifications(runs)
-    for scale, own in readings[(readings["n"] > 1) & np.isfinite(readings["effect"].astype(float))].groupby(
-        "scale", sort=False
-    ):
+    shown = readings[(readings["n"] > 1) & np.isfinite(readings["effect"].astype(float))]
+    for scale, own in shown.groupby("scale", sort=False):
         yield f"specifications_{scale}", own
 
 

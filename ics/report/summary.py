@@ -1,6 +1,5 @@
 """The parts of the project's Markdown pages that runs decide: written between markers, so that no number is typed."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
@@ -51,11 +50,11 @@ def insert(text: str, parts: Mapping[str, str]) -> str:
     """
     for name, part in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not pattern.search(text):
+        before, found, rest = text.partition(begin)
+        _, ends, after = rest.partition(end)
+        if not (found and ends):
             raise UserError(f"the page has no place for {name!r}; put {begin} and {end} where it belongs")
-        lines = f"{begin}\n\n{part.strip()}\n\n{end}"
-        text = pattern.sub(lines.replace("\\", "\\\\"), text)
+        text = f"{before}{begin}\n\n{part.strip()}\n\n{end}{after}"
     return text
 
 
