@@ -35,7 +35,7 @@ _READ_OFF = "Figure 3a, step 0 (read off; the text does not say it)"
 
 _Row = tuple[str, str, str, str | None, Statistic, Range]  # name, text, arm, against, statistic, the effects that hold
 
-_REDUCED: tuple[_Row, ...] = tuple(
+_IN_BOTH: tuple[_Row, ...] = tuple(
     (CLAIM, f"BatchNorm does not reduce the shift: {text}", "batch", "standard", metric, holds)
     for text, metric, holds in (
         ("‖G − G′‖₂ is similar or larger", L2, NOT_REDUCED),
@@ -61,7 +61,7 @@ _DEEP_LINEAR: tuple[_Row, ...] = (
 
 def claims() -> Iterator[Claim]:
     """All of them."""
-    of_both = [(model, _REDUCED) for model in NETS]
+    of_both = [(model, _IN_BOTH) for model in NETS]
     for model, rows in (*of_both, ("vgg", _AT_START), ("deep_linear", _DEEP_LINEAR)):
         layers, rates, experiment = NETS[model]
         for rate, (name, text, arm, against, metric, holds) in product(rates, rows):
