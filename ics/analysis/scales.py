@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.errors import UserError
 
@@ -19,7 +18,8 @@ _FREE = {"optimizer.lr", "data.root", "data.download"}
 _FREE_OPTIONS = {"every", "also", "layers", "units", "bins", "directions", "seed", "samples", "iterations", "tolerance"}
 
 
-# Setting `model.name` -> the settings in which runs of the paper's own size, on its own data, agree.
+# Setting `model.name` -> the settings in which runs of the paper's own size, on its own data, agree. The paper says no
+# depth for VGG; 16 fits best.
 PAPERS_OWN: dict[str, dict[str, float | str]] = {
     "vgg": {"data_label": "cifar10", "model.depth": 16, "model.width": 1, "batch_size": 128, "steps": 15_000},
     "deep_linear": {
@@ -63,10 +63,23 @@ class Scale:
         return bool(own) and all(run.get(name) == value for name, value in own.items())
 
     def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
-        """The paper's layer numbers → ours that stand for them, of what every run of `rows` shows."""
-        run = self.runs.iloc[0]
-        depth = PAPERS_DEPTH[str(run["model.name"])]
-        return match_layers(papers, depth, common_layers(rows, column), int(run["model.depth"]))
+        """The paper's layer numbers → ours that stand for them, of what every run of `rows` shows.
+
+        The same numbers if all of them are there, else the nearest in relative depth: layers 5 and 10 of 16 are 3 and 7
+        of 11. Two of the paper's layers may fall on one of ours.
+        """
+        there, run = common_layers(rows, column), self.runs.iloc[0]
+        if set(papers) <= set(there):
+            return {number: number for number in papers}
+        theirs, ours = float(PAPERS_OWN[str(run["model.name"])]["model.depth"]), int(run["model.depth"])
+        return {number: min(there, key=lambda index: abs(index - number / theirs * ours)) for number in papers}
+
+
+def common_layers(rows: pd.DataFrame, column: str = "layer_index") -> list[int]:
+    """The layers that every run measured; all there are if no layer is common to all runs."""
+    pairs = rows[["run", column]].drop_duplicates()
+    runs = pairs[column].value_counts().sort_index()  # by how many each was measured
+    return (runs.index[runs == pairs["run"].nunique()].tolist() or runs.index.tolist()) if len(runs) else []
 
 
 def split_by_scale(

@@ -15,10 +15,10 @@ import pandas as pd
 from ics.analysis.claims import covariate_shift
 from ics.analysis.claims.claim import ALL_LAYERS, PHASES, WHOLE, Claim, Statistic
 from ics.analysis.claims.interval import Estimate, estimate, judge
-from ics.analysis.layers import common_layers
 from ics.analysis.load import Runs
 from ics.analysis.measured import Measured, Unit, measured_by
 from ics.analysis.progress import LEVELS, by_progress
+from ics.analysis.scales import common_layers
 from ics.analysis.select import select
 
 SHIFT = "shift"

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ics.analysis.layers import PAPERS_DEPTH, common_layers
 from ics.analysis.load import Runs
 from ics.analysis.paper import PAPERS_NAME, paper_curves
-from ics.analysis.scales import Scale, scales_with, split_by_scale
+from ics.analysis.scales import PAPERS_OWN, Scale, common_layers, scales_with, split_by_scale
 from ics.analysis.seeds import over_seeds
 from ics.analysis.select import select
 from ics.figures.style import ARMS, darker
@@ -84,8 +83,8 @@ def _scales(runs: Runs) -> Iterator[Scale]:
     if "shift" not in runs or "model.name" not in settings:
         return
     with_shift = settings[settings["run"].isin(runs["shift"]["run"].unique())]
-    scales = [scale for model in PAPERS_DEPTH for scale in scales_with(runs, model, "shift")]
-    others = with_shift[~with_shift["model.name"].isin(list(PAPERS_DEPTH))]
+    scales = [scale for model in PAPERS_OWN for scale in scales_with(runs, model, "shift")]
+    others = with_shift[~with_shift["model.name"].isin(list(PAPERS_OWN))]
     for experiment, mine in others.groupby("experiment", observed=True):
         named = [Scale(f"{experiment}_{s.slug}", f"{experiment}: {s.title}", s.runs) for s in split_by_scale(mine)]
         scales += named if len(named) <= _SWEEP else []
