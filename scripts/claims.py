@@ -22,7 +22,6 @@ def main(arguments: list[str] | None) -> int:
     tables are asked for and some of it could be filled from runs.
     """
     from ics.analysis.claims import catalogue, report
-    from ics.analysis.claims.table import claims_table
     from ics.analysis.commands import load_and_tell, options, runs_option, write_table
     from ics.analysis.distance_report import to_markdown
     from ics.analysis.paper_distance import paper_distance
@@ -38,11 +37,11 @@ def main(arguments: list[str] | None) -> int:
     option = runs_option(asked.runs)
     status = 0
     if named := [what for what in asked.what if what not in WHOLE]:
-        claims = claims_table(runs, named)
+        claims = catalogue.claims_table(runs, named)
         print(report.to_markdown(claims), end="")
         return _tell_missing(claims, option, excused=False)
     if {"all", "claims"} & set(asked.what):
-        claims = claims_table(runs, catalogue.names())
+        claims = catalogue.claims_table(runs, catalogue.names())
         write_table(claims, report.to_markdown(claims), asked.out / "claims")
         by_runs = (claims["scale"].notna() & ~claims["claim"].isin(catalogue.THEORY)).any()
         status = _tell_missing(claims, option, excused=bool(by_runs))

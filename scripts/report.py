@@ -16,7 +16,6 @@ def main(arguments: list[str] | None) -> None:
     there is no page, which is an error.
     """
     from ics.analysis.claims import catalogue
-    from ics.analysis.claims.table import claims_table
     from ics.analysis.commands import load_and_tell, options, runs_option
     from ics.analysis.paper_distance import paper_distance
     from ics.errors import UserError
@@ -27,7 +26,7 @@ def main(arguments: list[str] | None) -> None:
     runs = load_and_tell(asked.runs)
     if runs is None:
         raise UserError("there is nothing to report")
-    html, missing = build(runs, claims_table(runs, catalogue.names()), paper_distance(runs))
+    html, missing = build(runs, catalogue.claims_table(runs, catalogue.names()), paper_distance(runs))
     write_text(asked.out, html)
     for problem in missing:
         print(f"left out: {problem}{runs_option(asked.runs)}", file=sys.stderr)

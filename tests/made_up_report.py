@@ -6,7 +6,7 @@ import pytest
 from made_up_paper import copies
 
 from ics.analysis.claims import catalogue
-from ics.analysis.claims.table import claims_table
+from ics.analysis.claims.catalogue import claims_table
 from ics.analysis.load import load_runs
 from ics.analysis.paper_distance import paper_distance
 from ics.figures.catalogue import Figure, select

@@ -10,8 +10,8 @@ from made_up_paper import copies
 from matplotlib.axes import Axes
 
 from ics.analysis import load_runs
+from ics.analysis.claims.catalogue import claims_table
 from ics.analysis.claims.covariate_shift import CLAIM
-from ics.analysis.claims.table import claims_table
 from ics.analysis.load import Runs
 from ics.figures import answer
 from ics.figures.catalogue import MissingRuns

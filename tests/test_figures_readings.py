@@ -110,10 +110,11 @@ def test_the_first_layer_alone_says_nothing(tmp_path: Path) -> None:
 def test_cells_are_medians_of_their_steps() -> None:
     rows = pd.DataFrame({"arm": "batch", "seed": 0, "layer": [2, 2, 2, 2, 1], "step": [0, 1, 2, 5, 0],
                          "value": [1.0, 10.0, 100.0, 0.0, 7.0]})  # fmt: skip
-    cells = binned(rows, 200, log=True)
-    assert list(cells.columns) == [0, 4]
-    assert cells.loc[("batch", 0, 2), 0] == 1.0
-    assert np.isnan(cells.loc[("batch", 0, 2), 4])  # no shift at all has no logarithm
+    cells = binned(pd.concat([rows, rows.assign(arm="standard", value=100.0)]), 200, log=True)
+    assert list(cells["batch"].columns) == [0, 4]
+    assert cells["batch"].loc[(0, 2), 0] == 1.0
+    assert cells["difference"].loc[(0, 2), 0] == -1.0
+    assert np.isnan(cells["batch"].loc[(0, 2), 4])  # no shift at all has no logarithm
 
 
 @pytest.mark.parametrize("name", ["specifications", "every_layer"])

@@ -16,10 +16,9 @@ from programs import ROOT, program
 
 from ics.analysis import load_runs
 from ics.analysis.claims import words
-from ics.analysis.claims.catalogue import names
+from ics.analysis.claims.catalogue import claims_table, names
 from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.judge import COLUMNS
-from ics.analysis.claims.table import claims_table
 from ics.analysis.seeds import over_seeds
 from ics.errors import UserError
 from ics.figures.catalogue import select
@@ -318,12 +317,12 @@ def test_figures_are_as_sharp_as_fits(runs: Path, tmp_path: Path, monkeypatch: p
     loaded = load_runs(runs)
     sharp, missing = images.draw_images(select("fig4"), loaded)
     assert not missing
-    monkeypatch.setattr(images, "MAX_BYTES", len(sharp[0].image) - 1)
+    monkeypatch.setattr(images, "MAX_BYTES", len(sharp[0]["image"]) - 1)
     (less,) = images.draw_images(select("fig4"), loaded)[0]
-    assert len(less.image) < len(sharp[0].image)
-    assert (less.width, less.height) == (sharp[0].width, sharp[0].height)
-    assert less.title == "Figure 4. VGG-16, width ×1, on cifar10, 15,000 steps, lr 0.1"
-    assert less.how_to_read.startswith("How to read: at a training step")
+    assert len(less["image"]) < len(sharp[0]["image"])
+    assert (less["width"], less["height"]) == (sharp[0]["width"], sharp[0]["height"])
+    assert less["title"] == "Figure 4. VGG-16, width ×1, on cifar10, 15,000 steps, lr 0.1"
+    assert less["how_to_read"].startswith("How to read: at a training step")
 
 
 def test_a_page_that_is_too_large_is_refused(

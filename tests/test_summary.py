@@ -9,7 +9,7 @@ import pytest
 from pages import assert_same_page
 
 from ics.analysis.claims import catalogue
-from ics.analysis.claims.table import claims_table
+from ics.analysis.claims.catalogue import claims_table
 from ics.analysis.load import load_runs
 from ics.analysis.specifications import specifications
 from ics.errors import UserError

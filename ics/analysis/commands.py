@@ -49,13 +49,7 @@ def runs_option(root: Path) -> str:
 
 
 def options(description: str, out: str, where: str = "where the files go") -> argparse.ArgumentParser:
-    """A parser of command lines that knows `--runs` and `--out`.
-
-    Args:
-        description: of the program.
-        out: default of `--out`.
-        where: what that is.
-    """
+    """A parser of command lines that knows `--runs` and `--out`: its default, and what it is."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--runs", type=folder, default=RUNS, help="folder of the runs (%(default)s)")
     parser.add_argument("--out", type=folder, default=folder(out), help=f"{where} (%(default)s)")

@@ -8,7 +8,7 @@ import pandas as pd
 from ics.analysis.markdown import number, table
 from ics.analysis.measured import Unit
 from ics.analysis.paper import SERIES
-from ics.analysis.windows import WINDOWS
+from ics.analysis.paper_distance import WINDOWS
 
 HEAD = """# Distance to the paper's curves
 
@@ -20,11 +20,7 @@ our seeds. Each number compares medians over the same steps. The paper shows one
 
 
 def to_markdown(distances: pd.DataFrame) -> str:
-    """The report.
-
-    Args:
-        distances: from `paper_distance`.
-    """
+    """The report on `paper_distance`."""
     parts = [HEAD]
     for title, scale in distances.groupby("scale_title", sort=False):
         parts += [f"\n## {title}\n", *(f"\n{table(header, lines)}" for header, lines in curve_tables(scale))]
@@ -32,13 +28,9 @@ def to_markdown(distances: pd.DataFrame) -> str:
 
 
 def curve_tables(scale: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """For each of the paper's networks the names of the columns, and a line for each of its curves.
-
-    Args:
-        scale: rows of `paper_distance`, of one scale.
-    """
+    """For each of the paper's networks in one scale the names of the columns, and a line for each of its curves."""
     for model, rows in scale.groupby("model", sort=False):
-        windows = [window.name for window in WINDOWS[str(model)] if window.name in set(rows["window"])]
+        windows = [window for window in WINDOWS[str(model)] if window in set(rows["window"])]
         header = ["figure", "quantity", "learning rate", "layer", "network", *windows, "seeds", "note"]
         yield header, [_line(own, windows) for _, own in rows.groupby([*SERIES, "edge"], dropna=False, sort=False)]
 

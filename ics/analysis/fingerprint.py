@@ -1,16 +1,18 @@
 """The set-up that the paper leaves open, told by all that its figures show of the first step."""
 
+from collections.abc import Callable
 from itertools import combinations
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ics.analysis.load import Runs
-from ics.analysis.markdown import number, table
+from ics.analysis.markdown import number, records_table, table
 from ics.analysis.measured import QUANTITIES, Measured
 from ics.analysis.paper import paper_curves
-from ics.analysis.scales import Scale
+from ics.analysis.scales import Scale, text
 from ics.errors import UserError
 
 EXPERIMENT = "fingerprint"
@@ -134,14 +136,7 @@ def ranking(steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def seed_noise(steps: pd.DataFrame) -> float:
-    """How far two seeds of a set-up are from one another: the median over all pairs, by the same formula.
-
-    Args:
-        steps: from `first_steps`.
-
-    Returns:
-        nan where there is one seed only.
-    """
+    """How far two seeds of a set-up are from one another, by `FORMULA`: the median over all pairs; nan without any."""
     pairs = []
     for _, own in steps.groupby(list(SETUP)):
         seeds = [rows.set_index(NUMBER)["ours"].sort_index() for _, rows in own.groupby("seed")]
@@ -171,19 +166,16 @@ def images(runs: Runs) -> str:
 
 
 def to_markdown(steps: pd.DataFrame, data: str) -> str:
-    """The ranking for people, and the numbers of the nearest set-ups beside the paper's.
-
-    Args:
-        steps: from `first_steps`.
-        data: what the images are called.
-    """
+    """The ranking for people, and the numbers of the nearest set-ups beside the paper's."""
     ranked = ranking(steps)
-    lines = []
-    for row in ranked.to_dict("records"):
-        distance = f"{number(row['distance'], 2)} [{number(row['low'], 2)}, {number(row['high'], 2)}]"
-        arms = [number(row[f"distance_{arm}"], 2) for arm in ("standard", "batch")]
-        setup = [str(row[name]) for name in SETUP]
-        lines.append([str(row["rank"]), *setup, distance, *arms, number(row["penalty_factor"])])
+    columns: dict[str, Callable[[Any], Any]] = {
+        "rank": itemgetter("rank"),
+        **{words: itemgetter(name) for name, words in SETUP.items()},
+        "distance": lambda row: f"{number(row['distance'], 2)} [{number(row['low'], 2)}, {number(row['high'], 2)}]",
+        "of standard": lambda row: number(row["distance_standard"], 2),
+        "of BN": lambda row: number(row["distance_batch"], 2),
+        "λ": lambda row: number(row["penalty_factor"]),
+    }
     head = HEAD.format(
         count=len(ranked),
         rate=RATE,
@@ -192,7 +184,7 @@ def to_markdown(steps: pd.DataFrame, data: str) -> str:
         formula=FORMULA[0].upper() + FORMULA[1:],
         noise=number(seed_noise(steps), 2),
     )
-    first = table(["rank", *SETUP.values(), "distance", "of standard", "of BN", "λ"], lines)
+    first = records_table(ranked.to_dict("records"), columns)
     nearest = ranked.head(COMPARED)
     numbers = [
         [name_of(row), number(row["paper"], 3), *(number(value, 3) for value in nearest[name_of(row)])]
@@ -209,7 +201,7 @@ def _setups(settings: pd.DataFrame) -> pd.DataFrame:
     head = settings.get("model.init.linear.name", convolutions).astype(object).fillna(convolutions)
     both = [one if one == two else f"{one}, {two}" for one, two in zip(convolutions, head, strict=True)]
     full = settings.assign(**{"data.gain": gain}, weights=both)
-    return full[["run"]].assign(**{name: full[name].astype(object).map(_text) for name in SETUP})
+    return full[["run"]].assign(**{name: full[name].astype(object).map(text).replace("", "none") for name in SETUP})
 
 
 def _penalties(runs: Runs, settings: pd.DataFrame) -> pd.DataFrame:
@@ -244,13 +236,6 @@ def _errors(ours: pd.Series, theirs: pd.Series, quantity: Any) -> "np.ndarray[An
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.where(np.asarray(quantity) == "ics_cosine", a - b, np.log(a / b))
     return np.where(np.isnan(errors), np.inf, errors)
-
-
-def _text(value: Any) -> str:
-    """A setting as people write it: 512-512, 0.5."""
-    if isinstance(value, tuple):
-        return "-".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _refuse_two_results(rows: pd.DataFrame, names: list[str]) -> None:

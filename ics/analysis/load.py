@@ -3,10 +3,9 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -178,15 +177,8 @@ def _record(run: RunFolder) -> dict[str, Any]:
     return dict(zip(_OWN, own, strict=True)) | settings
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """A run's rows of one table.
-
-    Attributes:
-        table: the schema.
-        path: of the file that holds them.
-        frame: the rows; None where they are packed with those of other runs, and read later.
-    """
+class _Piece(NamedTuple):
+    """A run's rows of one table, in a file; no frame yet where they are packed with those of other runs."""
 
     table: Table
     path: Path

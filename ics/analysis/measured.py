@@ -68,6 +68,13 @@ def _column(name: str, rows: pd.DataFrame, factor: float = 1) -> pd.DataFrame:
     return rows.assign(value=rows[name] * factor)
 
 
+def _per_point(rows: pd.DataFrame, values: pd.Series, **reduced: str) -> pd.DataFrame:
+    """One row per run, layer and step, with what its values come to: name of a column → how."""
+    point = ["run", *(["layer_index"] if "layer_index" in rows else []), "step"]
+    groups = values.groupby([rows[key] for key in point], observed=True, sort=False)
+    return rows.drop_duplicates(point).assign(**{name: groups.agg(how).to_numpy() for name, how in reduced.items()})
+
+
 def _percent(rows: pd.DataFrame) -> pd.DataFrame:
     return _column("accuracy", select(rows, split="test") if "split" in rows else rows, 100)
 
@@ -76,9 +83,7 @@ def _range(name: str, direction: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Smallest and largest over the step lengths; a value that overflowed to nan counts as infinite."""
     rows = select(rows, direction=direction)
     values = rows[name].fillna(np.inf)
-    found = values.groupby([rows[key] for key in ("run", "step")], observed=True, sort=False).agg(["min", "max"])
-    first = rows.drop_duplicates(["run", "step"])
-    return first.assign(low=found["min"].to_numpy(), high=found["max"].to_numpy())
+    return _per_point(rows, values, low="min", high="max")
 
 
 def _largest(name: str, direction: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -93,10 +98,7 @@ def _drift(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over units of the distance from the first step measured."""
     unit = ["run", "layer_index", "unit"]
     start = rows.groupby(unit, observed=True, sort=False)[name].transform("first")
-    distance = (rows[name] - start).abs()
-    point = ["run", "layer_index", "step"]
-    drift = distance.groupby([rows[key] for key in point], observed=True, sort=False).mean()
-    return rows.drop_duplicates(point).assign(value=drift.to_numpy())
+    return _per_point(rows, (rows[name] - start).abs(), value="mean")
 
 
 def _near_share(rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,13 +107,11 @@ def _near_share(rows: pd.DataFrame) -> pd.DataFrame:
     alone = rows[rows["cause_index"] >= 0]
     others = alone["layer_index"] > alone.groupby("run", observed=True)["cause_index"].transform("min") + 2
     near = alone[others & (distance[alone.index] <= 2)]
-    point = ["run", "layer_index", "step"]
-    share = near.groupby([near[key] for key in point], observed=True, sort=False)["share"].sum()
-    return near.drop_duplicates(point).assign(value=share.to_numpy())
+    return _per_point(near, near["share"], value="sum")
 
 
-def _together(name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    return _column(name, rows[rows["cause_index"] == ALL_CAUSES])
+def _linear_error(rows: pd.DataFrame) -> pd.DataFrame:
+    return _column("linear_error", rows[rows["cause_index"] == ALL_CAUSES])
 
 
 def _relative_shift(per: str | None, rows: pd.DataFrame) -> pd.DataFrame:
@@ -122,6 +122,9 @@ def _relative_shift(per: str | None, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _accuracy(table: str, columns: tuple[str, ...], label: str) -> Quantity:
     return Quantity(table, columns, _percent, label, log=False, unit=Unit.PERCENT, diverged="chance")
+
+
+_difference = partial(Quantity, log=False, per_layer=True)
 
 
 def _plain(table: str, column: str, label: str, log: bool = True, per_layer: bool = True) -> Quantity:
@@ -136,23 +139,11 @@ QUANTITIES: dict[str, Quantity] = {
     "input_shift_relative_wasserstein": _plain("input_shift", "relative_wasserstein", "W₁ / σ of a layer's input"),
     "ics_l2": _plain("shift", "l2", "‖G − G′‖₂"),
     "ics_cosine": _plain("shift", "cosine", "cos∠(G, G′)", log=False),
-    "origins_near_share": Quantity(
-        "origins",
-        ("cause_index", "share"),
-        _near_share,
-        "share of the two blocks next below",
-        log=False,
-        per_layer=True,
-        unit=Unit.SHARE,
+    "origins_near_share": _difference(
+        "origins", ("cause_index", "share"), _near_share, "share of the two blocks next below", unit=Unit.SHARE
     ),
-    "origins_linear_error": Quantity(
-        "origins",
-        ("cause_index", "linear_error"),
-        partial(_together, "linear_error"),
-        "‖D − Σ H ΔW‖ / ‖D‖",
-        log=False,
-        per_layer=True,
-        unit=Unit.RESIDUAL,
+    "origins_linear_error": _difference(
+        "origins", ("cause_index", "linear_error"), _linear_error, "‖D − Σ H ΔW‖ / ‖D‖", unit=Unit.RESIDUAL
     ),
     "ics_relative_l2": _plain("shift", "relative_l2", "‖G − G′‖₂ / ‖G‖₂"),
 }
@@ -161,24 +152,16 @@ for _name, _per, _label in (
     ("origins_shift_per_update", "relative_update", "‖D‖ / ‖G‖ per relative update ‖ΔW‖ / ‖W‖"),
     ("origins_shift_per_output_change", "output_change", "‖D‖ / ‖G‖ per change of the outputs"),
 ):
-    QUANTITIES[_name] = Quantity(
-        "origins",
-        ("cause_index", "l2", "gradient_norm", *([_per] if _per else [])),
-        partial(_relative_shift, _per),
-        _label,
-        per_layer=True,
-    )
+    _needed = ("cause_index", "l2", "gradient_norm", *([_per] if _per else []))
+    QUANTITIES[_name] = Quantity("origins", _needed, partial(_relative_shift, _per), _label, per_layer=True)
 for _moment, _sign in (("mean", "μ"), ("variance", "σ²")):
     _change = f"{_moment}_step_change"
-    QUANTITIES |= {
-        f"activation_{_change}": Quantity(
-            "activations", ("unit", _change), partial(_of_all_units, _change), f"|Δ{_sign}|", log=False, per_layer=True
-        ),
-        f"activation_{_moment}_drift": Quantity(
-            "moments", ("unit", _moment), partial(_drift, _moment), f"|{_sign}(t) − {_sign}(0)|", log=False,
-            per_layer=True,
-        ),
-    }  # fmt: skip
+    QUANTITIES[f"activation_{_change}"] = _difference(
+        "activations", ("unit", _change), partial(_of_all_units, _change), f"|Δ{_sign}|"
+    )
+    QUANTITIES[f"activation_{_moment}_drift"] = _difference(
+        "moments", ("unit", _moment), partial(_drift, _moment), f"|{_sign}(t) − {_sign}(0)|"
+    )
 for _direction, _suffix in (("gradient", ""), ("random", "_random")):
     for _name, _curve, _of, _label, _better in (
         ("loss_range", _range, "loss", "loss along the line", None),

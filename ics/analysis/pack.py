@@ -2,8 +2,9 @@
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,15 +17,8 @@ from ics.tables import Table, to_json
 _Row = Mapping[str, str]  # column of runs.csv -> cell
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """Runs as a packed folder holds them.
-
-    Attributes:
-        rows: name of a run -> its row.
-        tables: name of a table -> its rows with the column `run`.
-        schemas: name of a table -> what its columns mean.
-    """
+class _Runs(NamedTuple):
+    """Runs as a packed folder holds them: each run's row; each table's rows, with the column `run`, and its schema."""
 
     rows: Mapping[str, _Row]
     tables: Mapping[str, pd.DataFrame]

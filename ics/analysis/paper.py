@@ -22,6 +22,7 @@ ARMS = {
 
 # The paper's name of a model -> the project's.
 MODELS = {"vgg": "vgg", "dln": "deep_linear"}
+PAPERS_NAME = {ours: papers for papers, ours in MODELS.items()}
 
 # One panel of the paper's figures has one curve for each of these.
 SERIES = ["figure", "model", "lr", "layer", "arm", "quantity"]
@@ -68,8 +69,7 @@ def paper_curves(
                 f"no digitised curves of figure {figure!r}; there are {', '.join(frame['figure'].unique())}"
             )
         frame = frame[mine]
-    wanted = {"quantity": quantity, "lr": lr, "layer": layer}
-    return select(frame, **{name: value for name, value in wanted.items() if value is not None}).reset_index(drop=True)
+    return select(frame, quantity=quantity, lr=lr, layer=layer).reset_index(drop=True)
 
 
 @cache
@@ -81,13 +81,10 @@ def _read() -> pd.DataFrame:
 
 
 def paper_points(curves: pd.DataFrame) -> pd.DataFrame:
-    """The curves with one row for every step that the paper measured.
+    """Rows of `paper_curves` with one row for every step that the paper measured.
 
     The drawings merge points on a straight stretch into its two ends; here they are read off the stretch again.
     Straight means on the axis of the drawing, which is logarithmic for the shift's norm and the loss.
-
-    Args:
-        curves: rows of `paper_curves`.
     """
     parts = [
         _filled(curve, log=str(quantity) in ("ics_l2", "train_loss"))

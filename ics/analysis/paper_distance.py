@@ -11,7 +11,6 @@ from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured, Unit, measured_by
 from ics.analysis.paper import MODELS, SERIES, all_paper_points
 from ics.analysis.seeds import band
-from ics.analysis.windows import WINDOWS, Window
 
 COLUMNS = {
     "scale": "short name of our runs' scale; different scales are never mixed",
@@ -34,6 +33,28 @@ COLUMNS = {
     "note": "what keeps the two from being the same thing",
     "number": "of the paper's figure, without the panel's letter",
 }
+
+ALL = "all"
+WINDOWS = {
+    "vgg": {
+        "step 0": (0, 1),
+        "100–1k": (100, 1_000),
+        "1k–3k": (1_000, 3_000),
+        "3k–5k": (3_000, 5_000),
+        "5k–10k": (5_000, 10_000),
+        "10k–15k": (10_000, 15_001),
+        ALL: (0, 2**62),
+    },
+    "dln": {
+        "step 0": (0, 1),
+        "50–500": (50, 500),
+        "500–2k": (500, 2_000),
+        "2k–5k": (2_000, 5_000),
+        "5k–10k": (5_000, 10_001),
+        ALL: (0, 2**62),
+    },
+}
+"""The paper's name of a model -> stretches of steps, each summed up by one number: first ≤ step < end."""
 
 PENALTY = "the paper's loss contains an l2 penalty (about 2 at step 0), ours does not; compare the width"
 
@@ -94,7 +115,7 @@ def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, An
             if name == "loss_range":
                 edges.append("width")
                 theirs, own = (rows.assign(width=rows["high"] - rows["low"]) for rows in (theirs, own))
-            for row in _in_windows(theirs, own, edges, quantity.log, factor, WINDOWS[series["model"]]):
+            for row in _in_windows(theirs, own, edges, quantity.log, factor, series["model"]):
                 yield series | {"note": PENALTY if lacks else ""} | row
 
 
@@ -108,15 +129,16 @@ def _common_factor(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> float:
 
 
 def _in_windows(
-    theirs: pd.DataFrame, ours: pd.DataFrame, edges: list[str], log: bool, factor: float, windows: tuple[Window, ...]
+    theirs: pd.DataFrame, ours: pd.DataFrame, edges: list[str], log: bool, factor: float, model: str
 ) -> Iterator[dict[str, Any]]:
     theirs = theirs[theirs["step"] <= ours["step"].max()]
-    in_window = [(window, window.of(theirs["step"])) for window in windows]
+    steps = theirs["step"].to_numpy()
     for edge in edges:
         values, papers = _at(theirs["step"], ours, edge), theirs[edge].to_numpy() * factor
         low, high = band(values)
         inside = (low <= papers) & (papers <= high)
-        for window, at in in_window:
+        for window, (first, end) in WINDOWS[model].items():
+            at = (steps >= first) & (steps < end)
             measured = values[at][:, np.isfinite(values[at]).any(axis=0)]
             if not measured.size:
                 continue
@@ -126,7 +148,7 @@ def _in_windows(
                 distance = np.log10(of_seeds / paper) if log else of_seeds - paper
             yield {
                 "edge": edge,
-                "window": window.name,
+                "window": window,
                 "points": int(at.sum()),
                 "seeds": len(of_seeds),
                 "paper": paper,

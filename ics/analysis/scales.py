@@ -1,13 +1,12 @@
 """Runs that may share a figure or a table's row: only their norm, learning rate and seed differ."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 import pandas as pd
 
-from ics.analysis.layers import PAPERS_DEPTH, common_layers, match_layers
 from ics.analysis.load import Runs
 from ics.errors import UserError
 
@@ -19,7 +18,8 @@ _FREE = {"optimizer.lr", "data.root", "data.download"}
 _FREE_OPTIONS = {"every", "also", "layers", "units", "bins", "directions", "seed", "samples", "iterations", "tolerance"}
 
 
-# Setting `model.name` -> the settings in which runs of the paper's own size, on its own data, agree.
+# Setting `model.name` -> the settings in which runs of the paper's own size, on its own data, agree. The paper says no
+# depth for VGG; 16 fits best.
 PAPERS_OWN: dict[str, dict[str, float | str]] = {
     "vgg": {"data_label": "cifar10", "model.depth": 16, "model.width": 1, "batch_size": 128, "steps": 15_000},
     "deep_linear": {
@@ -63,14 +63,30 @@ class Scale:
         return bool(own) and all(run.get(name) == value for name, value in own.items())
 
     def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
-        """The paper's layer numbers → ours that stand for them, of what every run of `rows` shows."""
-        run = self.runs.iloc[0]
-        depth = PAPERS_DEPTH[str(run["model.name"])]
-        return match_layers(papers, depth, common_layers(rows, column), int(run["model.depth"]))
+        """The paper's layer numbers → ours that stand for them, of what every run of `rows` shows.
+
+        The same numbers if all of them are there, else the nearest in relative depth: layers 5 and 10 of 16 are 3 and 7
+        of 11. Two of the paper's layers may fall on one of ours.
+        """
+        there, run = common_layers(rows, column), self.runs.iloc[0]
+        if set(papers) <= set(there):
+            return {number: number for number in papers}
+        theirs, ours = float(PAPERS_OWN[str(run["model.name"])]["model.depth"]), int(run["model.depth"])
+        return {number: min(there, key=lambda index: abs(index - number / theirs * ours)) for number in papers}
+
+
+def common_layers(rows: pd.DataFrame, column: str = "layer_index") -> list[int]:
+    """The layers that every run measured; all there are if no layer is common to all runs."""
+    pairs = rows[["run", column]].drop_duplicates()
+    runs = pairs[column].value_counts().sort_index()  # by how many each was measured
+    return (runs.index[runs == pairs["run"].nunique()].tolist() or runs.index.tolist()) if len(runs) else []
 
 
 def split_by_scale(
-    settings: pd.DataFrame, sweep: Collection[str] = (), measures: Collection[str] = ("shift",)
+    settings: pd.DataFrame,
+    sweep: Collection[str] = (),
+    measures: Collection[str] = ("shift",),
+    named: dict[str, str] | None = None,
 ) -> Iterator[Scale]:
     """Sorts runs into groups that can be compared.
 
@@ -78,6 +94,7 @@ def split_by_scale(
         settings: rows of `Runs.settings`.
         sweep: settings beside the norm and the learning rate that a figure compares.
         measures: quantities whose options must be the same (but for how much of them was measured).
+        named: settings that the names of the scales have in any case.
 
     Raises:
         UserError: two runs of a group would be taken for seeds of one another, but their norms have other
@@ -85,18 +102,18 @@ def split_by_scale(
     """
     for options, runs in _groups(settings, sweep, measures):
         _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
+        slug, title = _names(runs.iloc[0])
+        for name, value in ((named or {}) | options).items():
+            slug += f"_{name.split('.')[-1]}-{value}"
+            title += f", {name} {value}"
+        slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in slug)
         # The same run made twice, for two experiments, is one run.
-        yield _scale(runs.drop_duplicates([*_COMPARED, *sweep]), options)
+        yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]))
 
 
 @lru_cache(maxsize=64)
 def scales_with(runs: Runs, model: str, *tables: str) -> tuple[Scale, ...]:
-    """The scales of a network's runs that have certain tables, under the same names whatever the tables.
-
-    Args:
-        runs: all there are.
-        model: setting `model.name`.
-        tables: names of tables that a run must have to count.
+    """The scales of a network's runs that have all of certain tables, under the same names whatever the tables.
 
     Raises:
         UserError: see `split_by_scale`.
@@ -105,12 +122,10 @@ def scales_with(runs: Runs, model: str, *tables: str) -> tuple[Scale, ...]:
     if not {"model.name", "model.depth", "optimizer.lr", "seed", "steps", *_COMPARED} <= set(settings):
         return ()
     have = set.intersection(*(set(runs[table]["run"].unique()) if table in runs else set() for table in tables))
-    scales = []
+    scales: list[Scale] = []
     for of_group, group in _of_network(runs, model):
         measured = group[group["run"].isin(have)]
-        for options, part in _groups(measured, (), tables) if len(measured) else ():
-            _refuse_other_norm_options(part)
-            scales.append(_scale(part.drop_duplicates(_COMPARED), of_group | options))
+        scales += split_by_scale(measured, measures=tables, named=of_group) if len(measured) else ()
     return tuple(scales)
 
 
@@ -127,20 +142,13 @@ def _groups(
     """Runs that can be compared, and the settings that tell them from others of the same usual name."""
     fixed = [n for n in map(str, settings) if _is_fixed(n, measures) and n not in sweep]
     fixed = [n for n in fixed if settings[n].nunique(dropna=False) > 1]  # texts take their time
-    texts = settings[fixed].astype(object).map(_text)
+    texts = settings[fixed].astype(object).map(text)
     varying = [name for name in sorted(fixed) if texts[name].nunique() > 1]
     groups = [runs for _, runs in settings.groupby([texts[name] for name in varying])] if varying else [settings]
     for runs in groups:
         namesakes = pd.concat([other for other in groups if _names(other.iloc[0])[0] == _names(runs.iloc[0])[0]])
         distinct = [name for name in varying if texts.loc[namesakes.index, name].nunique() > 1]
         yield {name: str(texts.at[runs.index[0], name]) for name in distinct}, runs
-
-
-def _scale(runs: pd.DataFrame, options: Mapping[str, str]) -> Scale:
-    slug, title = _names(runs.iloc[0])
-    slug += "".join(f"_{name.split('.')[-1]}-{value}" for name, value in options.items())
-    title += "".join(f", {name} {value}" for name, value in options.items())
-    return Scale("".join(c if c.isalnum() or c in "-_." else "-" for c in slug), title, runs)
 
 
 def _is_fixed(name: str, measures: Collection[str]) -> bool:
@@ -151,23 +159,23 @@ def _is_fixed(name: str, measures: Collection[str]) -> bool:
 
 
 def _network(run: pd.Series) -> str:
-    depth = _text(run.get("model.depth"))
+    depth = text(run.get("model.depth"))
     kinds = {"vgg": f"VGG-{depth}", "deep_linear": f"{depth}-layer deep linear network"}
     return kinds.get(str(run["model.name"]), str(run["model.name"]))
 
 
 def _names(run: pd.Series) -> tuple[str, str]:
     """Short and long name of a run's scale."""
-    data, network = _text(run["data_label"]), _network(run)
+    data, network = text(run["data_label"]), _network(run)
     steps = f"{run['steps']:,} steps" if "steps" in run else "any number of steps"
-    depth, width = _text(run.get("model.depth")), _text(run.get("model.width"))
+    depth, width = text(run.get("model.depth")), text(run.get("model.width"))
     match str(run["model.name"]):
         case "vgg":
             found = all(run.get(name) == value for name, value in FOUND.items())
             slug, which = ("_found", ", set-up found by the first step") if found else ("", "")
             return f"{data}_vgg{depth}_w{width}{slug}", f"{network}, width ×{width}{which}, on {data}, {steps}"
         case "deep_linear":
-            target = _text(run.get("data.target"))
+            target = text(run.get("data.target"))
             law = {"normal": "N(0, 1)", "uniform": "U(0, 1)"}.get(target, target)
             return (
                 f"{data}-{target}_{depth}x{width}",
@@ -177,16 +185,17 @@ def _names(run: pd.Series) -> tuple[str, str]:
             return f"{data}_{other}", f"{other} on {data}, {steps}"
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A setting as people write it: 512-512, 0.5."""
     if isinstance(value, tuple):
-        return "-".join(map(_text, value))
+        return "-".join(map(text, value))
     return f"{value:g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
 
 
 def _refuse_other_norm_options(runs: pd.DataFrame) -> None:
     options = [str(name) for name in runs if str(name).startswith("norm.") and name != "norm.name"]
     for name, same in runs.groupby("norm.name", observed=True):
-        texts = same[options].map(_text)
+        texts = same[options].map(text)
         for option in options:
             other = texts[option] != texts[option].iloc[0]
             if other.any():

@@ -11,7 +11,8 @@ def select(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
     Args:
         rows: any frame; where it has the settings of runs, `lr` is their `optimizer.lr`.
-        wanted: column → value, or a collection of those that will do. Floats are the same up to their last bits.
+        wanted: column → value, or a collection of those that will do; None: any. Floats are the same up to their last
+            bits.
 
     Example:
         >>> select(pd.DataFrame({"arm": ["batch", "l1"], "lr": [0.1, 0.1]}), arm="l1", lr=0.1)["arm"].tolist()
@@ -19,6 +20,8 @@ def select(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """
     keep = np.ones(len(rows), dtype=bool)
     for name, value in wanted.items():
+        if value is None:
+            continue
         column = rows["optimizer.lr" if name == "lr" and "optimizer.lr" in rows else name]
         values = list(value) if isinstance(value, list | tuple | set) else [value]
         if any(isinstance(one, float) for one in values):

@@ -15,10 +15,10 @@ import pandas as pd
 from ics.analysis.claims import covariate_shift
 from ics.analysis.claims.claim import ALL_LAYERS, PHASES, WHOLE, Claim, Statistic
 from ics.analysis.claims.interval import Estimate, estimate, judge
-from ics.analysis.layers import common_layers
 from ics.analysis.load import Runs
 from ics.analysis.measured import Measured, Unit, measured_by
 from ics.analysis.progress import LEVELS, by_progress
+from ics.analysis.scales import common_layers
 from ics.analysis.select import select
 
 SHIFT = "shift"
@@ -89,7 +89,10 @@ def definitions(runs: Runs | None) -> list[str]:
 def _readings(claims: Sequence[Claim], measured: Measured, definition: str) -> Iterator[dict[str, Any]]:
     """Of the claims about one network at one rate, which differ in the measure."""
     first, scale = claims[0], measured.scale
-    rows = _of_pair(first, measured, [claim.statistic.quantity for claim in claims])
+    # The rows of the two arms at the rate, with a column for each of the measures, which are of one table.
+    names = [claim.statistic.quantity for claim in claims]
+    curves = [select(measured.counted(name), arm=list(first.arms), lr=first.lr) for name in names]
+    rows = curves[0].assign(**{name: curve["value"] for name, curve in zip(names, curves, strict=True)})
     inner = [layer for layer in common_layers(rows, "layer") if layer > 1]
     papers = first.statistic.layers or ()
     ours = measured.layers(first.statistic.quantity, first.arms[-1], first.lr, papers).values()
@@ -124,20 +127,11 @@ def _readings(claims: Sequence[Claim], measured: Measured, definition: str) -> I
                     "layers": layers,
                     "phase": phase.name,
                     "alignment": alignment,
-                    "effect": found.effect,
-                    "low": found.low,
-                    "high": found.high,
-                    "n": found.n,
+                    **vars(found),
                     "change": change(found, claim.unit),
                     "holds": np.nan if holds is None else int(holds),
                     "headline": int(beforehand),
                 }
-
-
-def _of_pair(claim: Claim, measured: Measured, quantities: Sequence[str]) -> pd.DataFrame:
-    """The rows of a claim's two arms at its rate, with a column for each of some quantities of one table."""
-    curves = [select(measured.counted(name), arm=list(claim.arms), lr=claim.lr) for name in quantities]
-    return curves[0].assign(**{name: rows["value"] for name, rows in zip(quantities, curves, strict=True)})
 
 
 def statistics(of: Statistic) -> Iterator[tuple[str, Statistic]]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpecBase
 from matplotlib.ticker import FuncFormatter
 
-from ics.analysis.histograms import Pooled, pooled
+from ics.analysis.histograms import Pooled
 from ics.analysis.measured import ALL_UNITS
 from ics.analysis.select import select
 from ics.figures import style
@@ -58,16 +58,9 @@ OVERLAP = 2.2
 
 
 def draw_ridges(axes: Axes, rows: pd.DataFrame, colour: str, labelled: bool) -> None:
-    """One panel.
-
-    Args:
-        axes: where to.
-        rows: of the table `histogram`: one arm, layer and learning rate, several seeds.
-        colour: of the arm.
-        labelled: whether the steps are written beside the ridges.
-    """
+    """One arm, layer and rate of the table `histogram`; `labelled`: the steps are written beside the ridges."""
     steps = evenly(rows["step"].unique(), MOST_RIDGES)
-    ridges = [pooled(rows[rows["step"] == step]) for step in steps]
+    ridges = [Pooled(rows[rows["step"] == step]) for step in steps]
     low, high = common_range(ridges)
     x = np.linspace(low, high, 400)
     shades = sns.light_palette(colour, len(ridges) + 3)[3:]
@@ -109,13 +102,7 @@ def draw_histograms(
 ) -> None:
     """Panels of histograms over training: one row per layer of the paper, one column per arm.
 
-    Args:
-        sheet: on which.
-        grid: with at least so many rows and columns.
-        runs: with their arms.
-        papers: the paper's layer numbers.
-        rate: learning rate.
-        label_x: where the layers' names stand, as a share of the sheet's width.
+    The layers' names stand at `label_x`, a share of the sheet's width.
     """
     rows = select(runs.table("histogram"), unit=ALL_UNITS, lr=rate)
     layers = runs.layers(papers, rows, "layer_index")

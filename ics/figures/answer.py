@@ -1,7 +1,7 @@
 """The answer in one figure: the shift with BatchNorm beside that without, network by network, early to late."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ics.analysis.claims import covariate_shift
 from ics.analysis.claims.claim import EARLY, LATE, MIDDLE, WHOLE
 from ics.analysis.claims.judge import evaluate
+from ics.analysis.claims.words import rate as written
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures.axes import inner_ticks
-from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.sheet import Handle, Sheet, handle
 
@@ -58,8 +58,11 @@ PANELS = {
 
 
 def _figure(found: pd.DataFrame) -> Sheet:
-    blocks = [rows for _, rows in found.groupby("model", sort=False)]
-    lines = [len(_networks(rows)) for rows in blocks]
+    blocks = [
+        rows.assign(line=rows.groupby(["scale_title", "lr"], sort=False).ngroup())
+        for _, rows in found.groupby("model", sort=False)
+    ]
+    lines = [rows["line"].nunique() for rows in blocks]
     body = ROW * sum(lines) + GAP * (len(blocks) - 1)
     hspace = GAP * len(blocks) / (ROW * sum(lines))
     sheet = Sheet(covariate_shift.QUESTION, [_legend(found)], HOW_TO_READ, body, above=0.42, below=0.3)
@@ -69,7 +72,7 @@ def _figure(found: pd.DataFrame) -> Sheet:
     for number, rows in enumerate(blocks):
         panels = [sheet.add_subplot(grid[number, column]) for column in range(len(PANELS))]
         for axes, (quantity, title) in zip(panels, PANELS.items(), strict=True):
-            _panel(axes, rows[rows["quantity"] == quantity], _networks(rows))
+            _panel(axes, rows[rows["quantity"] == quantity], lines[number])
             axes.set_title("" if number else title, fontsize=7.5)
         _names(panels[0], rows)
     return sheet
@@ -83,12 +86,7 @@ def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "answer", rows[rows["n"] > 0]
 
 
-def _networks(rows: pd.DataFrame) -> list[tuple[str, float]]:
-    """The lines of a block: scale and learning rate."""
-    return list(dict.fromkeys(zip(rows["scale_title"].astype(str), rows["lr"].astype(float), strict=True)))
-
-
-def _panel(axes: Axes, rows: pd.DataFrame, networks: Sequence[tuple[str, float]]) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, lines: int) -> None:
     """One measure: a line for each network, a mark for each phase, the paper's number above that of all steps."""
     ratio = QUANTITIES[str(rows["quantity"].iloc[0])].log
     numbers = rows[["effect", "low", "high", "papers_effect", "claimed_low", "claimed_high"]]
@@ -108,13 +106,13 @@ def _panel(axes: Axes, rows: pd.DataFrame, networks: Sequence[tuple[str, float]]
     axes.axvline(1 if ratio else 0, color="#888888", linewidth=0.7, zorder=1)
     for row in values.to_dict("records"):
         _, offset, colour, size = PHASES[str(row["phase"])]
-        y = networks.index((str(row["scale_title"]), float(row["lr"]))) + offset
+        y = row["line"] + offset
         axes.hlines(y, row["low"], row["high"], color=colour, linewidth=1.1 if row["headline"] else 0.8)
         axes.plot(row["effect"], y, "o", color=colour, markersize=size)
         if row["headline"]:
             axes.plot(row["papers_effect"], y - 0.17, **_PAPER)
-    axes.set_ylim(len(networks) - 0.45, -0.55)
-    axes.set_yticks([line + 0.5 for line in range(len(networks) - 1)], labels=[])
+    axes.set_ylim(lines - 0.45, -0.55)
+    axes.set_yticks([line + 0.5 for line in range(lines - 1)], labels=[])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="x")
     axes.spines["left"].set_visible(False)
@@ -133,8 +131,8 @@ def _names(axes: Axes, rows: pd.DataFrame) -> None:
     """The networks, left of the panels."""
     place = axes.get_yaxis_transform()
     box = axes.get_position()
-    for line, (title, lr) in enumerate(_networks(rows)):
-        seeds = rows.loc[(rows["scale_title"] == title) & (rows["lr"] == lr), "n"].max()
+    for line, (_, own) in enumerate(rows.groupby("line")):
+        title, lr, seeds = own["scale_title"].iloc[0], own["lr"].iloc[0], own["n"].max()
         below = f"learning rate {written(lr)}, {seeds} seed{'s' if seeds > 1 else ''}"
         words = f"{textwrap.fill(title, CHARACTERS)}\n{below}"
         axes.text((0.012 - box.x0) / box.width, line, words, transform=place, va="center", fontsize=7, linespacing=1.25)

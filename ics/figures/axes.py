@@ -1,13 +1,16 @@
-"""The axes of a panel: training steps, logarithms, and numbers as people write them."""
+"""The axes of a panel: training steps, logarithms, numbers as people write them, and heat maps."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
 DECADES = 9
 """At most so many powers of ten on an axis; what lies above is cut off and said to be."""
@@ -29,20 +32,10 @@ def plain(value: float) -> str:
     return Formatter.fix_minus(f"{value:g}")
 
 
-def rate(value: float) -> str:
-    """A learning rate as people write it: 0.1, 1e-6."""
-    return f"{value:g}" if value >= 1e-4 else np.format_float_scientific(value, trim="-", exp_digits=1)
-
-
 def step_axis(axes: Axes, last_step: int, labelled: bool, ticks: int = 4, beside: bool = False) -> None:
-    """Steps from 0 to the last; written out below the lowest axes only.
+    """Steps from 0 to the last, with about so many intervals between ticks; written out below the lowest axes only.
 
-    Args:
-        axes: of the panel.
-        last_step: right end of the axis.
-        labelled: whether the steps are written out.
-        ticks: about so many intervals between ticks.
-        beside: whether another panel follows so closely that the last step's number would touch its first.
+    With `beside` another panel follows so closely that the last step's number would touch its first.
     """
     axes.set_xlim(-0.02 * last_step, 1.01 * last_step)
     if beside:
@@ -87,7 +80,9 @@ def log_ticks(axes: Axes) -> None:
 
 def fit(panels: Sequence[Axes]) -> None:
     """Gives logarithmic panels of one quantity one range, at most `DECADES` long, that shows nearly all lines."""
-    values = np.concatenate([_heights(axes) for axes in panels])
+    heights = [np.asarray(line.get_ydata(), dtype=float) for axes in panels for line in axes.get_lines()]
+    values = np.concatenate([np.zeros(0), *heights])
+    values = values[np.isfinite(values) & (values > 0)]
     if not len(values):
         return
     low, wanted = float(values.min()), float(values.max())
@@ -99,13 +94,6 @@ def fit(panels: Sequence[Axes]) -> None:
         axes.set_ylim(low / 1.4, high * 1.4)
 
 
-def _heights(axes: Axes) -> NDArray[np.float64]:
-    """All positive values of the lines in a panel."""
-    values = np.concatenate([np.zeros(0), *(np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines())])
-    positive: NDArray[np.float64] = values[np.isfinite(values) & (values > 0)]
-    return positive
-
-
 def inner_ticks(low: float, high: float) -> list[float]:
     """Two or three round numbers well inside a range, so that neighbouring panels' labels stay apart."""
     room = 0.12 * (high - low)
@@ -115,3 +103,15 @@ def inner_ticks(low: float, high: float) -> list[float]:
         if len(inside) > 1:
             return inside if len(inside) < 4 else [inside[0], inside[-1]]
     return inside
+
+
+def heat_map(table: pd.DataFrame, axes: Axes, **options: Any) -> None:
+    """Seaborn's heat map, without its drawing the whole figure each time to see whether labels overlap."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    canvas = figure.canvas
+    FigureCanvasBase(figure)  # draws nothing
+    try:
+        sns.heatmap(table, ax=axes, rasterized=True, **options)
+    finally:
+        figure.set_canvas(canvas)

@@ -83,15 +83,12 @@ def select(name: str) -> list[Figure]:
     """
     if name not in {*FIGURES, *WHOLE}:
         raise UserError(f"no figure {name!r}; there are {', '.join(sorted({*FIGURES, *WHOLE}))}")
-    return [_load(FIGURES[part]) for part in WHOLE.get(name, (name,))]
+    places = [FIGURES[part].split(":") for part in WHOLE.get(name, (name,))]
+    return [getattr(import_module(module), figure) for module, figure in places]
 
 
 def find(figure: Figure, runs: Runs | None) -> Iterator[tuple[str, Any]]:
-    """What a figure is drawn from, once for every scale, and the name of its file.
-
-    Args:
-        figure: from `select`.
-        runs: what there is; None if nothing.
+    """What a figure is drawn from, once for every scale of the runs, and the name of its file.
 
     Raises:
         MissingRuns: the runs are not there.
@@ -108,24 +105,8 @@ def find(figure: Figure, runs: Runs | None) -> Iterator[tuple[str, Any]]:
 
 
 def draw(figure: Figure, stem: str, found: Any, use: Callable[[str, Sheet], T]) -> T:
-    """Draws one sheet.
-
-    Args:
-        figure: from `select`.
-        stem: name of the file.
-        found: from `find`.
-        use: what is done with it, such as saving: gets the name of the file and the sheet.
-
-    Returns:
-        What that gave.
-    """
+    """Draws one sheet of what `find` gave, and what its use gives, such as saving it under that name."""
     with style():
         sheet = figure.draw(found)
         sheet.finish()
         return use(stem, sheet)
-
-
-def _load(place: str) -> Figure:
-    module, name = place.split(":")
-    figure: Figure = getattr(import_module(module), name)
-    return figure

@@ -17,12 +17,7 @@ POINTS = 200
 
 
 def thinned(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """The first recorded step of every stretch of 1, 2, 5, 10, … steps, so that at most `POINTS` remain.
-
-    Args:
-        rows: with the columns run and step.
-        by: the columns that tell a run's curves apart.
-    """
+    """The first recorded step of every stretch of 1, 2, 5, 10, … steps, so that at most `POINTS` remain."""
     last = max(int(rows["step"].max()), 1)
     lengths = (m * 10**k for k in range(12) for m in (1, 2, 5))
     length = next(length for length in lengths if last / length <= POINTS)
@@ -67,12 +62,7 @@ def draw_curves(
 
 
 def draw_ranges(axes: Axes, rows: pd.DataFrame) -> None:
-    """Ranges over training: between the medians of their edges over the seeds, and lighter as far as any seed goes.
-
-    Args:
-        axes: where to.
-        rows: one per run and step, with the columns arm, low and high.
-    """
+    """Ranges over training: between the medians of their edges over the seeds, and lighter as far as any seed goes."""
     if rows.empty:
         return
     long = thinned(rows).melt(["run", "arm", "step"], ["low", "high"], "edge", "value")
@@ -112,14 +102,7 @@ def _mark_ends(axes: Axes, rows: pd.DataFrame, column: str, how: Mapping[str, An
 
 
 def draw_paper(axes: Axes, rows: pd.DataFrame, column: str, last_step: int) -> None:
-    """The paper's curves up to a step.
-
-    Args:
-        axes: where to; its scale is set already.
-        rows: of `paper_curves`, one curve for each arm.
-        column: value, low or high.
-        last_step: where they end, if they do not before.
-    """
+    """The paper's curves up to a step, one for each arm, on axes whose scale is set already."""
     log = axes.get_yscale() == "log"
     rows = rows[rows[column] > 0] if log else rows.dropna(subset=[column])
     for arm, own in rows.groupby("arm", sort=False):

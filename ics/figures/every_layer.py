@@ -1,6 +1,6 @@
 """Every layer at every step: the cosine and ‖G − G′‖₂ of both networks as heat maps, and their difference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -17,9 +17,8 @@ from ics.analysis.claims.covariate_shift import NETS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures import style
-from ics.figures.axes import rate as written
+from ics.figures.axes import heat_map
 from ics.figures.catalogue import Figure
-from ics.figures.heat_map import heat_map
 from ics.figures.runs import PAIR, BesidePaper, PaperRuns
 from ics.figures.sheet import Sheet
 
@@ -58,13 +57,12 @@ def _figure(runs: PaperRuns) -> Sheet:
             _steps(axes, runs.last_step, labelled=row == len(rows) - 1, beside=axes is standard)
             axes.set_title("" if row else name, fontsize=7.5)
         if not row % len(MEASURES):
-            named = f"learning rate {written(rate)}"
-            sheet.text(0.012, standard.get_position().y0, named, rotation=90, va="center", fontsize=8.5)
+            sheet.beside(standard.get_position().y0, rate)
     return sheet
 
 
-def binned(rows: pd.DataFrame, last_step: int, log: bool) -> pd.DataFrame:
-    """A quantity in cells of the steps.
+def binned(rows: pd.DataFrame, last_step: int, log: bool) -> dict[str, pd.DataFrame]:
+    """A quantity in cells of the steps: of both arms, and their difference over pairs of runs with the same seed.
 
     Args:
         rows: of both arms, as from `Measured`.
@@ -72,22 +70,23 @@ def binned(rows: pd.DataFrame, last_step: int, log: bool) -> pd.DataFrame:
         log: whether its logarithm is taken.
 
     Returns:
-        One row per arm, seed and layer, a column per cell, named after its first step; without the first layer.
+        One row per seed and layer, a column per cell, named after its first step; without the first layer.
     """
     rows = rows[rows["layer"] > 1]
     width = max(1, -(-last_step // COLUMNS))
     values = rows["value"].astype(float)
     values = values.where(values > 0).transform(np.log10) if log else values
     keys = [rows["arm"], rows["seed"], rows["layer"], rows["step"] // width * width]
-    cells: pd.DataFrame = values.groupby(keys).median().unstack()
-    return cells
+    cells = values.groupby(keys).median().unstack()
+    arms = {arm: pd.DataFrame(cells.loc[arm]) for arm in PAIR.shown}
+    return arms | {"difference": arms["batch"].sub(arms["standard"])}
 
 
-def _row(maps: Sequence[Axes], scales: Sequence[Axes], cells: pd.DataFrame, label: str, log: bool) -> None:
+def _row(
+    maps: Sequence[Axes], scales: Sequence[Axes], cells: Mapping[str, pd.DataFrame], label: str, log: bool
+) -> None:
     """One measure at one rate: both networks by one scale, their difference by its own."""
-    standard, batch = (cells.loc[[arm]].droplevel("arm") for arm in PAIR.shown)
-    each = batch.sub(standard)
-    medians = [arm.groupby("layer").median() for arm in (standard, batch, each)]
+    medians = [panel.groupby("layer").median() for panel in cells.values()]
     low, high = (_quantile(pd.concat(medians[:2]), share) for share in (0.01, 0.99))
     far = _quantile(medians[2].abs(), 0.98)
     palette = sns.color_palette("mako" if log else "mako_r", as_cmap=True), DIVERGING.reversed() if log else DIVERGING
@@ -102,7 +101,7 @@ def _row(maps: Sequence[Axes], scales: Sequence[Axes], cells: pd.DataFrame, labe
     for scale in scales:
         scale.set_ylabel(label, fontsize=7)
         scale.tick_params(labelsize=6.5, length=2)
-    signs = each.transform(np.sign).groupby("layer")
+    signs = cells["difference"].transform(np.sign).groupby("layer")
     apart = np.argwhere(signs.min().to_numpy() < signs.max().to_numpy())
     maps[2].add_collection(PatchCollection([Rectangle((x, y), 1, 1) for y, x in apart], facecolor="none", **HATCH))
 
@@ -124,14 +123,11 @@ def _steps(axes: Axes, last_step: int, labelled: bool, beside: bool) -> None:
 def _find(runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
     for model, (_, rates, _) in NETS.items():
         for stem, found in BesidePaper("every_layer", (), model, ("shift",), PAIR, rates)(runs):
-            pairs = tuple(rate for rate in found.rates if _pairs(found.ours("ics_l2", rate)))
+            rows = {rate: found.ours("ics_l2", rate).query("layer > 1") for rate in found.rates}
+            # Only where a seed has both networks, in a layer that can shift, is there something to compare.
+            pairs = tuple(rate for rate, own in rows.items() if (own.groupby("seed")["arm"].nunique() > 1).any())
             if pairs:
                 yield stem, replace(found, rates=pairs)
-
-
-def _pairs(rows: pd.DataFrame) -> bool:
-    """Whether any seed has both networks, in a layer that can shift."""
-    return bool((rows[rows["layer"] > 1].groupby("seed")["arm"].nunique() > 1).any())
 
 
 EVERY_LAYER = Figure("every_layer", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu")

@@ -8,17 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from ics.analysis.fingerprint import (
-    EXPERIMENT,
-    FORMULA,
-    SETUP,
-    first_steps,
-    images,
-    papers_numbers,
-    ranking,
-    seed_noise,
-    seeds_in_words,
-)
+from ics.analysis import fingerprint
 from ics.analysis.load import Runs
 from ics.figures import style
 from ics.figures.axes import plain_ticks
@@ -35,10 +25,15 @@ ROW = 0.165  # inches: a line of the list
 LIMIT = 1.5
 """Where the colours end: a factor of e^1.5, about 4.5."""
 
-COLUMNS = {"model.head": 0.008, "model.head_norm": 0.088, "data.scaling": 0.127, "data.gain": 0.23, "weights": 0.277}
-"""Where the words on a set-up begin, as shares of the sheet's width."""
+COLUMNS = {
+    "model.head": ("head", 0.008),
+    "model.head_norm": ("BN", 0.088),
+    "data.scaling": ("input", 0.127),
+    "data.gain": ("times", 0.23),
+    "weights": ("weights", 0.277),
+}
+"""The heading of the words on a set-up, and where they begin, as a share of the sheet's width."""
 
-HEADINGS = dict(zip(SETUP, ("head", "BN", "input", "times", "weights"), strict=True))
 WORDS = {
     "standardize": "unit variance",
     "per_image": "per image",
@@ -61,17 +56,17 @@ EDGES = {"value": "", "low": " low", "high": " high"}
 
 def _find(runs: Runs) -> Iterator[tuple[str, tuple[pd.DataFrame, str]]]:
     """All set-ups that there are runs of, and what their data are called."""
-    steps = first_steps(runs)
+    steps = fingerprint.first_steps(runs)
     if len(steps):
-        yield "fingerprint", (steps, images(runs))
+        yield "fingerprint", (steps, fingerprint.images(runs))
 
 
 def _figure(found: tuple[pd.DataFrame, str]) -> Sheet:
     steps, data = found
-    ranked = ranking(steps)
-    noise = seed_noise(steps)
-    seeds = f"Medians over {seeds_in_words(ranked)}, each with its own initial weights and batch; lines: their range."
-    notes = f"{HOW_TO_READ} {FORMULA[0].upper()}{FORMULA[1:]}. {seeds}"
+    ranked = fingerprint.ranking(steps)
+    noise = fingerprint.seed_noise(steps)
+    seeds = f"Medians over {fingerprint.seeds_in_words(ranked)}, each with its own initial weights and batch"
+    notes = f"{HOW_TO_READ} {fingerprint.FORMULA[0].upper()}{fingerprint.FORMULA[1:]}. {seeds}; lines: their range."
     title = f"Which set-up did the paper use? {len(ranked)} candidates by their first step, {data}"
     sheet = Sheet(title, [_legend(noise)], notes, body=ROW * len(ranked) + 0.1, above=0.75, below=0.3)
     grid = sheet.grid(1, 2, left=0.425, right=0.985, wspace=0.05, width_ratios=(1, 2.3))
@@ -103,12 +98,13 @@ def _distances(axes: Axes, ranked: pd.DataFrame, noise: float) -> None:
 
 def _errors(axes: Axes, steps: pd.DataFrame, ranked: pd.DataFrame) -> None:
     """A line per set-up, a column per published number, the standard network's first."""
-    number = ["arm", "quantity", "layer", "edge"]
-    papers = papers_numbers()
+    papers = fingerprint.papers_numbers()
     order = papers.assign(place=papers["arm"] == "batch").sort_values("place", kind="stable")
-    columns = list(order[number].fillna(0).itertuples(index=False, name=None))
-    errors = steps.assign(layer=steps["layer"].fillna(0)).pivot_table("error", list(SETUP), number, "median")
-    setups = list(ranked[list(SETUP)].itertuples(index=False, name=None))
+    columns = list(order[fingerprint.NUMBER].fillna(0).itertuples(index=False, name=None))
+    errors = steps.assign(layer=steps["layer"].fillna(0)).pivot_table(
+        "error", list(fingerprint.SETUP), fingerprint.NUMBER, "median"
+    )
+    setups = list(ranked[list(fingerprint.SETUP)].itertuples(index=False, name=None))
     table = errors.loc[setups, columns].to_numpy(dtype=float)
     sns.heatmap(
         np.clip(table, -LIMIT, LIMIT), vmin=-LIMIT, vmax=LIMIT, cmap="RdBu_r", cbar=False, linewidths=0.3, ax=axes
@@ -130,10 +126,10 @@ def _words(axes: Axes, ranked: pd.DataFrame) -> None:
     assert figure is not None
     place = axes.get_yaxis_transform()
     box = axes.get_position()
-    for name, x in COLUMNS.items():
+    for name, (heading, x) in COLUMNS.items():
         left = (x - box.x0) / box.width
-        heading = axes.text(left, 1, HEADINGS[name], transform=axes.transAxes, va="bottom", fontsize=6.5, weight="bold")
-        heading.set_y(1 + 4 / 72 / (box.height * figure.get_size_inches()[1]))
+        top = 1 + 4 / 72 / (box.height * figure.get_size_inches()[1])
+        axes.text(left, top, heading, transform=axes.transAxes, va="bottom", fontsize=6.5, weight="bold")
         for line, value in enumerate(ranked[name]):
             word = "no" if name == "model.head_norm" and value == "none" else WORDS.get(value, value)
             colour = "#999999" if line and value == ranked[name].iloc[0] else "#000000"
@@ -151,4 +147,4 @@ def _legend(noise: float) -> list[Handle]:
     return dots
 
 
-FINGERPRINT = Figure("fingerprint", EXPERIMENT, HOW_TO_READ, _find, _figure)
+FINGERPRINT = Figure("fingerprint", fingerprint.EXPERIMENT, HOW_TO_READ, _find, _figure)

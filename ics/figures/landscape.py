@@ -1,7 +1,6 @@
 """Figures 4, 10, 11, 12 and 13: the loss and its gradient along the gradient, with and without normalisation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -63,41 +62,25 @@ _SHADES = "Light shades: as far as any seed goes, cut off at the axes' ends."
 _PENALTY = "The paper's loss contains an ℓ₂ penalty of about 2 at the start, ours does not."
 
 
-@dataclass(frozen=True)
-class Panel:
-    """What one of the panels shows.
-
-    Attributes:
-        quantity: of `QUANTITIES`.
-        title: of the panel.
-        label: of its axis.
-        is_range: whether it is a range over the step lengths.
-    """
-
-    quantity: str
-    title: str
-    label: str
-    is_range: bool
+PANELS = {
+    "loss_range": ("loss along the gradient", "loss: range over η"),
+    "gradient_predictiveness_range": ("gradient predictiveness", "‖∇L(θ − ηg) − g‖₂: range over η"),
+    "effective_beta_smoothness": ("effective β-smoothness", "largest ‖∇L(θ − ηg) − g‖₂ / (η‖g‖₂)"),
+}
+"""Of `QUANTITIES` -> the panel's title, and the label of its axis."""
 
 
-PANELS = (
-    Panel("loss_range", "loss along the gradient", "loss: range over η", True),
-    Panel("gradient_predictiveness_range", "gradient predictiveness", "‖∇L(θ − ηg) − g‖₂: range over η", True),
-    Panel("effective_beta_smoothness", "effective β-smoothness", "largest ‖∇L(θ − ηg) − g‖₂ / (η‖g‖₂)", False),
-)
-
-
-def draw_panel(axes: Axes, panel: Panel, runs: PaperRuns, arms: Sequence[str]) -> None:
+def draw_panel(axes: Axes, quantity: str, runs: PaperRuns, arms: Sequence[str]) -> None:
     """One panel of some arms, logarithmic; its range of values is set by `fit`."""
     (rate,) = runs.rates
     axes.set_yscale("log")
-    if panel.is_range:
-        ours, papers = curves(runs, panel.quantity, rate, arms=arms)
+    ours, papers = curves(runs, quantity, rate, arms=arms)
+    if "low" in ours:
         draw_ranges(axes, ours)
         for edge in ("low", "high"):
             draw_paper(axes, papers, edge, runs.last_step)
         return
-    draw(axes, runs, panel.quantity, rate, arms=arms)
+    draw(axes, runs, quantity, rate, arms=arms)
     axes.axhline(2 / rate, **style.IDEAL)
     ratio = runs.ours("edge_ratio", rate)
     for arm, own in over_seeds(ratio[ratio["arm"].isin(arms)], "value", ["arm"]).groupby("arm"):
@@ -118,30 +101,30 @@ def _sheet(number: str, how_to_read: str, body: float, fill: Fill, runs: PaperRu
 
 def _side_by_side(sheet: Sheet, runs: PaperRuns) -> None:
     grid = sheet.grid(1, 3, wspace=0.36)
-    for i, (letter, panel) in enumerate(zip("abc", PANELS, strict=True)):
+    for i, (letter, (quantity, (name, label))) in enumerate(zip("abc", PANELS.items(), strict=True)):
         axes = sheet.add_subplot(grid[0, i])
-        draw_panel(axes, panel, runs, runs.arms)
+        draw_panel(axes, quantity, runs, runs.arms)
         fit([axes])
         step_axis(axes, runs.last_step, labelled=True)
-        axes.set_title(f"({letter}) {panel.title}", loc="left")
-        axes.set_ylabel(panel.label)
+        axes.set_title(f"({letter}) {name}", loc="left")
+        axes.set_ylabel(label)
 
 
 def _column_for_each(sheet: Sheet, runs: PaperRuns) -> None:
-    quantity, _ = TRAINING[runs.model]
+    trained, _ = TRAINING[runs.model]
     training = {"vgg": "(a) training\naccuracy (%)", "deep_linear": "(a) training loss"}[runs.model]
     labels = (training, "(b) loss\nalong the gradient", "(c) gradient\npredictiveness", "(d) effective\nβ-smoothness")
     grid = sheet.grid(4, len(runs.arms), wspace=0.1, hspace=0.14, left=0.11)
-    for row, (panel, label) in enumerate(zip((None, *PANELS), labels, strict=True)):
+    for row, (quantity, label) in enumerate(zip((trained, *PANELS), labels, strict=True)):
         panels = [sheet.add_subplot(grid[row, column]) for column in range(len(runs.arms))]
         for axes, arm in zip(panels, runs.arms, strict=True):
-            if panel:
-                draw_panel(axes, panel, runs, [arm])
+            if row:
+                draw_panel(axes, quantity, runs, [arm])
             else:
                 training_axis(axes, quantity)
                 draw(axes, runs, quantity, runs.rates[0], arms=[arm])
                 axes.set_title(style.ARMS[arm].label)
-            step_axis(axes, runs.last_step, labelled=panel is PANELS[-1], ticks=2, beside=True)
+            step_axis(axes, runs.last_step, labelled=row == 3, ticks=2, beside=True)
             axes.tick_params(labelleft=axes is panels[0])
         if panels[0].get_yscale() == "log":
             fit(panels)

@@ -30,7 +30,7 @@ def draw_many(
 
     Args:
         figures: from `select`.
-        runs: what there is; None if nothing.
+        runs: what they are drawn from.
         use: see `draw`; called where the sheet is drawn, so in another process if there are several.
         processes: about so many; by default one per core, where processes can share memory.
 

@@ -1,22 +1,22 @@
 """Where the shift comes from: which block moved which layer, from how far away, and whether along a straight line."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from ics.analysis.claims.words import rate as written
 from ics.analysis.load import Runs
 from ics.analysis.measured import ALL_CAUSES
-from ics.analysis.scales import Scale, scales_with
 from ics.analysis.seeds import BAND
+from ics.analysis.select import select
 from ics.figures import style
-from ics.figures.axes import plain_ticks, step_axis
-from ics.figures.axes import rate as written
+from ics.figures.axes import heat_map, plain_ticks, step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
-from ics.figures.heat_map import heat_map
+from ics.figures.runs import Arms, BesidePaper, PaperRuns
 from ics.figures.sheet import Handle, Sheet, handle
 
 HOW_TO_READ = (
@@ -29,53 +29,31 @@ HOW_TO_READ = (
 )
 ARMS = ("standard", "batch", "noisy_batch")
 PHASES = {False: "start", True: "second half"}
-"""Parts of the training, by whether they are late, see `Found.part`."""
+"""Parts of the training, by whether they are late, see `part`."""
 
 LIMIT = 0.5
 """Shares beyond are drawn like this one."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """The rows of one scale and one learning rate.
-
-    Attributes:
-        scale: where they come from.
-        rate: the learning rate.
-        rows: of `origins.csv`.
-        arms: those that are there, in order.
-    """
-
-    scale: Scale
-    rate: float
-    rows: pd.DataFrame
-    arms: tuple[str, ...]
-
-    @property
-    def last_step(self) -> int:
-        """The end of the training."""
-        return int(self.scale.runs["steps"].max())
-
-    def part(self, late: bool) -> pd.DataFrame:
-        """The single causes' rows of the start, or of the second half."""
-        steps = self.rows["step"]
-        inside = steps >= self.last_step / 2 if late else steps < self.last_step / 10
-        return self.rows[inside & (self.rows["cause_index"] != ALL_CAUSES)]
+def part(found: PaperRuns, late: bool) -> pd.DataFrame:
+    """The single causes' rows of the start, or of the second half."""
+    rows = found.table("origins")
+    inside = rows["step"] >= found.last_step / 2 if late else rows["step"] < found.last_step / 10
+    return rows[inside & (rows["cause_index"] != ALL_CAUSES)]
 
 
-def _find(runs: Runs) -> Iterator[tuple[str, Found]]:
+def _find(runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
+    """By scale and learning rate."""
     for model in ("vgg", "deep_linear"):
-        for scale in scales_with(runs, model, "origins"):
-            table = runs["origins"]
-            mine = table[table["run"].isin(scale.runs["run"])]
-            for rate, rows in mine.groupby("optimizer.lr"):
-                arms = tuple(arm for arm in ARMS if (rows["arm"] == arm).any())
-                rows = rows.assign(arm=rows["arm"].astype(str))
-                yield f"origins_{scale.slug}_lr{rate:g}", Found(scale, float(str(rate)), rows, arms)
+        for stem, found in BesidePaper("origins", (), model, ("origins",), Arms(ARMS, ()), None)(runs):
+            for rate in sorted(found.rates):
+                scale = replace(found.scale, runs=select(found.scale.runs, lr=rate))
+                arms = tuple(arm for arm in ARMS if (scale.runs["arm"] == arm).any())
+                yield f"{stem}_lr{rate:g}", replace(found, rates=(rate,), arms=arms, scale=scale)
 
 
-def _figure(found: Found) -> Sheet:
-    title = f"Origins of the shift: {found.scale.title}, learning rate {written(found.rate)}"
+def _figure(found: PaperRuns) -> Sheet:
+    title = f"Origins of the shift: {found.scale.title}, learning rate {written(found.rates[0])}"
     sheet = Sheet(title, [_legend(found)], f"{HOW_TO_READ} {BAND[0].upper()}{BAND[1:]}.", body=4.2, above=0.3)
     outer = sheet.grid(2, 1, left=0.075, right=0.935, hspace=0.3, height_ratios=(1, 1.05))
     maps = outer[0].subgridspec(1, 2 * len(found.arms) + 1, width_ratios=[*[1] * 2 * len(found.arms), 0.06], wspace=0.1)
@@ -83,7 +61,7 @@ def _figure(found: Found) -> Sheet:
     for column in range(2 * len(found.arms)):
         arm, late = found.arms[column // 2], bool(column % 2)
         axes = sheet.add_subplot(maps[column])
-        _map(axes, found.part(late), arm, bar)
+        _map(axes, part(found, late), arm, bar)
         axes.set_title(f"{style.ARMS[arm].label}, {PHASES[late]}", fontsize=7.5)
         axes.set_xlabel("layer i")
         axes.set_ylabel("block j" if column == 0 else "")
@@ -110,8 +88,8 @@ def _map(axes: Axes, rows: pd.DataFrame, arm: str, bar: Axes) -> None:
     bar.tick_params(labelsize=6.5, length=2)
 
 
-def _profile(axes: Axes, found: Found) -> None:
-    rows = found.part(late=True)
+def _profile(axes: Axes, found: PaperRuns) -> None:
+    rows = part(found, late=True)
     rows = rows.assign(distance=rows["layer_index"] - rows["cause_index"])
     medians = rows.groupby(["arm", "run", "distance"], observed=True)["share"].median().reset_index()
     far = medians.rename(columns={"distance": "step"}).assign(status="done")
@@ -120,8 +98,8 @@ def _profile(axes: Axes, found: Found) -> None:
     axes.set(xlabel="distance i − j", ylabel="median share")
 
 
-def _linear(axes: Axes, found: Found) -> None:
-    rows = found.part(late=True)
+def _linear(axes: Axes, found: PaperRuns) -> None:
+    rows = part(found, late=True)
     pair = ["arm", "cause_index", "layer_index"]
     medians = rows.groupby(pair)[["l2", "linear_l2"]].median().reset_index()
     medians = medians[(medians["l2"] > 0) & (medians["linear_l2"] > 0)]
@@ -137,8 +115,8 @@ def _linear(axes: Axes, found: Found) -> None:
     axes.set(xlabel="measured ‖S‖₂", ylabel="linear ‖H ΔW‖₂")
 
 
-def _course(axes: Axes, found: Found) -> None:
-    together = found.rows[found.rows["cause_index"] == ALL_CAUSES]
+def _course(axes: Axes, found: PaperRuns) -> None:
+    together = select(found.table("origins"), cause_index=ALL_CAUSES)
     keys = ["arm", "run", "status", "step"]
     medians = together.groupby(keys, observed=True)[["interaction", "linear_error"]].median().reset_index()
     axes.set_yscale("log")
@@ -148,15 +126,9 @@ def _course(axes: Axes, found: Found) -> None:
     step_axis(axes, found.last_step, labelled=True)
 
 
-def _legend(found: Found) -> list[Handle]:
-    runs = found.scale.runs
-    seeds = {arm: runs[(runs["arm"] == arm)]["seed"].nunique() for arm in found.arms}
-    arms: list[Handle] = [
-        handle(f"{style.ARMS[arm].label} ({count} seed{'s' if count > 1 else ''})", color=style.COLOURS[arm])
-        for arm, count in seeds.items()
-    ]
+def _legend(found: PaperRuns) -> list[Handle]:
     return [
-        *arms,
+        *(handle(found.label(arm), color=style.COLOURS[arm]) for arm in found.arms),
         handle("interaction", linestyle="-"),
         handle("linear error", linestyle=(0, (3, 1.5))),
         handle("0, or equal", **style.IDEAL),

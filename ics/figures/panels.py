@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ics.analysis.claims.words import rate as written
 from ics.analysis.seeds import BAND
 from ics.figures import style
-from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves, draw_paper
 from ics.figures.runs import Arms, BesidePaper, PaperRuns, ScaleRuns
@@ -73,16 +73,7 @@ def draw(
     layers: tuple[int, int] | None = None,
     arms: Collection[str] | None = None,
 ) -> None:
-    """Our medians and bands, and the paper's curves.
-
-    Args:
-        axes: where to; its scale is set already.
-        runs: ours and the paper's.
-        quantity: of `QUANTITIES`, with a single value.
-        rate: learning rate.
-        layers: the paper's layer number and ours.
-        arms: only these; all that there are runs of by default.
-    """
+    """Our medians and bands, and the paper's curves; arguments as of `curves`."""
     ours, papers = curves(runs, quantity, rate, layers, arms)
     draw_curves(axes, ours)
     draw_paper(axes, papers, "value", runs.last_step)
@@ -95,7 +86,7 @@ def curves(
     layers: tuple[int, int] | None = None,
     arms: Collection[str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Our rows and the paper's; arguments as of `draw`."""
+    """Our rows and the paper's: of a layer, by the paper's number and ours; of some arms, else all there are."""
     papers, ours = layers or (None, None)
     both = runs.ours(quantity, rate, ours), runs.papers(quantity, rate, papers)
     measured, theirs = (rows[rows["arm"].isin(arms or runs.arms)] for rows in both)

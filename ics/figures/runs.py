@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import pandas as pd
 
 from ics.analysis.load import Runs
 from ics.analysis.measured import Measured
-from ics.analysis.paper import MODELS, paper_curves
+from ics.analysis.paper import PAPERS_NAME, paper_curves
 from ics.analysis.scales import Scale, scales_with, split_by_scale
 from ics.analysis.select import select
 from ics.figures.style import ARMS
@@ -123,20 +122,16 @@ class PaperRuns(ScaleRuns):
 
     def ours(self, quantity: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """Our curves at a rate; runs that diverged end there."""
-        return select(self.measured.curve(quantity), lr=rate, **_of_layer(layer))
+        return select(self.measured.curve(quantity), lr=rate, layer=layer)
 
     def papers(self, quantity: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """The paper's curves at a rate; empty if it shows none or its axis has no numbers."""
-        return select(self.paper, quantity=quantity, axis_labelled=True, lr=rate, **_of_layer(layer))
+        return select(self.paper, quantity=quantity, axis_labelled=True, lr=rate, layer=layer)
 
     def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
         """The paper's layer numbers and ours, of what rows show; one of ours stands for one of the paper's."""
         matched = self.scale.layers(papers, rows, column)
         return {papers: ours for ours, papers in {ours: papers for papers, ours in matched.items()}.items()}
-
-
-def _of_layer(layer: int | None) -> dict[str, int]:
-    return {} if layer is None else {"layer": layer}
 
 
 @dataclass(frozen=True)
@@ -161,8 +156,7 @@ class BesidePaper:
 
     def __call__(self, runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
         """By scale: the figure's file name, and the runs."""
-        curves = _curves()
-        paper = curves[curves["figure"].isin(self.panels) & (curves["model"] == self.model)]
+        paper = select(paper_curves(), figure=list(self.panels), model=PAPERS_NAME[self.model])
         for scale in scales_with(runs, self.model, *self.tables):
             mine = scale.runs[scale.runs["arm"].isin(self.arms.shown)]
             rates = self.rates or sorted(mine["optimizer.lr"].unique(), reverse=True)
@@ -176,10 +170,3 @@ class BesidePaper:
                     f"{self.stem}_{scale.slug}",
                     PaperRuns(runs, shown, arms, model=self.model, measured=measured, rates=there, paper=paper),
                 )
-
-
-@cache
-def _curves() -> pd.DataFrame:
-    """The paper's curves, read once, with the project's names of the models; not to be changed."""
-    curves = paper_curves()
-    return curves.assign(model=curves["model"].map(MODELS))

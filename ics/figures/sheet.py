@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
+from ics.analysis.claims.words import rate as written
 from ics.figures import style
 from ics.figures.axes import log_ticks
 
@@ -85,6 +86,10 @@ class Sheet(Figure):
             rows, columns, left=left, right=right, bottom=self._bottom, top=self.panels_top, **options
         )
 
+    def beside(self, y: float, rate: float) -> None:
+        """A learning rate, upwards along the left edge, its middle at a share of the height."""
+        self.text(0.012, y, f"learning rate {written(rate)}", rotation=90, va="center", fontsize=8.5)
+
     def finish(self) -> None:
         """Does what can only be done when all is drawn: the numbers of logarithmic axes."""
         for axes in self.axes:
@@ -107,13 +112,7 @@ class Sheet(Figure):
 
 
 def row_label(axes: Axes, text: str, x: float = 0.03) -> None:
-    """The label of a panel's vertical axis, in line with those above and below whatever the panels' width.
-
-    Args:
-        axes: the leftmost panel of a row.
-        text: the label.
-        x: its place, as a share of the sheet's width.
-    """
+    """The label of a row's leftmost panel at a share of the sheet's width: in line with those above and below."""
     box = axes.get_position()
     axes.set_ylabel(text)
     figure = axes.get_figure(root=True)

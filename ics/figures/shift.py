@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from ics.analysis.claims.covariate_shift import NETS
 from ics.figures import style
-from ics.figures.axes import rate as written
 from ics.figures.axes import step_axis
 from ics.figures.panels import SEEDS, TRAINING, draw, layer_name, legend, paper_figure, training_axis
 from ics.figures.runs import Arms, PaperRuns
@@ -39,6 +38,7 @@ def _figure(runs: PaperRuns) -> Sheet:
     grid = sheet.grid(
         len(runs.rates), 1 + len(layers), left=0.1, width_ratios=[1.05] + [1] * len(layers), wspace=0.36, hspace=0.13
     )
+    names = runs.table("shift").drop_duplicates("layer_index").set_index("layer_index")["layer"]
     cosines: list[Axes] = []
     quantity, label = TRAINING[runs.model]
     for i, rate in enumerate(runs.rates):
@@ -49,9 +49,7 @@ def _figure(runs: PaperRuns) -> Sheet:
         draw(training, runs, quantity, rate, arms=ARMS.shown)
         step_axis(training, runs.last_step, labelled=lowest)
         row_label(training, label, x=0.046)
-        middle = training.get_position().y0 + training.get_position().height / 2
-        named = f"learning rate {written(rate)}"
-        sheet.text(0.012, middle, named, rotation=90, va="center", fontsize=8.5)
+        sheet.beside(training.get_position().y0 + training.get_position().height / 2, rate)
         for j, numbers in enumerate(layers.items(), start=1):
             pair = grid[i, j].subgridspec(2, 1, hspace=0.12)
             l2, cosine = sheet.add_subplot(pair[0]), sheet.add_subplot(pair[1])
@@ -64,7 +62,7 @@ def _figure(runs: PaperRuns) -> Sheet:
                 axes.yaxis.set_label_coords(-0.26, 0.5)
             cosines.append(cosine)
             if i == 0:
-                l2.set_title(layer_name(*numbers, _name(runs, numbers[1])))
+                l2.set_title(layer_name(*numbers, names[numbers[1]]))
     _one_range(cosines)
     return sheet
 
@@ -75,12 +73,6 @@ def _one_range(cosines: Sequence[Axes]) -> None:
     for axes in cosines:
         axes.set_ylim((-0.55, 1.08) if upper_only else (-1.1, 1.12))
         axes.set_yticks([-0.5, 0, 0.5, 1] if upper_only else [-1, 0, 1])
-
-
-def _name(runs: PaperRuns, layer: int) -> str:
-    shift = runs.runs["shift"]
-    mine = shift["run"].isin(runs.scale.runs["run"]) & (shift["layer_index"] == layer)
-    return str(shift.loc[mine, "layer"].iloc[0])
 
 
 FIG3A = paper_figure("3a", "fig3_vgg", "vgg", ["shift"], ARMS, HOW_TO_READ, _figure, rates=None, stem="fig3_vgg")

@@ -7,24 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ics.analysis import specifications as specs
 from ics.analysis.claims.claim import PHASES, WHOLE
 from ics.analysis.claims.covariate_shift import NETS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
-from ics.analysis.specifications import (
-    BY_ACCURACY,
-    BY_LOSS,
-    BY_STEP,
-    INCREASED,
-    MEAN,
-    MEAN_LOG,
-    MEDIAN,
-    REDUCED,
-    SHIFT,
-    UNDECIDED,
-    specifications,
-)
-from ics.figures.axes import rate as written
 from ics.figures.catalogue import Figure
 from ics.figures.sheet import Sheet, handle
 
@@ -36,13 +23,13 @@ HOW_TO_READ = (
     "loss or accuracy: not at the same step, but when both first had the same smoothed training loss or accuracy. "
     "Names that begin with shift: other readings of Definition 2.1 (experiment=readings)."
 )
-COLOURS = {UNDECIDED: "#CDCDCD", INCREASED: "#D9601A", REDUCED: "#16306B"}
+COLOURS = {specs.UNDECIDED: "#CDCDCD", specs.INCREASED: "#D9601A", specs.REDUCED: "#16306B"}
 """Told apart by lightness too."""
 
 CHOICES = {
-    "statistic": {MEDIAN: "median", MEAN: "mean", MEAN_LOG: "mean of logs"},
+    "statistic": {specs.MEDIAN: "median", specs.MEAN: "mean", specs.MEAN_LOG: "mean of logs"},
     "phase": {phase.name: phase.name.split(":")[0] for phase in (WHOLE, *PHASES)},
-    "alignment": {BY_STEP: "by step", BY_LOSS: "by loss", BY_ACCURACY: "by accuracy"},
+    "alignment": {specs.BY_STEP: "by step", specs.BY_LOSS: "by loss", specs.BY_ACCURACY: "by accuracy"},
 }
 """Column -> its values, and how they are written beside their line."""
 
@@ -75,7 +62,7 @@ def _figure(readings: pd.DataFrame) -> Sheet:
         curve.set_title("" if row else f"{of.label}, {'ratio' if of.log else 'difference'}", fontsize=7.5)
         if column == 0:
             middle = (curve.get_position().y1 + matrix.get_position().y0) / 2
-            sheet.text(0.012, middle, f"learning rate {written(rates[row])}", rotation=90, va="center", fontsize=8.5)
+            sheet.beside(middle, rates[row])
     return sheet
 
 
@@ -106,7 +93,7 @@ def _matrix(axes: Axes, mine: pd.DataFrame, labelled: bool) -> None:
     made = mine.assign(layers=mine["layers"].where(single.isna(), "one"))
     papers = NETS[str(mine["model"].iloc[0])][0]
     layers = {" ".join(map(str, papers)): " and ".join(f"#{layer}" for layer in papers)}
-    definitions = sorted(mine["definition"].unique(), key=lambda name: (name != SHIFT, name))
+    definitions = sorted(mine["definition"].unique(), key=lambda name: (name != specs.SHIFT, name))
     choices = {"layers": layers | {"all": "all but the first", "one": "one layer"}} | CHOICES
     if len(definitions) > 1:
         choices["definition"] = {str(name): str(name) for name in definitions}
@@ -135,10 +122,9 @@ def _matrix(axes: Axes, mine: pd.DataFrame, labelled: bool) -> None:
 
 
 def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
-    readings = specifications(runs)
-    for scale, own in readings[(readings["n"] > 1) & np.isfinite(readings["effect"].astype(float))].groupby(
-        "scale", sort=False
-    ):
+    readings = specs.specifications(runs)
+    shown = readings[(readings["n"] > 1) & np.isfinite(readings["effect"].astype(float))]
+    for scale, own in shown.groupby("scale", sort=False):
         yield f"specifications_{scale}", own
 
 

@@ -4,10 +4,10 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
+from ics.analysis.claims.words import rate as written
 from ics.figures import style
 from ics.figures.activations import RIDGES, draw_histograms
 from ics.figures.axes import fit, step_axis
-from ics.figures.axes import rate as written
 from ics.figures.curves import draw_curves
 from ics.figures.panels import SEEDS, TRAINING, draw, legend, paper_figure, title, training_axis
 from ics.figures.runs import LP, NOISE, PAIR, PaperRuns

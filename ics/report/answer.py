@@ -1,4 +1,4 @@
-"""The answer to the project's question, from the verdicts."""
+"""The answer to the project's question, and what the runs say of where the shift comes from, in sentences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ics.analysis.claims import words
+from ics.analysis.claims.claim import EARLY, LATE
 from ics.analysis.claims.covariate_shift import CLAIM
+from ics.analysis.claims.origins import OF_THE_SPIKE
 from ics.analysis.claims.words import Row
 from ics.analysis.measured import QUANTITIES
+from ics.figures.style import ARMS
 
 # The claim says that the shift is not reduced: by what is in its column `holds`.
 OUTCOMES = {1: "not reduced", 0: "reduced"}
@@ -21,6 +24,12 @@ BESIDE = ("bn_trains_faster", "bn_generalises_better", "noisy_nearly_matches_bn"
 
 CHECKS = ("digits",)
 """Data whose runs check the machinery and are no evidence."""
+
+PHASES = {LATE.name: "in the second half of the training", EARLY.name: "in its first tenth"}
+OF_AN_ARM = {
+    "shift_is_local": "from the two blocks next below comes a share of",
+    "shift_is_linear": "not linear in the update is a share of",
+}
 
 
 @dataclass(frozen=True)
@@ -41,15 +50,15 @@ class Answer:
 
 
 def answer(claims: pd.DataFrame) -> Answer:
-    """The answer.
-
-    Args:
-        claims: from `claims_table`.
-    """
+    """The answer, from `claims_table`."""
     judged = evidence(claims)
     mine = judged[judged["claim"] == CLAIM]
     beside = judged[judged["claim"].isin(BESIDE)].to_dict("records")
-    return Answer(_short(mine), _sentence(mine), list(_settings(mine)), beside)
+    settings: list[tuple[str, float, list[Row | None]]] = []
+    for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
+        found = {row["quantity"]: row for row in rows.to_dict("records")}
+        settings.append((str(title), float(str(lr)), [found.get(name) for name in MEASURES]))
+    return Answer(_short(mine), _sentence(mine), settings, beside)
 
 
 def evidence(claims: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +110,26 @@ def _networks(rows: pd.DataFrame) -> str:
     return " and ".join(f"{name} (learning rate {' and '.join(map(words.rate, lr))})" for name, lr in rates.items())
 
 
-def _settings(mine: pd.DataFrame) -> Iterator[tuple[str, float, list[Row | None]]]:
-    for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
-        found = {row["quantity"]: row for row in rows.to_dict("records")}
-        yield str(title), float(str(lr)), [found.get(name) for name in MEASURES]
+def origins_findings(claims: pd.DataFrame) -> list[str]:
+    """Where the shift comes from: a paragraph per network and learning rate, from `claims_table`."""
+    rows = evidence(claims)
+    mine = rows[rows["claim"].isin([*OF_AN_ARM, "spike_is_scale"])]
+    return [
+        f"{title}, learning rate {words.rate(float(str(lr)))}, n = {own['n'].max()}: {'; '.join(_findings(own))}."
+        for (title, lr), own in mine.groupby(["scale_title", "lr"], sort=False)
+    ]
+
+
+def _findings(rows: pd.DataFrame) -> Iterator[str]:
+    for claim, begins in OF_AN_ARM.items():
+        parts = []
+        for phase, when in PHASES.items():
+            of = rows[(rows["claim"] == claim) & (rows["phase"] == phase)].to_dict("records")
+            found = [f"{words.found(row)} ({ARMS[row['arm']].label})" for row in of]
+            parts += [f"{' and '.join(found)} {when}"] if found else []
+        if parts:
+            yield f"{begins} {', '.join(parts)}"
+    spike = {row["quantity"]: row for row in rows[rows["claim"] == "spike_is_scale"].to_dict("records")}
+    ratios = [f"{words.found(spike[quantity])} in {what}" for quantity, what in OF_THE_SPIKE if quantity in spike]
+    if ratios:
+        yield f"at step 0, beside the standard network, BatchNorm's shift is {', '.join(ratios)}"

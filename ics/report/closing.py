@@ -19,14 +19,7 @@ NEXT = {
 
 
 def closing(runs: Runs, claims: pd.DataFrame, page: Path, figures: Path) -> str:
-    """The question, what these runs say, and where to go on.
-
-    Args:
-        runs: the quick runs.
-        claims: judged by them, from `claims_table`.
-        page: the report made for them.
-        figures: the folder of their figures.
-    """
+    """The question, what these runs say, and where to go on: to their page, and to the folder of their figures."""
     found = answer(claims)
     said = []
     for title, lr, rows in found.settings:

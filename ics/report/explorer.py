@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ics.analysis.layers import PAPERS_DEPTH, common_layers
 from ics.analysis.load import Runs
-from ics.analysis.paper import MODELS, paper_curves
-from ics.analysis.scales import Scale, scales_with, split_by_scale
+from ics.analysis.paper import PAPERS_NAME, paper_curves
+from ics.analysis.scales import PAPERS_OWN, Scale, common_layers, scales_with, split_by_scale
 from ics.analysis.seeds import over_seeds
+from ics.analysis.select import select
 from ics.figures.style import ARMS, darker
 from ics.report.runtime import packed
 
@@ -57,9 +57,6 @@ METRICS: dict[str, dict[str, Any]] = {
 def explorer_data(runs: Runs | None) -> dict[str, Any]:
     """Everything the explorer needs, ready for JSON.
 
-    Args:
-        runs: what there is; None if nothing.
-
     Returns:
         `arms` and `metrics` by name with what the page says of them, and `scales`: each with its title, data, steps,
         layers, the layers shown first, and curves: metric, arm, rate, layer, n (seeds), median, low and high by step
@@ -86,8 +83,8 @@ def _scales(runs: Runs) -> Iterator[Scale]:
     if "shift" not in runs or "model.name" not in settings:
         return
     with_shift = settings[settings["run"].isin(runs["shift"]["run"].unique())]
-    scales = [scale for model in PAPERS_DEPTH for scale in scales_with(runs, model, "shift")]
-    others = with_shift[~with_shift["model.name"].isin(list(PAPERS_DEPTH))]
+    scales = [scale for model in PAPERS_OWN for scale in scales_with(runs, model, "shift")]
+    others = with_shift[~with_shift["model.name"].isin(list(PAPERS_OWN))]
     for experiment, mine in others.groupby("experiment", observed=True):
         named = [Scale(f"{experiment}_{s.slug}", f"{experiment}: {s.title}", s.runs) for s in split_by_scale(mine)]
         scales += named if len(named) <= _SWEEP else []
@@ -101,10 +98,14 @@ def _scale(runs: Runs, scale: Scale, points: int) -> dict[str, Any]:
     shift = runs["shift"]
     shift = shift[shift["run"].isin(scale.runs["run"])]
     names = shift.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index()
-    theirs = _papers(scale)
+    model = PAPERS_NAME.get(str(scale.runs["model.name"].iloc[0]), "")  # no curves of a network it does not have
+    quantities = [words["papers"] for words in METRICS.values() if "papers" in words]
+    theirs = select(paper_curves(), model=model, quantity=quantities)
     papers = scale.layers(sorted(theirs["layer"].dropna().unique()), shift, "layer_index") if len(theirs) else {}
     layers = _chosen(names.index.tolist(), set(papers.values()))
-    recorded = _common_steps(shift)
+    # The steps that every run measured unless it diverged before; all there are if none is common to all.
+    common = common_layers(shift[shift["status"] != "diverged"], "step") or shift["step"].unique()
+    recorded = [int(step) for step in common]
     steps = recorded[:: -(-len(recorded) // points)]
     tables = {name: runs.get(metric.get("table", "shift")) for name, metric in METRICS.items()}
     curves = [
@@ -153,20 +154,6 @@ def _papers_curves(theirs: pd.DataFrame, layers: dict[int, int], last: int) -> I
 
 def _curve(metric: str, key: Any) -> dict[str, Any]:
     return {"metric": metric, "arm": str(key[0]), "rate": float(key[1]), "layer": int(key[2])}
-
-
-def _papers(scale: Scale) -> pd.DataFrame:
-    """The paper's curves of the network; none for one it does not have."""
-    curves = paper_curves()
-    quantities = [metric["papers"] for metric in METRICS.values() if "papers" in metric]
-    mine = curves["model"].map(MODELS) == scale.runs["model.name"].iloc[0]
-    papers: pd.DataFrame = curves[mine & curves["quantity"].isin(quantities)]
-    return papers
-
-
-def _common_steps(shift: pd.DataFrame) -> list[int]:
-    """The steps that every run measured unless it diverged before; all there are if none is common to all."""
-    return [int(step) for step in common_layers(shift[shift["status"] != "diverged"], "step") or shift["step"].unique()]
 
 
 def _chosen(layers: list[int], always: set[int]) -> list[int]:

@@ -4,7 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.transforms import Bbox
 from PIL import Image
@@ -22,65 +22,29 @@ MAX_BYTES = 1_500_000
 _AIR = 0.03  # inches between the title and the cut
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """One figure at one scale.
-
-    Attributes:
-        id: name of its file, for links.
-        figure: which one it is.
-        title: what the figure calls itself.
-        how_to_read: the sentences that belong below it.
-        image: a PNG as `data:` address.
-        width: in CSS pixels.
-        height: in CSS pixels.
-    """
-
-    id: str
-    figure: Figure
-    title: str
-    how_to_read: str
-    image: str
-    width: int
-    height: int
-
-
-def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[Drawn], list[MissingRuns]]:
+def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[dict[str, Any]], list[MissingRuns]]:
     """Draws all figures that there are runs for.
 
-    Args:
-        figures: from `select`.
-        runs: what there is; None if nothing.
-
     Returns:
-        The figures, in order, all of the best of `QUALITIES` with which they fit into `MAX_BYTES` (of the last one, if
-        they do not); and what is missing.
+        A record for each at each scale, in order: id (name of its file, for links), figure, title, how_to_read (the
+        sentences that belong below it), image (a PNG as `data:` address), width and height (in CSS pixels). All are of
+        the best of `QUALITIES` with which they fit into `MAX_BYTES` (of the last one, if they do not). And what is
+        missing.
     """
     missing, pictures = [], []
     for figure, result in zip(figures, draw_many(figures, runs, _picture), strict=True):
         if isinstance(result, MissingRuns):
             missing.append(result)
         else:
-            pictures += [(figure, picture) for picture in result]
-    lengths = [sum(len(picture.images[number]) for _, picture in pictures) for number in range(len(QUALITIES))]
+            pictures += [(figure, *picture) for picture in result]
+    lengths = [sum(len(images[number]) for *_, images in pictures) for number in range(len(QUALITIES))]
     best = next((number for number, length in enumerate(lengths) if length <= MAX_BYTES), len(QUALITIES) - 1)
-    return [
-        Drawn(re.sub(r"[^A-Za-z0-9_-]", "-", one.stem), figure, *one.words, one.images[best], *one.size)
-        for figure, one in pictures
-    ], missing
+    drawn = [words | {"figure": figure, "image": images[best]} for figure, words, images in pictures]
+    return drawn, missing
 
 
-@dataclass(frozen=True)
-class _Picture:
-    """A figure without its words: name of its file, title and notes, an image of every quality, size in CSS pixels."""
-
-    stem: str
-    words: tuple[str, str]
-    images: list[str]
-    size: tuple[int, int]
-
-
-def _picture(stem: str, sheet: Sheet) -> _Picture:
+def _picture(stem: str, sheet: Sheet) -> tuple[dict[str, Any], list[str]]:
+    """A sheet without its words: what a record says of it, and an image of every quality."""
     top, bottom = (text.get_window_extent().get_points()[:, 1] / sheet.dpi for text in (sheet.title, sheet.notes))
     width, high, low = sheet.get_figwidth(), top[0] - _AIR, bottom[1]
     sheet.title.remove()
@@ -91,7 +55,10 @@ def _picture(stem: str, sheet: Sheet) -> _Picture:
     sheet.savefig(png, dpi=QUALITIES[0][0], bbox_inches=box, pad_inches=0, pil_kwargs=quickly)
     drawn = Image.open(png).convert("RGB")
     images = [f"data:image/png;base64,{base64.b64encode(_png(drawn, *q)).decode()}" for q in QUALITIES]
-    return _Picture(stem, sheet.words, images, (round(width * 96), round((high - low) * 96)))
+    title, how_to_read = sheet.words
+    size = {"width": round(width * 96), "height": round((high - low) * 96)}
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", stem)
+    return {"id": name, "title": title, "how_to_read": how_to_read} | size, images
 
 
 def _png(image: Image.Image, dpi: int, colours: int) -> bytes:

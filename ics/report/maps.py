@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ics.analysis.claims.words import rate as written
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
-from ics.figures.axes import rate as written
 from ics.figures.every_layer import EVERY_LAYER, MEASURES, binned
-from ics.figures.origins import LIMIT, ORIGINS, PHASES, Found
+from ics.figures.origins import LIMIT, ORIGINS, PHASES, part
 from ics.figures.runs import PAIR, PaperRuns
 from ics.figures.style import ARMS, COLOURS
 from ics.report.explorer import short
@@ -32,61 +32,37 @@ HEIGHT, CURVES_WIDTH, CURVES_HEIGHT = 190, 560, 150
 
 
 def maps(runs: Runs | None) -> list[dict[str, Any]]:
-    """All of them.
-
-    Args:
-        runs: what there is; None if nothing.
-
-    Returns:
-        Of each its `title`, what it `says`, and its `chart`, a Vega-Lite specification with its data.
-    """
+    """Of each its `title`, what it `says`, and its `chart`, a Vega-Lite specification with its data."""
     if runs is None:
         return []
+    layers = [
+        (QUANTITIES[measure].label, LAYERS_SAY, found, rate, _every_layer(found, rate, measure))
+        for _, found in EVERY_LAYER.find(runs)
+        for rate, measure in product(found.rates, MEASURES)
+    ]
+    shares = [
+        ("Origins of the shift", ORIGINS_SAY, found, found.rates[0], _origins(found)) for _, found in ORIGINS.find(runs)
+    ]
     return [
-        *(
-            {
-                "title": f"{QUANTITIES[measure].label}: {found.scale.title}, learning rate {written(rate)}",
-                "says": LAYERS_SAY,
-                "chart": _every_layer(found, rate, measure),
-            }
-            for _, found in EVERY_LAYER.find(runs)
-            for rate, measure in product(found.rates, MEASURES)
-        ),
-        *(
-            {
-                "title": f"Origins of the shift: {found.scale.title}, learning rate {written(found.rate)}",
-                "says": ORIGINS_SAY,
-                "chart": _origins(found),
-            }
-            for _, found in ORIGINS.find(runs)
-        ),
+        {"title": f"{what}: {found.scale.title}, learning rate {written(rate)}", "says": says, "chart": chart}
+        for what, says, found, rate, chart in (*layers, *shares)
     ]
 
 
 def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
     log = QUANTITIES[measure].log
-    cells = binned(found.ours(measure, rate), found.last_step, log)
-    arms = {arm: cells.loc[arm] for arm in PAIR.shown}
-    panels = arms | {"difference": arms["batch"] - arms["standard"]}
+    panels = binned(found.ours(measure, rate), found.last_step, log)
     medians = {name: panel.groupby("layer").median().stack() for name, panel in panels.items()}
     rows = pd.DataFrame(medians).rename_axis(["layer", "step"]).apply(short).reset_index()
     label = MEASURES[measure]
     less, more = COLOURS["batch"], COLOURS["standard"]
     far = float(np.nanquantile(rows["difference"].abs(), 0.98))
-    values = rows[list(arms)].to_numpy()
-    one: Specification = {
-        "domain": np.nanquantile(values, [0.01, 0.99]).tolist(),
-        "clamp": True,
-        "scheme": "viridis",
-        "reverse": log,
-    }
-    two: Specification = {
-        "domain": [-far, 0, far],
-        "clamp": True,
-        "range": [less, "#fff", more][:: 1 if log else -1],
-        "interpolate": "rgb",
-    }
-    titles = {arm: ARMS[arm].label for arm in arms} | {"difference": "BatchNorm − standard"}
+    values = rows[list(PAIR.shown)].to_numpy()
+    limits = np.nanquantile(values, [0.01, 0.99]).tolist()
+    one: Specification = {"domain": limits, "clamp": True, "scheme": "viridis", "reverse": log}
+    colours = [less, "#fff", more][:: 1 if log else -1]
+    two: Specification = {"domain": [-far, 0, far], "clamp": True, "range": colours, "interpolate": "rgb"}
+    titles = {arm: ARMS[arm].label for arm in PAIR.shown} | {"difference": "BatchNorm − standard"}
     axes = ("step", "layer")
     tips = list(titles.items())
     heats = [
@@ -95,7 +71,7 @@ def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
         _heat(titles["difference"], axes, ("difference", label, two), tips),
     ]
     curves = {
-        "transform": [{"fold": list(arms), "as": ["arm", "value"]}],
+        "transform": [{"fold": list(PAIR.shown), "as": ["arm", "value"]}],
         "encoding": {"strokeDash": {"field": "layer", "type": "nominal", "legend": None}},
     }
     layers = rows["layer"].unique()
@@ -103,11 +79,11 @@ def _every_layer(found: PaperRuns, rate: float, measure: str) -> Specification:
     return _chart(rows, heats, 3, PAIR.shown, curves, ("step", "training step"), label, first)
 
 
-def _origins(found: Found) -> Specification:
+def _origins(found: PaperRuns) -> Specification:
     pair = ["arm", "cause_index", "layer_index"]
     parts = []
     for late, phase in PHASES.items():
-        medians = found.part(late).groupby(pair)[["share", "l2", "linear_l2"]].median().apply(short).reset_index()
+        medians = part(found, late).groupby(pair)[["share", "l2", "linear_l2"]].median().apply(short).reset_index()
         parts.append(medians.assign(phase=phase))
     rows = pd.concat(parts).rename(columns={"cause_index": "block", "layer_index": "layer", "share": "value"})
     colours: Specification = {"domain": [-LIMIT, 0, LIMIT], "clamp": True, "scheme": "redblue", "reverse": True}
@@ -119,17 +95,8 @@ def _origins(found: Found) -> Specification:
         | {"transform": [{"filter": {"and": [{"field": "arm", "equal": arm}, {"field": "phase", "equal": phase}]}}]}
         for arm, phase in product(found.arms, PHASES.values())
     ]
-    curves = {
-        "transform": [],
-        "encoding": {
-            "strokeDash": {
-                "field": "phase",
-                "type": "nominal",
-                "sort": list(PHASES.values()),
-                "legend": {"title": None},
-            }
-        },
-    }
+    dash = {"field": "phase", "type": "nominal", "sort": list(PHASES.values()), "legend": {"title": None}}
+    curves = {"transform": [], "encoding": {"strokeDash": dash}}
     first = int(rows["layer"].max())
     return _chart(rows, heats, 2, found.arms, curves, ("block", "block"), "share of the layer’s shift", first)
 

@@ -1,8 +1,8 @@
 """The parts of the project's Markdown pages that runs decide: written between markers, so that no number is typed."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -16,8 +16,7 @@ from ics.analysis.select import select
 from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDECIDED
 from ics.errors import UserError
 from ics.figures import catalogue
-from ics.report.answer import MEASURES, answer, evidence, outcome
-from ics.report.findings import origins_findings
+from ics.report.answer import MEASURES, answer, evidence, origins_findings, outcome
 from ics.tables import Table
 
 MAIN = ("training", "evaluation", "shift")
@@ -31,14 +30,11 @@ FIRST = {
     "noisy_nearly_matches_bn": "train_accuracy_percent",
 }
 # A claim with what the runs, and the paper's own curves, say of it.
-_VERDICTS = {
+_VERDICTS: dict[str, Callable[[Row], Any]] = {
     "claim": words.statement,
-    "runs": lambda row: row["scale_title"],
-    "seeds": lambda row: row["n"],
-    "true if": words.claimed,
-    "effect": words.found,
-    "verdict": lambda row: f"**{row['verdict']}**",
-    "the paper's curves": words.papers_curves,
+    "runs": itemgetter("scale_title"),
+    "seeds": itemgetter("n"),
+    **{name: words.CELLS[name] for name in ("true if", "effect", "verdict", "the paper's curves")},
 }
 
 
@@ -54,30 +50,22 @@ def insert(text: str, parts: Mapping[str, str]) -> str:
     """
     for name, part in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not pattern.search(text):
+        before, found, rest = text.partition(begin)
+        _, ends, after = rest.partition(end)
+        if not (found and ends):
             raise UserError(f"the page has no place for {name!r}; put {begin} and {end} where it belongs")
-        lines = f"{begin}\n\n{part.strip()}\n\n{end}"
-        text = pattern.sub(lines.replace("\\", "\\\\"), text)
+        text = f"{before}{begin}\n\n{part.strip()}\n\n{end}{after}"
     return text
 
 
 def answer_line(claims: pd.DataFrame) -> str:
-    """The answer.
-
-    Args:
-        claims: from `claims_table`.
-    """
+    """The answer, from `claims_table`."""
     found = answer(claims)
     return f"**{found.short}** {found.sentence}"
 
 
 def readings_line(readings: pd.DataFrame) -> str:
-    """Where every reading that decides says the same, and where the answer hangs on the reading.
-
-    Args:
-        readings: from `specifications`.
-    """
+    """Where every reading of `specifications` that decides says the same, and where the answer hangs on the reading."""
     alike, apart = [], []
     for network, lr, _, said in _said(readings[readings["definition"] == SHIFT], "network"):
         where = f"{network} (learning rate {words.rate(lr)})"
@@ -124,12 +112,7 @@ def power_table(claims: pd.DataFrame) -> str:
 
 
 def first_table(claims: pd.DataFrame, readings: pd.DataFrame) -> str:
-    """What the runs say of the claims that matter most, one row for each network and learning rate.
-
-    Args:
-        claims: from `claims_table`.
-        readings: from `specifications`.
-    """
+    """What the runs say of the claims that matter most, one row for each network and learning rate."""
 
     def every(row: Row) -> str:
         of = {"scale": row["scale"], "lr": row["lr"], "quantity": row["quantity"], "definition": SHIFT}
@@ -193,11 +176,7 @@ def figures_table() -> str:
 
 
 def schemas_tables(schemas: Mapping[str, Table]) -> str:
-    """Every CSV table with the meaning of its columns, the three main ones first.
-
-    Args:
-        schemas: table name → its schema, as `Runs.schemas`.
-    """
+    """Every CSV table of `Runs.schemas` with the meaning of its columns, the three main ones first."""
     columns = {
         "column": lambda column: f"`{column.name}`",
         "kind": lambda column: f"{column.kind} or nan" if column.nan else column.kind,
@@ -212,17 +191,13 @@ def schemas_tables(schemas: Mapping[str, Table]) -> str:
 
 
 def origins_table(origins: list[dict[str, Any]]) -> str:
-    """Where the committed runs come from: data, seeds, machine, time.
-
-    Args:
-        origins: from `ics.report.origin`.
-    """
+    """Where the committed runs come from, of `ics.report.origin`: data, seeds, machine, time."""
     return records_table(
         origins,
         {
             "experiment": lambda one: f"`{one['experiment']}`",
-            "network": lambda one: one["network"],
-            "data": lambda one: one["data"],
+            "network": itemgetter("network"),
+            "data": itemgetter("data"),
             "norms": lambda one: ", ".join(one["arms"]),
             "rates": lambda one: ", ".join(map(words.rate, one["rates"])),
             "runs": lambda one: f"{one['runs']}, {one['diverged']} diverged" if one["diverged"] else one["runs"],

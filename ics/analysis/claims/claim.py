@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,7 @@ from ics.analysis.measured import QUANTITIES, Unit
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a training: first < step / steps ≤ last; with `first` below 0, step 0 as well.
-
-    Attributes:
-        name: "early".
-        first: share of the training.
-        last: share of the training.
-    """
+    """A stretch of a training: first < step / steps ≤ last; with `first` below 0, step 0 as well."""
 
     name: str
     first: float
@@ -68,15 +62,11 @@ class Statistic:
         return self if self.layers is None else replace(self, layers=ALL_LAYERS)
 
     def of_layers(self, rows: pd.DataFrame, steps: int, by: Sequence[str]) -> pd.DataFrame:
-        """The number of every layer.
-
-        Args:
-            rows: curves, each with the steps of one training.
-            steps: number of steps of the training.
-            by: columns that tell the curves apart.
+        """The number of every layer, in a training of so many steps.
 
         Returns:
-            `by`, layer (0 for a quantity without layers), value; no row where the phase has none.
+            `by`, which tells the curves apart, layer (0 for a quantity without layers), value; no row where the phase
+            has none.
         """
         rows = self.phase.rows(rows, steps)
         values = (rows["high"] - rows["low"] if self.edge == "width" else rows[self.edge]).astype("float64")
@@ -119,6 +109,10 @@ class Claim:
     holds: Range
     experiment: str
     headline: bool = True
+
+    def detail(self, **statistic: Any) -> "Claim":
+        """The same of another choice of steps, layers or values."""
+        return replace(self, statistic=replace(self.statistic, **statistic), headline=False)
 
     @property
     def arms(self) -> tuple[str, ...]:

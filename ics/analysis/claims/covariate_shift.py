@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 from ics.analysis.claims.claim import ALL_LAYERS, PHASES, START, WHOLE, Claim, Statistic
 from ics.analysis.claims.interval import Range
@@ -24,88 +25,54 @@ RELATIVE = Statistic("ics_relative_l2", "median", layers=ALL_LAYERS, scale="log1
 COSINE = Statistic("ics_cosine", "median", layers=ALL_LAYERS)
 CORRELATION = replace(COSINE, scale="abs")
 
-_METRICS = (
-    (L2, NOT_REDUCED, "‖G − G′‖₂ is similar or larger"),
-    (COSINE, NOT_ALIGNED, "cos∠(G, G′) is no higher"),
-    (RELATIVE, NOT_REDUCED, "‖G − G′‖₂ / ‖G‖₂ is similar or larger"),
-)
-
 # Setting `model.name` -> the paper's layers, its rates, what makes the runs.
 NETS = {
     "vgg": ((5, 10), (0.1, 0.01), "fig3_vgg scale=cpu"),
     "deep_linear": ((9, 17), (1e-6, 1e-7), "fig3_dln"),
 }
 _PLACE = {"vgg": "Section 2.2, Figure 3a", "deep_linear": "Section 2.2, Figure 3b"}
+_READ_OFF = "Figure 3a, step 0 (read off; the text does not say it)"
+
+_Row = tuple[str, str, str, str | None, Statistic, Range]  # name, text, arm, against, statistic, the effects that hold
+
+_IN_BOTH: tuple[_Row, ...] = tuple(
+    (CLAIM, f"BatchNorm does not reduce the shift: {text}", "batch", "standard", metric, holds)
+    for text, metric, holds in (
+        ("‖G − G′‖₂ is similar or larger", L2, NOT_REDUCED),
+        ("cos∠(G, G′) is no higher", COSINE, NOT_ALIGNED),
+        ("‖G − G′‖₂ / ‖G‖₂ is similar or larger", RELATIVE, NOT_REDUCED),
+    )
+)
+_AT_START: tuple[_Row, ...] = tuple(
+    ("bn_spike_at_init", f"at initialisation BatchNorm's {text}", "batch", against, replace(metric, phase=START), holds)
+    for text, against, metric, holds in (
+        ("shift is far larger", "standard", L2, SPIKE),
+        ("G and G′ are uncorrelated", None, COSINE, NO_CORRELATION),
+    )
+)
+_NONE = "the standard deep linear network has almost no internal covariate shift: "
+_APART = "BatchNorm's G and G′ are almost uncorrelated in the deep linear network"
+_DEEP_LINEAR: tuple[_Row, ...] = (
+    ("standard_dln_has_no_ics", f"{_NONE}cos∠(G, G′) is nearly 1", "standard", None, COSINE, ALMOST_ALIGNED),
+    ("standard_dln_has_no_ics", f"{_NONE}‖G − G′‖₂ is small beside ‖G‖₂", "standard", None, RELATIVE, ALMOST_NONE),
+    ("bn_dln_gradients_uncorrelated", _APART, "batch", None, CORRELATION, NEARLY_UNCORRELATED),
+)
 
 
 def claims() -> Iterator[Claim]:
     """All of them."""
-    for model, (layers, rates, experiment) in NETS.items():
-        for rate in rates:
-            for metric, holds, text in _METRICS:
-                whole = Claim(
-                    CLAIM,
-                    f"BatchNorm does not reduce the shift: {text}",
-                    _PLACE[model],
-                    model,
-                    rate,
-                    replace(metric, layers=layers),
-                    "batch",
-                    "standard",
-                    holds,
-                    experiment,
-                )
-                yield whole
-                yield from _details(whole, layers)
-    layers, rates, experiment = NETS["vgg"]
-    for rate in rates:
-        spike = Claim(
-            "bn_spike_at_init",
-            "at initialisation BatchNorm's shift is far larger",
-            "Figure 3a, step 0 (read off; the text does not say it)",
-            "vgg",
-            rate,
-            replace(L2, phase=START, layers=layers),
-            "batch",
-            "standard",
-            SPIKE,
-            experiment,
-        )
-        aligned = replace(
-            spike,
-            text="at initialisation BatchNorm's G and G′ are uncorrelated",
-            statistic=replace(COSINE, phase=START, layers=layers),
-            against=None,
-            holds=NO_CORRELATION,
-        )
-        for claim in (spike, aligned):
-            yield claim
-            yield replace(claim, statistic=replace(claim.statistic, layers=ALL_LAYERS), headline=False)
-    yield from _deep_linear()
-
-
-def _deep_linear() -> Iterator[Claim]:
-    layers, rates, experiment = NETS["deep_linear"]
-    none = "the standard deep linear network has almost no internal covariate shift: "
-    apart = "BatchNorm's G and G′ are almost uncorrelated in the deep linear network"
-    for rate in rates:
-        for name, text, arm, metric, holds in (
-            ("standard_dln_has_no_ics", none + "cos∠(G, G′) is nearly 1", "standard", COSINE, ALMOST_ALIGNED),
-            ("standard_dln_has_no_ics", none + "‖G − G′‖₂ is small beside ‖G‖₂", "standard", RELATIVE, ALMOST_NONE),
-            ("bn_dln_gradients_uncorrelated", apart, "batch", CORRELATION, NEARLY_UNCORRELATED),
-        ):
+    of_both = [(model, _IN_BOTH) for model in NETS]
+    for model, rows in (*of_both, ("vgg", _AT_START), ("deep_linear", _DEEP_LINEAR)):
+        layers, rates, experiment = NETS[model]
+        for rate, (name, text, arm, against, metric, holds) in product(rates, rows):
+            place = _READ_OFF if rows is _AT_START else _PLACE[model]
             statistic = replace(metric, layers=layers)
-            claim = Claim(
-                name, text, _PLACE["deep_linear"], "deep_linear", rate, statistic, arm, None, holds, experiment
-            )
+            claim = Claim(name, text, place, model, rate, statistic, arm, against, holds, experiment)
             yield claim
-            yield from _details(claim, layers)
-
-
-def _details(whole: Claim, layers: tuple[int, ...]) -> Iterator[Claim]:
-    """The same claim phase by phase, for the same layers, for each of them, and for all layers."""
-    for chosen in (layers, *((layer,) for layer in layers), ALL_LAYERS):
-        for phase in (WHOLE, *PHASES):
-            statistic = replace(whole.statistic, layers=chosen, phase=phase)
-            if statistic != whole.statistic:
-                yield replace(whole, statistic=statistic, headline=False)
+            if rows is _AT_START:
+                yield claim.detail(layers=ALL_LAYERS)
+                continue
+            for chosen in (layers, *((layer,) for layer in layers), ALL_LAYERS):
+                for phase in (WHOLE, *PHASES):
+                    if (chosen, phase) != (layers, WHOLE):
+                        yield claim.detail(layers=chosen, phase=phase)

@@ -111,10 +111,7 @@ def seeds_to_decide(found: Estimate, claimed: Range) -> float:
 
 @cache
 def t_quantile(degrees: int) -> float:
-    """Half the width of a t-interval in standard errors: P(|T| ≤ t) = `CONFIDENCE`.
-
-    Args:
-        degrees: of freedom.
+    """Half the width of a t-interval of some degrees of freedom, in standard errors: P(|T| ≤ t) = `CONFIDENCE`.
 
     Example:
         >>> round(t_quantile(2), 4)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,9 @@ from ics.analysis.claims.interval import CONFIDENCE, MOST_SEEDS, POWER, estimate
 from ics.analysis.claims.training import FINAL, TRAINS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured, measured_by
-from ics.analysis.paper import MODELS, all_paper_points
+from ics.analysis.paper import PAPERS_NAME, all_paper_points
 from ics.analysis.scales import PAPERS_OWN
-
-_PAPERS_NAME = {ours: papers for papers, ours in MODELS.items()}
+from ics.analysis.select import select
 
 COLUMNS = {
     "claim": "name of the claim that the row is part of",
@@ -94,16 +93,10 @@ def _papers_value(claim: Claim) -> float:
 @lru_cache(maxsize=1024)
 def _of_paper(model: str, statistic: Statistic) -> _OfLayers:
     """Of the paper's curves: figure, arm, learning rate -> layer -> the statistic; figures in the paper's order."""
-    points = _papers_points().get((_PAPERS_NAME[model], statistic.quantity), all_paper_points()[:0])
+    points = select(all_paper_points(), model=PAPERS_NAME[model], quantity=statistic.quantity)
     keys = ["figure", "arm", "lr"]
     nested = _nested(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), keys), keys)
     return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
-
-
-@cache
-def _papers_points() -> dict[Any, pd.DataFrame]:
-    """By the paper's name of a model, and by quantity."""
-    return dict(iter(all_paper_points().groupby(["model", "quantity"], sort=False)))
 
 
 @lru_cache(maxsize=4096)
@@ -151,23 +144,18 @@ def _rows(claim: Claim, runs: Runs | None) -> Iterator[dict[str, Any]]:
     statistic = claim.statistic
     papers = _papers_value(claim)
     common = {
+        **{name: getattr(claim, name) for name in ("text", "place", "model", "lr", "arm", "against")},
         "claim": claim.name,
         "headline": int(claim.headline),
-        "text": claim.text,
-        "place": claim.place,
-        "model": claim.model,
-        "lr": claim.lr,
         "quantity": statistic.quantity,
         "phase": statistic.phase.name,
         "effect_is": words.effect_is(claim),
-        "claimed_low": _end(claim.holds.low),
-        "claimed_high": _end(claim.holds.high),
+        "claimed_low": math.nan if math.isinf(claim.holds.low) else claim.holds.low,
+        "claimed_high": math.nan if math.isinf(claim.holds.high) else claim.holds.high,
         "unit": str(claim.unit),
         "rule": words.rule(claim),
         "papers_effect": papers,
         "papers_curves": "not shown" if math.isnan(papers) else "agree" if papers in claim.holds else "disagree",
-        "arm": claim.arm,
-        "against": claim.against,
         "layers": None if statistic.layers is None else " ".join(map(str, statistic.layers)) or "all",
     }
     found = [
@@ -195,11 +183,8 @@ def _verdict(claim: Claim, measured: Measured) -> dict[str, Any]:
         "papers_own": int(scale.is_papers_own),
         "value": numbers[0].mean() if seeds else math.nan,
         "value_against": numbers[1].mean() if seeds and claim.against else math.nan,
-        "effect": found.effect,
-        "low": found.low,
-        "high": found.high,
+        **vars(found),
         "interval": "Student's t, paired by seed" if claim.against else "Student's t",
-        "n": found.n,
         "holds": math.nan if holds is None else int(holds),
         "verdict": verdict(holds, scale.is_papers_own),
         "note": "; ".join(_notes(claim, measured, found.n)),
@@ -217,7 +202,3 @@ def _notes(claim: Claim, measured: Measured, n: int) -> Iterator[str]:
         ours = measured.layers(claim.statistic.quantity, claim.arms[-1], claim.lr, papers)
         if list(ours) != list(ours.values()):
             yield "our layers " + ", ".join(f"#{our} for the paper's #{layer}" for layer, our in ours.items())
-
-
-def _end(bound: float) -> float:
-    return bound if math.isfinite(bound) else math.nan

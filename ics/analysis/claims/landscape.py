@@ -31,27 +31,15 @@ def claims() -> Iterator[Claim]:
     """All of them."""
     for model, (figure, lp_figure, rate, experiment, lp_experiment) in _NETS.items():
         for statistic, name, text, letter in _SMOOTHER:
-            claim = Claim(
-                name,
-                f"with BatchNorm {text.format('the gradient')}",
-                f"Section 3.2, Figure {figure}{letter}",
-                model,
-                rate,
-                statistic,
-                "batch",
-                "standard",
-                SMALLER,
-                experiment,
-            )
+            statement, place = f"with BatchNorm {text.format('the gradient')}", f"Section 3.2, Figure {figure}{letter}"
+            claim = Claim(name, statement, place, model, rate, statistic, "batch", "standard", SMALLER, experiment)
             yield claim
             for phase in PHASES:
-                yield replace(claim, statistic=replace(statistic, phase=phase), headline=False)
+                yield claim.detail(phase=phase)
             yield replace(
-                claim,
+                claim.detail(quantity=f"{statistic.quantity}_random"),
                 text=f"with BatchNorm {text.format('a random direction')}",
                 place="Section 3.2, in words only",
-                statistic=replace(statistic, quantity=f"{statistic.quantity}_random"),
-                headline=False,
             )
             for arm, p in (("l1", "ℓ₁"), ("l2", "ℓ₂"), ("linf", "ℓ∞")):
                 yield replace(
@@ -64,18 +52,11 @@ def claims() -> Iterator[Claim]:
                 )
         edge = math.log10(2 / rate)
         for arm in ("standard", "batch"):
-            plateau = Claim(
-                "beta_is_two_over_lr",
-                f"late in training the effective β of {arm} lies at 2 / learning rate, the edge of stability",
-                f"Figure {figure}c (read off; the text does not say it)",
-                model,
-                rate,
-                replace(BETA, phase=LATE),
-                arm,
-                None,
-                Range(edge - AT_THE_EDGE, edge + AT_THE_EDGE),
-                experiment,
-            )
+            text = f"late in training the effective β of {arm} lies at 2 / learning rate, the edge of stability"
+            place = f"Figure {figure}c (read off; the text does not say it)"
+            at_edge = Range(edge - AT_THE_EDGE, edge + AT_THE_EDGE)
+            late = replace(BETA, phase=LATE)
+            plateau = Claim("beta_is_two_over_lr", text, place, model, rate, late, arm, None, at_edge, experiment)
             yield plateau
             yield replace(
                 plateau,

@@ -1,6 +1,6 @@
 """The claims table in Markdown."""
 
-from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -44,11 +44,7 @@ network had been seen.
 
 
 def to_markdown(claims: pd.DataFrame) -> str:
-    """The whole report: verdicts, what has no runs, details, rules.
-
-    Args:
-        claims: from `evaluate` and `evaluate_theory`.
-    """
+    """The whole report on `claims_table`: verdicts, what has no runs, details, rules."""
     headline, with_runs = claims["headline"] == 1, claims["n"] > 0
     parts = [HEAD, _verdicts(claims[headline & with_runs])]
     missing = claims[headline & ~with_runs]
@@ -61,17 +57,9 @@ def to_markdown(claims: pd.DataFrame) -> str:
 
 
 def _verdicts(rows: pd.DataFrame, statistic: bool = False) -> str:
-    columns: dict[str, Callable[[Any], Any]] = {
-        "claim": words.statement,
-        **({"statistic": words.statistic} if statistic else {"in the paper": lambda row: row["place"]}),
-        "runs": lambda row: row["scale"],
-        "true if": words.claimed,
-        "effect": words.found,
-        "n": lambda row: row["n"],
-        "verdict": lambda row: f"**{row['verdict']}**",
-        "the paper's curves": words.papers_curves,
-        "note": lambda row: row["note"],
-    }
+    second = {"statistic": words.statistic} if statistic else {"in the paper": itemgetter("place")}
+    runs = {"runs": itemgetter("scale")}
+    columns = {"claim": words.statement} | second | runs | words.CELLS | {"note": itemgetter("note")}
     return records_table(rows.to_dict("records"), columns)
 
 

@@ -1,7 +1,7 @@
 """Claims in words, for every report; nothing reads these words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -108,6 +108,17 @@ def statistic(row: Row) -> str:
 def mark(row: Row) -> str:
     """The verdict as one word whatever the scale: yes, no, open."""
     return {1: "yes", 0: "no"}.get(row["holds"], "open")
+
+
+CELLS: dict[str, Callable[[Row], Any]] = {
+    "claim": statement,
+    "true if": claimed,
+    "effect": found,
+    "n": lambda row: row["n"],
+    "verdict": lambda row: f"**{row['verdict']}**",
+    "the paper's curves": papers_curves,
+}
+"""What tables in Markdown say of a row, by heading."""
 
 
 def _number(value: float, unit: str) -> str:
