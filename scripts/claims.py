@@ -6,6 +6,7 @@ python scripts/claims.py bn_trains_faster         # one claim, on the screen
 """
 
 import sys
+from functools import partial
 from typing import Any
 
 from ics.program import program
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None) -> int:
     from ics.analysis.distance_report import to_markdown
     from ics.analysis.paper_distance import paper_distance
     from ics.errors import UserError
+    from ics.processes import begun
 
     parser = options("Judge the paper's claims from CSV files.", "results/figures")
     known = sorted({*catalogue.names(), *WHOLE})
@@ -40,13 +42,14 @@ def main(arguments: list[str] | None) -> int:
         claims = catalogue.claims_table(runs, named)
         print(report.to_markdown(claims), end="")
         return _tell_missing(claims, option, excused=False)
+    beside = begun(partial(paper_distance, runs)) if runs is not None and "all" in asked.what else None
     if {"all", "claims"} & set(asked.what):
         claims = catalogue.claims_table(runs, catalogue.names())
         write_table(claims, report.to_markdown(claims), asked.out / "claims")
         by_runs = (claims["scale"].notna() & ~claims["claim"].isin(catalogue.THEORY)).any()
         status = _tell_missing(claims, option, excused=bool(by_runs))
     if {"all", "distance"} & set(asked.what):
-        distances = paper_distance(runs) if runs is not None else None
+        distances = beside() if beside else paper_distance(runs) if runs is not None else None
         if distances is None or distances.empty:
             lines = " and ".join(f"python scripts/train.py -m experiment={name}{option}" for name in FIGURE_3)
             raise UserError(f"no runs to compare with the paper's curves; make some with: {lines}")

@@ -59,6 +59,7 @@ def pages(runs: Any, claims: Any, readings: Any) -> dict[Path, str]:
             "answer": summary.answer_line(claims),
             "shift": summary.shift_table(claims),
             "readings": summary.readings_list(readings),
+            "definitions": summary.definitions_table(runs),
             "power": summary.power_table(claims),
             "origins": summary.origins_list(claims),
             "beside": summary.beside_table(claims),

@@ -4,6 +4,7 @@ python scripts/report.py --runs results/reference --out results/report.html
 """
 
 import sys
+from functools import partial
 
 from ics.program import program
 
@@ -20,13 +21,15 @@ def main(arguments: list[str] | None) -> None:
     from ics.analysis.paper_distance import paper_distance
     from ics.errors import UserError
     from ics.files import write_text
+    from ics.processes import begun
     from ics.report.page import build
 
     asked = options("Make one HTML page from CSV files.", "results/report.html", "the page").parse_args(arguments)
     runs = load_and_tell(asked.runs)
     if runs is None:
         raise UserError("there is nothing to report")
-    html, missing = build(runs, catalogue.claims_table(runs, catalogue.names()), paper_distance(runs))
+    distances = begun(partial(paper_distance, runs))
+    html, missing = build(runs, catalogue.claims_table(runs, catalogue.names()), distances())
     write_text(asked.out, html)
     for problem in missing:
         print(f"left out: {problem}{runs_option(asked.runs)}", file=sys.stderr)

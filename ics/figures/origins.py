@@ -17,7 +17,7 @@ from ics.figures.axes import heat_map, plain_ticks, step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
 from ics.figures.runs import Arms, BesidePaper, PaperRuns
-from ics.figures.sheet import Handle, Sheet, handle
+from ics.figures.sheet import WIDTH, Handle, Sheet, handle
 
 HOW_TO_READ = (
     "How to read: block j is what the forward pass uses from layer j on, before layer j + 1. Its share is how much of "
@@ -33,6 +33,9 @@ PHASES = {False: "start", True: "second half"}
 
 LIMIT = 0.5
 """Shares beyond are drawn like this one."""
+
+CURVES, GAP = 1.9, 0.55
+"""Inches: the height of the lower panels, and between them and the maps."""
 
 
 def part(found: PaperRuns, late: bool) -> pd.DataFrame:
@@ -54,15 +57,17 @@ def _find(runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
 
 def _figure(found: PaperRuns) -> Sheet:
     title = f"Origins of the shift: {found.scale.title}, learning rate {written(found.rates[0])}"
-    sheet = Sheet(title, [_legend(found)], f"{HOW_TO_READ} {BAND[0].upper()}{BAND[1:]}.", body=4.2, above=0.3)
-    outer = sheet.grid(2, 1, left=0.075, right=0.935, hspace=0.3, height_ratios=(1, 1.05))
+    side = 0.84 * WIDTH / (2 * len(found.arms))  # of a map, which is square
+    notes = f"{HOW_TO_READ} {BAND[0].upper()}{BAND[1:]}."
+    sheet = Sheet(title, [_legend(found)], notes, body=side + CURVES + GAP, above=0.4)
+    outer = sheet.grid(2, 1, left=0.075, right=0.935, hspace=2 * GAP / (side + CURVES), height_ratios=(side, CURVES))
     maps = outer[0].subgridspec(1, 2 * len(found.arms) + 1, width_ratios=[*[1] * 2 * len(found.arms), 0.06], wspace=0.1)
     bar = sheet.add_subplot(maps[-1])
     for column in range(2 * len(found.arms)):
         arm, late = found.arms[column // 2], bool(column % 2)
         axes = sheet.add_subplot(maps[column])
         _map(axes, part(found, late), arm, bar)
-        axes.set_title(f"{style.ARMS[arm].label}, {PHASES[late]}", fontsize=7.5)
+        axes.set_title(f"{style.ARMS[arm].label}\n{PHASES[late]}", fontsize=7.5)
         axes.set_xlabel("layer i")
         axes.set_ylabel("block j" if column == 0 else "")
         if column:

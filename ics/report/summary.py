@@ -2,20 +2,24 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 import pandas as pd
 
-from ics.analysis.claims import words
+from ics.analysis.claims import covariate_shift, words
 from ics.analysis.claims.covariate_shift import CLAIM
+from ics.analysis.claims.judge import evaluate
 from ics.analysis.claims.words import Row
+from ics.analysis.load import Runs
 from ics.analysis.markdown import number, records_table, table
 from ics.analysis.measured import QUANTITIES
 from ics.analysis.select import select
-from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDECIDED
+from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDECIDED, definitions
 from ics.errors import UserError
 from ics.figures import catalogue
+from ics.figures.style import ARMS
 from ics.report.answer import MEASURES, answer, evidence, origins_findings, outcome
 from ics.tables import Table
 
@@ -91,6 +95,25 @@ def readings_list(readings: pd.DataFrame) -> str:
                 f"undecided in {said[UNDECIDED]:,}"
             )
     return "".join(f"{network}{'; '.join(said)}.\n" for network, said in lines.items())
+
+
+def definitions_table(runs: Runs) -> str:
+    """The shift by every reading of the definition that was measured on the same runs, norm by norm."""
+    headline = [claim for claim in covariate_shift.claims() if claim.name == CLAIM and claim.headline]
+    arms = ("standard", "batch", "noisy_batch")
+    alone = [replace(claim, arm=arm, against=None) for arm in arms for claim in headline]
+    found = pd.concat([evaluate(alone, runs.instead(SHIFT, name)).assign(by=name) for name in definitions(runs)])
+    found = found[found["n"] > 0].sort_values("arm", key=lambda column: column.map(arms.index), kind="stable")
+    parts = []
+    for (title, lr), mine in found.groupby(["scale_title", "lr"], sort=False):
+        if mine["by"].nunique() > 1:
+            lines = []
+            for (arm, by), rows in mine.groupby(["arm", "by"], sort=False):
+                cells = {row["quantity"]: words.found(row) for row in rows.to_dict("records")}
+                lines.append([ARMS[str(arm)].label, f"`{by}`", *(cells.get(name, "–") for name in MEASURES)])
+            head = f"{title}, learning rate {words.rate(float(str(lr)))}, {mine['n'].max()} seeds:\n\n"
+            parts.append(head + table(["norm", "definition", *MEASURES.values()], lines))
+    return "\n".join(parts)
 
 
 def _said(readings: pd.DataFrame, name: str) -> Iterator[tuple[str, float, str, Counter[str]]]:
