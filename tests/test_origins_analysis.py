@@ -73,7 +73,7 @@ def test_a_spike_of_scale_alone_is_told_from_more(tmp_path: Path) -> None:
 def test_the_figure_shows_every_arm_at_both_ends_of_the_training(runs: Path) -> None:
     axes = sheet("origins", load_runs(runs)).axes
     titles = [panel.get_title() for panel in axes if panel.get_title()]
-    assert titles == ["standard, start", "standard, second half", "BatchNorm, start", "BatchNorm, second half"]
+    assert titles == ["standard\nstart", "standard\nsecond half", "BatchNorm\nstart", "BatchNorm\nsecond half"]
     (maps,) = axes[1].collections
     assert maps.get_array().reshape(DEPTH - 1, DEPTH - 1)[3, 3] == pytest.approx(0.9)  # block 4 on layer 5
 
