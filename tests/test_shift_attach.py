@@ -5,6 +5,7 @@ import csv
 import gc
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -498,3 +499,31 @@ def test_a_function_a_file_and_loggers(tmp_path: Path) -> None:
         ShiftProbe(chain(), mean_loss).attach(training.optimizer, to=3)
     with pytest.raises(ProbeError, match="every=0"):
         ShiftProbe(chain(), mean_loss).attach(training.optimizer, every=0)
+
+
+def _doubled(model: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+    return (2 * args[0],)
+
+
+def test_a_users_hook_that_changes_the_input_changes_it_once() -> None:
+    def rows(attached: bool) -> list[dict[str, Any]]:
+        training, found = Training(), []
+        training.model.register_forward_pre_hook(_doubled)
+        with ShiftProbe(training.model, mean_loss) as probe:
+            if attached:
+                probe.attach(training.optimizer, to=found)
+                training.loss = probe.loss
+            for step, (x, y) in enumerate(training.batches[:STEPS]):
+                training.optimizer.zero_grad()
+                training.forward(x, y).backward()
+                if attached:
+                    training.optimizer.step()
+                    continue
+                with probe.observe(x, y) as shift:
+                    training.optimizer.step()
+                found += [{"step": step, **asdict(row)} for row in shift.rows]
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rows(attached=True) == rows(attached=False) != []
