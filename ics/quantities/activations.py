@@ -132,11 +132,7 @@ class Moments(LayerQuantity):
         super().__init__(model, loss_fn, layers, at)
         self._units = units
 
-    def rows(self, step: Step) -> list[Row]:
-        found = self.look(step.x, self.last, self._rows)
-        return [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
-
-    def _rows(self, values: Tensor) -> list[Row]:
+    def rows_of(self, values: Tensor) -> list[Row]:
         wanted = min(self._units, len(values))
         units = [i * len(values) // wanted for i in range(wanted)]
         return [

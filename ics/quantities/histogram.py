@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from ics.errors import UserError
-from ics.quantities.base import LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row, Step
+from ics.quantities.base import LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row
 from ics.quantities.distribution import ALL_UNITS, SAMPLE, thinned
 from ics.quantities.passes import Keys, LayerQuantity
 from ics.tables import Table, columns
@@ -68,11 +68,7 @@ class Histogram(LayerQuantity):
         self._bins = bins
         self._range = None if low is None or high is None else (low, high)
 
-    def rows(self, step: Step) -> list[Row]:
-        found = self.look(step.x, self.last, self._rows)
-        return [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
-
-    def _rows(self, values: Tensor) -> list[Row]:
+    def rows_of(self, values: Tensor) -> list[Row]:
         units = [ALL_UNITS] if self._units is None else [unit for unit in self._units if unit < len(values)]
         return [
             {"unit": unit, "low": low, "high": high, "count": count}

@@ -141,6 +141,14 @@ class LayerQuantity(PassQuantity):
             passes.forward()
         return dict(sorted(found.items(), key=lambda item: item[0].index))
 
+    def rows(self, step: Step) -> list[Row]:
+        found = self.look(step.x, self.last, self.rows_of)
+        return [{"layer_index": layer.index, **row} for layer, rows in found.items() for row in rows]
+
+    def rows_of(self, values: Tensor) -> list[Row]:
+        """What is said of the values of one layer, where all of it is known before the update."""
+        raise NotImplementedError
+
 
 def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> list[Place]:
     """Run one pass and find the places of the wanted layers in it."""

@@ -87,9 +87,9 @@ class Origins(ProbeQuantity):
         columns(
             STEP,
             ("cause_index", "int", "layer that the cause begins with, from 1; 0: before the first; -1: all together"),
-            ("layer_index", "int", "place of the layer in the order of execution, from 1"),
+            LAYER_INDEX,
             ("cause", "str", "qualified name of the module that the cause begins with, input or all"),
-            ("layer", "str", "qualified name of the layer's module"),
+            LAYER,
             ("l2", "float", "‖S‖₂, S = ∇_W L(cause alone updated) − G, loss per unit of weight"),
             ("cosine", "float", "cos∠(S, D), D = G' − G; nan where one is zero", True),
             ("share", "float", "⟨S, D⟩ / ‖D‖², no unit; nan where D is zero", True),
