@@ -42,14 +42,15 @@ def main(arguments: list[str] | None) -> int:
         claims = catalogue.claims_table(runs, named)
         print(report.to_markdown(claims), end="")
         return _tell_missing(claims, option, excused=False)
-    beside = begun(partial(paper_distance, runs)) if runs is not None and "all" in asked.what else None
+    asks_distance = bool({"all", "distance"} & set(asked.what))
+    beside = begun(partial(paper_distance, runs)) if asks_distance and runs is not None else None
     if {"all", "claims"} & set(asked.what):
         claims = catalogue.claims_table(runs, catalogue.names())
         write_table(claims, report.to_markdown(claims), asked.out / "claims")
         by_runs = (claims["scale"].notna() & ~claims["claim"].isin(catalogue.THEORY)).any()
         status = _tell_missing(claims, option, excused=bool(by_runs))
-    if {"all", "distance"} & set(asked.what):
-        distances = beside() if beside else paper_distance(runs) if runs is not None else None
+    if asks_distance:
+        distances = beside() if beside else None
         if distances is None or distances.empty:
             lines = " and ".join(f"python scripts/train.py -m experiment={name}{option}" for name in FIGURE_3)
             raise UserError(f"no runs to compare with the paper's curves; make some with: {lines}")

@@ -17,10 +17,9 @@ RUNS, OUT = ROOT / "results" / "reference", ROOT / "results" / "evidence"
 def main(arguments: list[str] | None) -> None:
     """Writes it all and prints the files' names."""
     from ics.analysis import fingerprint
-    from ics.analysis.claims import catalogue, report
-    from ics.analysis.commands import load_and_tell, write_table
+    from ics.analysis.claims import report
+    from ics.analysis.commands import claims_and_distances, load_and_tell, write_table
     from ics.analysis.distance_report import to_markdown
-    from ics.analysis.paper_distance import paper_distance
     from ics.analysis.specifications import specifications
     from ics.errors import UserError
     from ics.files import write_text
@@ -29,8 +28,8 @@ def main(arguments: list[str] | None) -> None:
     runs = load_and_tell(RUNS)
     if runs is None:
         raise UserError(f"there are no runs in {RUNS}")
-    claims = catalogue.claims_table(runs, catalogue.names())
-    distances, readings = paper_distance(runs), specifications(runs)
+    claims, distances = claims_and_distances(runs)
+    readings = specifications(runs)
     steps = fingerprint.first_steps(runs)
     ranking_text = fingerprint.to_markdown(steps, fingerprint.images(runs))
     write_table(claims, report.to_markdown(claims), OUT / "claims")

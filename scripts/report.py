@@ -4,7 +4,6 @@ python scripts/report.py --runs results/reference --out results/report.html
 """
 
 import sys
-from functools import partial
 
 from ics.program import program
 
@@ -16,20 +15,16 @@ def main(arguments: list[str] | None) -> None:
     Figures without runs are listed on stderr with the command that makes them, and in the page. Without any runs at all
     there is no page, which is an error.
     """
-    from ics.analysis.claims import catalogue
-    from ics.analysis.commands import load_and_tell, options, runs_option
-    from ics.analysis.paper_distance import paper_distance
+    from ics.analysis.commands import claims_and_distances, load_and_tell, options, runs_option
     from ics.errors import UserError
     from ics.files import write_text
-    from ics.processes import begun
     from ics.report.page import build
 
     asked = options("Make one HTML page from CSV files.", "results/report.html", "the page").parse_args(arguments)
     runs = load_and_tell(asked.runs)
     if runs is None:
         raise UserError("there is nothing to report")
-    distances = begun(partial(paper_distance, runs))
-    html, missing = build(runs, catalogue.claims_table(runs, catalogue.names()), distances())
+    html, missing = build(runs, *claims_and_distances(runs))
     write_text(asked.out, html)
     for problem in missing:
         print(f"left out: {problem}{runs_option(asked.runs)}", file=sys.stderr)

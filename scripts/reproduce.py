@@ -11,10 +11,9 @@ from ics.program import program
 @program
 def main(arguments: list[str] | None) -> None:
     """Writes it all and prints the screen."""
-    from ics.analysis.claims import catalogue, report
-    from ics.analysis.commands import load_and_tell, options, write_table
+    from ics.analysis.claims import report
+    from ics.analysis.commands import claims_and_distances, load_and_tell, options, write_table
     from ics.analysis.distance_report import to_markdown
-    from ics.analysis.paper_distance import paper_distance
     from ics.errors import UserError
     from ics.figures.catalogue import select
     from ics.figures.many import draw_many
@@ -29,7 +28,7 @@ def main(arguments: list[str] | None) -> None:
         raise UserError("there is nothing to sum up")
     for _ in draw_many(select("all"), runs, lambda stem, figure: save(figure, asked.out / stem)):
         pass  # what these runs are not for stays undrawn
-    claims, distances = catalogue.claims_table(runs, catalogue.names()), paper_distance(runs)
+    claims, distances = claims_and_distances(runs)
     write_table(claims, report.to_markdown(claims), asked.out / "claims")
     write_table(distances, to_markdown(distances), asked.out / "paper_distance")
     page = asked.out.parent / "report.html"

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "laboratory": {"nets", "quantities", "shift", "registry", "errors", "tables"},
     "laboratory/figures": {"analysis", "figures", "errors", "files", "tables"},
     "runs": {"data", "laboratory", "nets", "quantities", "shift", "registry", "errors", "files", "folder", "tables"},
-    "analysis": {"errors", "files", "folder", "tables"},
+    "analysis": {"errors", "files", "folder", "processes", "tables"},
     "figures": {"analysis", "errors", "files", "processes", "tables"},
     "report": {"analysis", "figures", "errors", "files", "folder", "tables"},
     "integrations": {"shift"},

@@ -5,12 +5,16 @@ import re
 import shlex
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from ics.analysis.claims.catalogue import claims_table, names
 from ics.analysis.load import NoRuns, Runs, load_runs
+from ics.analysis.paper_distance import paper_distance
 from ics.files import write_text
+from ics.processes import begun
 
 RUNS = Path("results/runs")
 """Where runs are looked for, and where `scripts/train.py` puts them."""
@@ -28,6 +32,12 @@ def load_and_tell(root: Path) -> Runs | None:
     for warning in told:
         print(f"warning: {warning.message}", file=sys.stderr)
     return runs
+
+
+def claims_and_distances(runs: Runs) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`claims_table` of all claims, and `paper_distance`, worked out side by side."""
+    distances = begun(partial(paper_distance, runs))
+    return claims_table(runs, names()), distances()
 
 
 def write_table(table: pd.DataFrame, text: str | None, stem: Path) -> None:

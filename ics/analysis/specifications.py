@@ -61,10 +61,9 @@ def specifications(runs: Runs | None) -> pd.DataFrame:
     """
     claims = [claim for claim in covariate_shift.claims() if claim.name == covariate_shift.CLAIM and claim.headline]
     pairs = [list(same) for _, same in groupby(claims, lambda claim: (claim.model, claim.lr))]
-    by_definition = {table: runs.instead(SHIFT, table) for table in definitions(runs) if runs}
     rows = [
         row
-        for of_claims, (definition, by) in product(pairs, by_definition.items())
+        for of_claims, (definition, by) in product(pairs, by_definition(runs).items())
         for measured in measured_by(by, of_claims[0].model, SHIFT)
         if all(len(measured.of("ics_l2", arm, of_claims[0].lr)) for arm in of_claims[0].arms)
         for row in _readings(of_claims, measured, definition)
@@ -78,12 +77,14 @@ def _order(column: pd.Series) -> pd.Series:
     return pd.Series(pd.factorize(column)[0], index=column.index)
 
 
-def definitions(runs: Runs | None) -> list[str]:
-    """The tables with the columns of `shift`, which itself is the first."""
+@lru_cache(maxsize=4)
+def by_definition(runs: Runs | None) -> dict[str, Runs]:
+    """The tables with the columns of `shift`, which itself is the first, and the runs with each in its place."""
     if runs is None or SHIFT not in runs:
-        return []
+        return {}
     alike = [name for name in runs if runs.schemas[name].columns == runs.schemas[SHIFT].columns]
-    return sorted(alike, key=lambda name: (name != SHIFT, name))
+    others = sorted(name for name in alike if name != SHIFT)
+    return {SHIFT: runs} | {name: runs.instead(SHIFT, name) for name in others}
 
 
 def _readings(claims: Sequence[Claim], measured: Measured, definition: str) -> Iterator[dict[str, Any]]:

@@ -124,7 +124,7 @@ def _column_for_each(sheet: Sheet, runs: PaperRuns) -> None:
                 training_axis(axes, quantity)
                 draw(axes, runs, quantity, runs.rates[0], arms=[arm])
                 axes.set_title(style.ARMS[arm].label)
-            step_axis(axes, runs.last_step, labelled=row == 3, ticks=2, beside=True)
+            step_axis(axes, runs.last_step, labelled=row == len(PANELS), ticks=2, beside=True)
             axes.tick_params(labelleft=axes is panels[0])
         if panels[0].get_yscale() == "log":
             fit(panels)

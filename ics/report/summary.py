@@ -16,7 +16,7 @@ from ics.analysis.load import Runs
 from ics.analysis.markdown import number, records_table, table
 from ics.analysis.measured import QUANTITIES
 from ics.analysis.select import select
-from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDECIDED, definitions
+from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDECIDED, by_definition
 from ics.errors import UserError
 from ics.figures import catalogue
 from ics.figures.style import ARMS
@@ -102,7 +102,7 @@ def definitions_table(runs: Runs) -> str:
     headline = [claim for claim in covariate_shift.claims() if claim.name == CLAIM and claim.headline]
     arms = ("standard", "batch", "noisy_batch")
     alone = [replace(claim, arm=arm, against=None) for arm in arms for claim in headline]
-    found = pd.concat([evaluate(alone, runs.instead(SHIFT, name)).assign(by=name) for name in definitions(runs)])
+    found = pd.concat([evaluate(alone, by).assign(by=name) for name, by in by_definition(runs).items()])
     found = found[found["n"] > 0].sort_values("arm", key=lambda column: column.map(arms.index), kind="stable")
     parts = []
     for (title, lr), mine in found.groupby(["scale_title", "lr"], sort=False):
