@@ -1,4 +1,4 @@
-"""Everything that is measured during training: one file, one quantity, one table."""
+"""Everything that is measured during training: a class for each quantity, with its table."""
 
 from ics.quantities import (  # noqa: F401 (each registers itself)
     activations,
