@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml requirements.lock
 	touch $@
 
 reproduce: $(STAMP)
-	$(BIN)/python scripts/train.py -m experiment=quick,quick_dln hydra/launcher=local runs=$(RUNS)
+	$(BIN)/python scripts/train.py -m experiment=quick,quick_dln,quick_lp hydra/launcher=local runs=$(RUNS)
 	$(BIN)/python scripts/reproduce.py --runs $(RUNS) --out $(FIGURES)
 
 figures: $(STAMP)

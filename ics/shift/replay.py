@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ics.shift.layers import Layer, ParameterUse, gradients_of, storage_of
@@ -91,7 +92,7 @@ class Call:
     skipped: bool = False  # whether a replay may return what is remembered instead
     output: Any = None  # what it returned, each tensor without its graph
     inputs: set[int] = field(default_factory=set)  # the storages of its arguments
-    state: Hold | None = None  # in which it left everything; None where the call is to be repeated
+    state: Hold | None = None  # in which it left what it changed; None where the call is to be repeated
 
 
 class Recording(ParameterUse):  # type: ignore[no-untyped-call]
@@ -143,6 +144,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         """Run a call and remember all about it."""
         call = Call(module, enter=next(self.clock))
         self._calls.append(call)
+        entered = self._state
         inputs = [(tensor, tensor._version) for tensor in tensors_in((args, kwargs)) if not tensor.is_inference()]
         output = forward(*args, **kwargs)
         call.exit, call.end = next(self.clock), len(self._calls)
@@ -154,9 +156,10 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         if call.skipped:
             call.output = tree_map_only(Tensor, partial(_Kept, is_copy=module in self._habits), output)
             call.inputs = {storage_of(tensor) for tensor, _ in inputs}
-        if changed := self._state.changed():  # what has not changed is shared
-            self._state |= Hold(changed)
-        call.state = self._state if call.skipped else None
+        with _disable_current_modes():  # what is only looked at here is no use of a parameter
+            if changed := self._state.changed():
+                self._state |= Hold(changed)
+        call.state = self._state.beyond(entered) if call.skipped else None
         return output
 
     def finish(self) -> bool:

@@ -98,6 +98,12 @@ class Hold:
         both.values = self.values | other.values
         return both
 
+    def beyond(self, other: "Hold") -> "Hold":
+        """What an earlier hold, of which this one was made, does not share with it."""
+        new = Hold()
+        new.values = {key: held for key, held in self.values.items() if other.values.get(key) is not held}
+        return new
+
     def value(self, tensor: Tensor) -> Tensor:
         """The values that a tensor had."""
         content: Tensor = self.values[id(tensor)][1][1]
