@@ -57,10 +57,10 @@ def pages(runs: Any, claims: Any, readings: Any) -> dict[Path, str]:
         ROOT / "results/README.md": {
             "answer": summary.answer_line(claims),
             "shift": summary.shift_table(claims),
-            "readings": summary.readings_list(readings),
+            "readings": summary.readings_table(readings),
             "definitions": summary.definitions_table(runs),
             "power": summary.power_table(claims),
-            "origins": summary.origins_list(claims),
+            "origins": summary.origins_found(claims),
             "beside": summary.beside_table(claims),
             "not-borne-out": summary.not_borne_out_table(claims),
             "figures": summary.figures_table(),

@@ -22,7 +22,7 @@ from ics.report.summary import (
     not_borne_out_table,
     power_table,
     readings_line,
-    readings_list,
+    readings_table,
     shift_table,
 )
 
@@ -135,10 +135,8 @@ def test_where_the_answer_hangs_on_the_reading() -> None:
         "Every reading that decides says the same: VGG (learning rate 0.01), larger in 1 of 2 readings. "
         "It depends on the reading: VGG (learning rate 0.1), smaller in 1 and larger in 1 of 3 readings."
     )
-    assert readings_list(readings).splitlines()[0] == (
-        "- VGG somewhere, learning rate 0.1: BatchNorm reduces the shift in 0 of 2 readings, increases it in 1, "
-        "undecided in 1; by progress instead of step it reduces it in 1 of 1 readings, increases it in 0, "
-        "undecided in 0."
+    assert readings_table(readings).splitlines()[2] == (
+        "| VGG somewhere | 0.1 | `shift` | 0 / 1 / 1 / 2 | 1 / 0 / 0 / 1 |"
     )
 
 

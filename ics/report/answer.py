@@ -1,7 +1,8 @@
-"""The answer to the project's question, and what the runs say of where the shift comes from, in sentences."""
+"""The answer to the project's question, and what the runs say of where the shift comes from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from ics.analysis.claims.covariate_shift import CLAIM
 from ics.analysis.claims.origins import OF_THE_SPIKE
 from ics.analysis.claims.words import Row
 from ics.analysis.measured import QUANTITIES
+from ics.figures.runs import PAIR
 from ics.figures.style import ARMS
 
 # The claim says that the shift is not reduced: by what is in its column `holds`.
@@ -25,11 +27,8 @@ BESIDE = ("bn_trains_faster", "bn_generalises_better", "noisy_nearly_matches_bn"
 CHECKS = ("digits",)
 """Data whose runs check the machinery and are no evidence."""
 
-PHASES = {LATE.name: "in the second half of the training", EARLY.name: "in its first tenth"}
-OF_AN_ARM = {
-    "shift_is_local": "from the two blocks next below comes a share of",
-    "shift_is_linear": "not linear in the update is a share of",
-}
+PHASES = {EARLY.name: "first tenth", LATE.name: "second half"}
+OF_AN_ARM = {"shift_is_local": "from the two blocks next below", "shift_is_linear": "not linear in the update"}
 
 
 @dataclass(frozen=True)
@@ -110,26 +109,27 @@ def _networks(rows: pd.DataFrame) -> str:
     return " and ".join(f"{name} (learning rate {' and '.join(map(words.rate, lr))})" for name, lr in rates.items())
 
 
-def origins_findings(claims: pd.DataFrame) -> list[str]:
-    """Where the shift comes from: a paragraph per network and learning rate, from `claims_table`."""
-    rows = evidence(claims)
-    mine = rows[rows["claim"].isin([*OF_AN_ARM, "spike_is_scale"])]
+def origins_tables(claims: pd.DataFrame) -> list[tuple[list[str], list[list[str]]]]:
+    """Where the shift comes from, from `claims_table`: header and lines of a table of shares, and of one of the spike.
+
+    Both are without lines where no runs say anything.
+    """
+    judged = evidence(claims)
+    judged = judged.assign(found=[words.found(row) for row in judged.to_dict("records")])
+    shares, spikes = [], []
+    for (title, lr), own in judged.groupby(["scale_title", "lr"], sort=False):
+        network = [str(title), words.rate(float(str(lr)))]
+        for (claim, what), (phase, when) in product(OF_AN_ARM.items(), PHASES.items()):
+            of_arms = own[(own["claim"] == claim) & (own["phase"] == phase)].set_index("arm")
+            if len(of_arms):
+                cells = [of_arms["found"].get(arm, "–") for arm in PAIR.shown]
+                shares.append([*network, str(of_arms["n"].max()), what, when, *cells])
+        spike = own[own["claim"] == "spike_is_scale"].set_index("quantity")
+        if len(spike):
+            cells = [spike["found"].get(quantity, "–") for quantity, _ in OF_THE_SPIKE]
+            spikes.append([*network, str(spike["n"].max()), *cells])
+    known = ["network", "learning rate", "seeds"]
     return [
-        f"{title}, learning rate {words.rate(float(str(lr)))}, n = {own['n'].max()}: {'; '.join(_findings(own))}."
-        for (title, lr), own in mine.groupby(["scale_title", "lr"], sort=False)
+        ([*known, "share of the shift", "training", *(ARMS[arm].label for arm in PAIR.shown)], shares),
+        ([*known, *(what for _, what in OF_THE_SPIKE)], spikes),
     ]
-
-
-def _findings(rows: pd.DataFrame) -> Iterator[str]:
-    for claim, begins in OF_AN_ARM.items():
-        parts = []
-        for phase, when in PHASES.items():
-            of = rows[(rows["claim"] == claim) & (rows["phase"] == phase)].to_dict("records")
-            found = [f"{words.found(row)} ({ARMS[row['arm']].label})" for row in of]
-            parts += [f"{' and '.join(found)} {when}"] if found else []
-        if parts:
-            yield f"{begins} {', '.join(parts)}"
-    spike = {row["quantity"]: row for row in rows[rows["claim"] == "spike_is_scale"].to_dict("records")}
-    ratios = [f"{words.found(spike[quantity])} in {what}" for quantity, what in OF_THE_SPIKE if quantity in spike]
-    if ratios:
-        yield f"at step 0, beside the standard network, BatchNorm's shift is {', '.join(ratios)}"

@@ -17,7 +17,7 @@ from ics.analysis.measured import QUANTITIES
 from ics.analysis.paper_distance import ALL
 from ics.errors import UserError
 from ics.figures.catalogue import MissingRuns, select
-from ics.report.answer import MEASURES, answer, origins_findings, outcome
+from ics.report.answer import MEASURES, answer, origins_tables, outcome
 from ics.report.explorer import explorer_data
 from ics.report.images import draw_images
 from ics.report.maps import maps
@@ -88,7 +88,7 @@ def build(runs: Runs | None, claims: pd.DataFrame, distances: pd.DataFrame | Non
         origins=origins(runs),
         unfinished=len(runs.skipped) if runs is not None else 0,
         explorer=packed(json.dumps(explorer, separators=(",", ":"))) if explorer["scales"] else "",
-        findings=origins_findings(claims),
+        findings=[(header, lines) for header, lines in origins_tables(claims) if lines],
         maps=packed(json.dumps(drawn_maps, separators=(",", ":"))) if drawn_maps else "",
         runtime=packed(runtime()) if explorer["scales"] or drawn_maps else "",
         runtime_version=runtime_version(),

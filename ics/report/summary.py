@@ -20,7 +20,7 @@ from ics.analysis.specifications import BY_STEP, INCREASED, REDUCED, SHIFT, UNDE
 from ics.errors import UserError
 from ics.figures import catalogue
 from ics.figures.style import ARMS
-from ics.report.answer import MEASURES, answer, evidence, origins_findings, outcome
+from ics.report.answer import MEASURES, answer, evidence, origins_tables, outcome
 from ics.tables import Table
 
 MAIN = ("training", "evaluation", "shift")
@@ -82,19 +82,16 @@ def readings_line(readings: pd.DataFrame) -> str:
     return " ".join(f"{begins}: {'; '.join(found)}." for begins, found in parts if found)
 
 
-def readings_list(readings: pd.DataFrame) -> str:
+def readings_table(readings: pd.DataFrame) -> str:
     """How many readings say what, network by network and definition by definition, by step and by progress."""
     by_step = readings["alignment"] == BY_STEP
-    begins = ("BatchNorm reduces the shift in", "by progress instead of step it reduces it in")
-    lines: dict[str, list[str]] = {}
-    for begin, rows in zip(begins, (readings[by_step], readings[~by_step]), strict=True):
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for rows in (readings[by_step], readings[~by_step]):
         for title, lr, definition, said in _said(rows, "scale_title"):
-            by = "" if definition == SHIFT else f", by `{definition}`"
-            lines.setdefault(f"- {title}, learning rate {words.rate(lr)}{by}: ", []).append(
-                f"{begin} {said[REDUCED]:,} of {said.total():,} readings, increases it in {said[INCREASED]:,}, "
-                f"undecided in {said[UNDECIDED]:,}"
-            )
-    return "".join(f"{network}{'; '.join(said)}.\n" for network, said in lines.items())
+            counts = [f"{count:,}" for count in (said[REDUCED], said[INCREASED], said[UNDECIDED], said.total())]
+            lines.setdefault((title, words.rate(lr), f"`{definition}`"), []).append(" / ".join(counts))
+    header = ["network", "learning rate", "definition", "by step", "by progress"]
+    return table(header, [[*network, *counts] for network, counts in lines.items()])
 
 
 def definitions_table(runs: Runs) -> str:
@@ -176,9 +173,9 @@ def shift_table(claims: pd.DataFrame) -> str:
     return table(["network", "learning rate", *MEASURES.values()], lines)
 
 
-def origins_list(claims: pd.DataFrame) -> str:
+def origins_found(claims: pd.DataFrame) -> str:
     """Where the shift comes from."""
-    return "".join(f"- {found}\n" for found in origins_findings(claims))
+    return "\n".join(table(header, lines) for header, lines in origins_tables(claims))
 
 
 def beside_table(claims: pd.DataFrame) -> str:
