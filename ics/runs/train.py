@@ -85,9 +85,12 @@ class Training:
         next_save = began + pause
         try:
             with progress(name, self.config.steps, self.step) as bar:
+                first = self.step
                 while self.step < self.config.steps:
                     if not self._train_step(recorder):
                         return "diverged"
+                    if self.step == first:
+                        bar.unpause()  # the time left is judged without this step, at which all is measured, and twice
                     self.step += 1
                     bar.update()
                     self.seconds = resumed_seconds + time.monotonic() - began
