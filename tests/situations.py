@@ -107,6 +107,23 @@ def _() -> Training:
     return Training(Net(forward, rnn=nn.GRU(4, 4), hidden=None))
 
 
+@situation("a counter that calls raise, set back by the code between them")
+def _() -> Training:
+    seen = torch.zeros(())
+
+    class Counting(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add_(1)
+            return super().forward(x)
+
+    def forward(net: Any, x: Tensor) -> Tensor:
+        h = net.first(net.a(x))
+        seen.zero_()
+        return net.b(torch.tanh(net.second(h))) * seen
+
+    return Training(Net(forward, first=Counting(4, 4), second=Counting(4, 4), counter=[seen]))
+
+
 @situation("a momentum encoder, whose frozen weights the forward pass moves")
 def _() -> Training:
     def forward(net: Any, x: Tensor, other: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         """Run a call and remember all about it."""
         call = Call(module, enter=next(self.clock))
         self._calls.append(call)
-        entered = self._state
+        entered = self._look()
         inputs = [(tensor, tensor._version) for tensor in tensors_in((args, kwargs)) if not tensor.is_inference()]
         output = forward(*args, **kwargs)
         call.exit, call.end = next(self.clock), len(self._calls)
@@ -156,11 +156,16 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
         if call.skipped:
             call.output = tree_map_only(Tensor, partial(_Kept, is_copy=module in self._habits), output)
             call.inputs = {storage_of(tensor) for tensor, _ in inputs}
-        with _disable_current_modes():  # what is only looked at here is no use of a parameter
+        left = self._look()
+        call.state = left.beyond(entered) if call.skipped else None
+        return output
+
+    def _look(self) -> Hold:
+        """The state as it is now; what has not changed is shared with the last look."""
+        with _disable_current_modes():  # to look at a parameter is not to use it
             if changed := self._state.changed():
                 self._state |= Hold(changed)
-        call.state = self._state.beyond(entered) if call.skipped else None
-        return output
+        return self._state
 
     def finish(self) -> bool:
         """Once the pass is over, whether each output that is remembered is what its call returned."""
