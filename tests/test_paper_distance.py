@@ -52,6 +52,17 @@ def test_copies_are_as_far_as_they_were_moved(distances: pd.DataFrame, figure: s
     assert (rows["seeds"] == 3).all()
 
 
+def test_how_far_apart_the_papers_own_runs_are(distances: pd.DataFrame) -> None:
+    accuracy = rows_of(distances, quantity="train_accuracy_percent", arm="standard", lr=0.1, window="1k–3k")
+    of_figure = dict(zip(accuracy["figure"], accuracy["paper"], strict=True))
+    assert of_figure["1a"] == pytest.approx(of_figure["5a"], abs=0.01)  # one run
+    apart = abs(of_figure["1a"] - of_figure["3a"])  # two
+    assert apart > 0.5
+    np.testing.assert_allclose(accuracy["papers_spread"], apart, atol=0.01)
+    assert rows_of(distances, quantity="ics_l2")["papers_spread"].isna().all()  # shown once
+    assert f"(100%, paper's own ±{apart:.2g})" in to_markdown(distances)
+
+
 def test_windows_are_those_of_the_paper(distances: pd.DataFrame) -> None:
     rows = rows_of(distances, figure="3a", lr=0.1, layer=5, arm="batch", quantity="ics_l2")
     assert rows["window"].tolist() == ["step 0", "100–1k", "1k–3k", "all"]  # ours end at step 2,000

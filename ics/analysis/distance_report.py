@@ -10,12 +10,17 @@ from ics.analysis.measured import Unit
 from ics.analysis.paper import SERIES
 from ics.analysis.paper_distance import WINDOWS
 
+DIGITISED = 0.02
+"""Points, or decades: curves of one run in two figures are that far apart by being digitised."""
+
 HEAD = """# Distance to the paper's curves
 
 A line for each digitised curve that our runs have a counterpart of, scale by scale. Sizes (shift, loss, β) are
 compared by their ratio, ours over the paper's (×1 is the same); accuracies (points), cosines and changes of activations
 by their difference, ours minus the paper's. In brackets: the share of the paper's points that lie inside the band over
-our seeds. Each number compares medians over the same steps. The paper shows one run of each network.
+our seeds. Each number compares medians over the same steps. The paper shows one run of each network, and of some a
+second one in another figure: how far apart those two are stands there too, as *paper's own*. A distance no larger than
+that is no difference.
 """
 
 
@@ -62,4 +67,7 @@ def _line(rows: pd.DataFrame, windows: list[str]) -> list[str]:
 
 def _cell(row: Mapping[Any, Any]) -> str:
     text = size(row["distance"], row["measure"], "+" if row["distance"] > 0 else "")
-    return text if pd.isna(row["share_inside"]) else f"{text} ({row['share_inside']:.0%})"
+    said = [] if pd.isna(row["share_inside"]) else [f"{row['share_inside']:.0%}"]
+    if row["papers_spread"] > DIGITISED:
+        said.append(f"paper's own {size(row['papers_spread'], row['measure'], '±')}")
+    return f"{text} ({', '.join(said)})" if said else text

@@ -27,6 +27,8 @@ COLUMNS = {
     "distance": "median over the seeds",
     "distance_low": "smallest over the seeds",
     "distance_high": "largest over the seeds",
+    "papers_spread": "how far apart the paper's own curves of it in several figures are, by the same measure: 0 where "
+    "they are one run; empty where it shows one curve",
     "share_inside": "share of the paper's points inside the band over our seeds; none with one seed",
     "common_factor": "1; where the paper's axis has no numbers: the power of ten that brings the panel's curves, all "
     "together, nearest to ours, so that the distance says nothing about their absolute size",
@@ -85,6 +87,7 @@ def paper_distance(runs: Runs) -> pd.DataFrame:
         for record in _of_scale(points[(points["model"] == papers_model) & (of_table == table)], measured)
     ]
     table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"layer": "Int64", "our_layer": "Int64"})
+    table["papers_spread"] = _papers_spread(table)
     first = {figure: number for number, figure in enumerate(points["figure"].unique())}
     return table.sort_values(
         ["scale", "figure"], key=lambda column: column.map(first) if column.name == "figure" else column, kind="stable"
@@ -117,6 +120,16 @@ def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, An
                 theirs, own = (rows.assign(width=rows["high"] - rows["low"]) for rows in (theirs, own))
             for row in _in_windows(theirs, own, edges, quantity.log, factor, series["model"]):
                 yield series | {"note": PENALTY if lacks else ""} | row
+
+
+def _papers_spread(table: pd.DataFrame) -> pd.Series:
+    """Between the figures of the paper that show the same network: some show one run, others another."""
+    same = ["scale", *(name for name in SERIES if name != "figure"), "edge", "window"]
+    papers = table.groupby(same, dropna=False)["paper"]
+    low, high = papers.transform("min"), papers.transform("max")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.where(table["measure"] == Unit.RATIO, np.log10(high / low), high - low)
+    return pd.Series(spread, index=table.index).where(papers.transform("count") > 1)
 
 
 def _common_factor(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> float:
