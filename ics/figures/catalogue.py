@@ -70,6 +70,7 @@ FIGURES = {
     "running_stats": "ics.laboratory.figures.running_stats:RUNNING_STATS",
     "fingerprint": "ics.figures.fingerprint:FINGERPRINT",
     "origins": "ics.figures.origins:ORIGINS",
+    "widths": "ics.figures.widths:WIDTHS",
 }
 WHOLE = {"fig3": ("fig3a", "fig3b"), "fig5": ("fig5a", "fig5b"), "fig8": ("fig8a", "fig8b"), "all": tuple(FIGURES)}
 """What stands for several."""
