@@ -209,7 +209,7 @@ def test_every_figure_names_what_makes_its_runs(name: str, tmp_path: Path) -> No
     (figure,) = select(name)
     with pytest.raises(MissingRuns, match=f"make them with: {figure.command}$"):
         sheet(name, load_runs(tmp_path))
-    scale = "" if name in OF_ONE_SIZE else " scale=cpu"
+    scale = "" if name in OF_ONE_SIZE else " scale=cpu,half" if name == "widths" else " scale=cpu"
     assert figure.command == f"python scripts/train.py -m experiment={figure.experiment}{scale}"
 
 
