@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_shift_probe import compare_with_definition, trainable
+from reference import compare_with_definition, trainable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,6 +35,7 @@ class Spec:
     blocks: tuple[Block, ...]
     optimizer: str
     params: str
+    moved: str
     raw_gain: bool
     seed: int
 
@@ -42,7 +43,7 @@ class Spec:
 BLOCKS = st.builds(
     Block,
     layer=st.sampled_from(["plain", "grouped", "transposed", "two"]),
-    norm=st.sampled_from(["none", "batch", "layer", "group", "frozen batch"]),
+    norm=st.sampled_from(["none", "batch", "layer", "group", "instance", "frozen batch"]),
     activation=st.sampled_from(["relu", "relu_", "tanh", "none", "function"]),
     skip=st.sampled_from(["none", "add", "add_", "concatenate"]),
     dropout=st.sampled_from([0.0, 0.0, 0.3]),
@@ -56,6 +57,7 @@ SPECS = st.builds(
     blocks=st.lists(BLOCKS, min_size=1, max_size=6).map(tuple),
     optimizer=st.sampled_from(["sgd", "momentum", "adam"]),
     params=st.sampled_from(["weight", "all"]),
+    moved=st.sampled_from(["all", "all", "weights"]),
     raw_gain=st.booleans(),
     seed=st.integers(0, 2**16),
 )
@@ -75,6 +77,8 @@ def make_norm(block: Block, images: bool, width: int) -> nn.Module:
         return norm.eval() if block.norm == "frozen batch" else norm
     if block.norm == "layer":
         return nn.LayerNorm([width, 4, 4] if images else width)
+    if block.norm == "instance" and images:
+        return nn.InstanceNorm2d(width, affine=True)
     return nn.GroupNorm(2, width) if block.norm == "group" else nn.Identity()
 
 
@@ -140,7 +144,7 @@ def check(spec: Spec) -> None:
         "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-3),
         "adam": lambda p: torch.optim.Adam(p, lr=0.01),
     }[spec.optimizer](trainable(model))
-    compare_with_definition(model, x, optimizer, spec.params)
+    compare_with_definition(model, x, optimizer.step, params=spec.params, moved=spec.moved)
 
 
 ALLOWED = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
