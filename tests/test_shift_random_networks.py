@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import compare_with_definition, trainable
 from torch import Tensor, nn
@@ -147,17 +147,14 @@ def check(spec: Spec) -> None:
     compare_with_definition(model, x, optimizer.step, params=spec.params, moved=spec.moved)
 
 
-ALLOWED = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
-
-
-@settings(max_examples=60, **ALLOWED)  # type: ignore[arg-type]
+@settings(max_examples=60)
 @given(SPECS)
 def test_sixty_random_networks(spec: Spec) -> None:
     check(spec)
 
 
 @pytest.mark.full
-@settings(max_examples=400, **ALLOWED)  # type: ignore[arg-type]
+@settings(max_examples=400)
 @given(SPECS)
 def test_four_hundred_random_networks(spec: Spec) -> None:
     check(spec)
