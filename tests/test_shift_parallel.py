@@ -45,7 +45,7 @@ def train_on_a_rank(rank: int, folder: str) -> None:
 
 
 def test_two_processes_are_as_one_with_the_whole_batch(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train_on_a_rank, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(train_on_a_rank, (str(tmp_path),), nprocs=2, start_method="fork")
     one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert one["same"] and two["same"]
     assert one["rows"] == two["rows"]

@@ -234,10 +234,7 @@ class TestBadInput:
                 ShiftProbe(model, cross_entropy)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [("resnet18", 32), ("mobilenet_v3_small", 32), ("shufflenet_v2_x0_5", 32), ("squeezenet1_0", 64)],
-)
-def test_torchvision_networks(name: str, size: int) -> None:
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+def test_torchvision_networks(name: str) -> None:
     model = torchvision.models.get_model(name, num_classes=4, weights=None)
-    compare_with_definition(model, torch.randn(2, 3, size, size), sgd(model, 0.01).step, count=1)
+    compare_with_definition(model, torch.randn(2, 3, 32, 32), sgd(model, 0.01).step, count=1)
