@@ -11,7 +11,6 @@ from reference import execution_order, measured_step, sgd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ics.shift import ShiftProbe
 from ics.shift.origins import ALL, INPUT, Origin
 
 
@@ -190,13 +189,8 @@ def test_measuring_the_origins_changes_nothing() -> None:
         torch.manual_seed(5)
         network, x, y = convolutional()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-        probe = ShiftProbe(network, F.cross_entropy)
-        for _ in range(3):
-            optimizer.zero_grad()
-            F.cross_entropy(network(x), y).backward()
-            with probe.observe(x, y, origins=with_origins) as shift:
-                optimizer.step()
-            assert bool(shift.origins) == with_origins
+        step = measured_step(network, x, y, F.cross_entropy, optimizer.step, count=3, origins=with_origins)
+        assert bool(step.shift.origins) == with_origins
         trained.append([tensor.clone() for tensor in network.state_dict().values()] + [torch.get_rng_state()])
     assert all(map(torch.equal, *trained))
 

@@ -1,6 +1,6 @@
 """Random modules with habits, against the definition to the bit: state everywhere, hooks, branches, in-place writes."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,19 +11,8 @@ from rebuilt import Training, check
 from reference import cross_entropy
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Plan:
-    """A block: what it does, from which step on, as a method or as a hook, and whether it is an earlier block again."""
-
-    habit: str
-    since: int
-    by_hook: bool
-    again: int | None
-
-
-PLANS = st.builds(
-    Plan,
+PLANS = st.builds(  # of a block: its habit, since which step, as a method or a hook, and if it is an earlier one
+    SimpleNamespace,
     habit=st.sampled_from([*SITUATIONS, *OTHERS]),
     since=st.sampled_from([0, 0, 0, 1, 2]),
     by_hook=st.booleans(),
@@ -33,7 +22,7 @@ LOSSES = st.sampled_from(["plain", "noisy", "counting", "in place", "teacher"])
 ARGUMENTS = (st.lists(PLANS, min_size=1, max_size=4), LOSSES, st.integers(0, 2), st.integers(0, 2))
 
 
-def behave(plans: list[Plan], kind: str, nested: int, freeze: int) -> None:
+def behave(plans: list[SimpleNamespace], kind: str, nested: int, freeze: int) -> None:
     def build() -> Training:
         forget()
         tape: list[Tensor] = []
@@ -77,12 +66,12 @@ def behave(plans: list[Plan], kind: str, nested: int, freeze: int) -> None:
 
 @settings(max_examples=40)
 @given(*ARGUMENTS)
-def test_forty_modules_with_habits(plans: list[Plan], loss: str, nested: int, freeze: int) -> None:
+def test_forty_modules_with_habits(plans: list[SimpleNamespace], loss: str, nested: int, freeze: int) -> None:
     behave(plans, loss, nested, freeze)
 
 
 @pytest.mark.full
 @settings(max_examples=400)
 @given(*ARGUMENTS)
-def test_four_hundred_modules_with_habits(plans: list[Plan], loss: str, nested: int, freeze: int) -> None:
+def test_four_hundred_modules_with_habits(plans: list[SimpleNamespace], loss: str, nested: int, freeze: int) -> None:
     behave(plans, loss, nested, freeze)

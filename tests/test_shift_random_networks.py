@@ -1,6 +1,6 @@
 """Random networks against the definition, to the bit: widths, kinds of layer, skips, sharing, in-place, dropout."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,35 +13,8 @@ from torch.nn import functional as F
 CHANNELS = 4
 
 
-@dataclass(frozen=True)
-class Block:
-    """One block of a random network, from CHANNELS to CHANNELS."""
-
-    layer: str
-    norm: str
-    activation: str
-    skip: str
-    dropout: float
-    wide: int
-    shared_with: int | None
-    frozen: bool
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A random network, its training and what is measured."""
-
-    images: bool
-    blocks: tuple[Block, ...]
-    optimizer: str
-    params: str
-    moved: str
-    raw_gain: bool
-    seed: int
-
-
-BLOCKS = st.builds(
-    Block,
+BLOCKS = st.builds(  # from CHANNELS to CHANNELS
+    SimpleNamespace,
     layer=st.sampled_from(["plain", "grouped", "transposed", "two"]),
     norm=st.sampled_from(["none", "batch", "layer", "group", "instance", "frozen batch"]),
     activation=st.sampled_from(["relu", "relu_", "tanh", "none", "function"]),
@@ -52,9 +25,9 @@ BLOCKS = st.builds(
     frozen=st.sampled_from([False, False, False, True]),
 )
 SPECS = st.builds(
-    Spec,
+    SimpleNamespace,
     images=st.booleans(),
-    blocks=st.lists(BLOCKS, min_size=1, max_size=6).map(tuple),
+    blocks=st.lists(BLOCKS, min_size=1, max_size=6),
     optimizer=st.sampled_from(["sgd", "momentum", "adam"]),
     params=st.sampled_from(["weight", "all"]),
     moved=st.sampled_from(["all", "all", "weights"]),
@@ -63,7 +36,7 @@ SPECS = st.builds(
 )
 
 
-def make_layer(block: Block, images: bool, width: int) -> nn.Module:
+def make_layer(block: SimpleNamespace, images: bool, width: int) -> nn.Module:
     if not images:
         return nn.Linear(CHANNELS, width, bias=block.layer != "grouped")
     if block.layer == "transposed":
@@ -71,7 +44,7 @@ def make_layer(block: Block, images: bool, width: int) -> nn.Module:
     return nn.Conv2d(CHANNELS, width, 3, padding=1, groups=2 if block.layer == "grouped" else 1)
 
 
-def make_norm(block: Block, images: bool, width: int) -> nn.Module:
+def make_norm(block: SimpleNamespace, images: bool, width: int) -> nn.Module:
     if block.norm in ("batch", "frozen batch"):
         norm = nn.BatchNorm2d(width) if images else nn.BatchNorm1d(width)
         return norm.eval() if block.norm == "frozen batch" else norm
@@ -83,7 +56,7 @@ def make_norm(block: Block, images: bool, width: int) -> nn.Module:
 
 
 class RandomBlock(nn.Module):
-    def __init__(self, block: Block, images: bool) -> None:
+    def __init__(self, block: SimpleNamespace, images: bool) -> None:
         super().__init__()
         width = CHANNELS * block.wide
         self.block = block
@@ -115,7 +88,7 @@ class RandomBlock(nn.Module):
 
 
 class RandomNetwork(nn.Module):
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: SimpleNamespace) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, CHANNELS, 3, padding=1) if spec.images else nn.Linear(3, CHANNELS)
         blocks: list[nn.Module] = []
@@ -135,7 +108,7 @@ class RandomNetwork(nn.Module):
         return self.fc(x.flatten(2).mean(2) if x.ndim == 4 else x)
 
 
-def check(spec: Spec) -> None:
+def check(spec: SimpleNamespace) -> None:
     torch.manual_seed(spec.seed)
     model = RandomNetwork(spec)
     x = torch.randn(5, 3, 4, 4) if spec.images else torch.randn(6, 3)
@@ -149,12 +122,12 @@ def check(spec: Spec) -> None:
 
 @settings(max_examples=60)
 @given(SPECS)
-def test_sixty_random_networks(spec: Spec) -> None:
+def test_sixty_random_networks(spec: SimpleNamespace) -> None:
     check(spec)
 
 
 @pytest.mark.full
 @settings(max_examples=400)
 @given(SPECS)
-def test_four_hundred_random_networks(spec: Spec) -> None:
+def test_four_hundred_random_networks(spec: SimpleNamespace) -> None:
     check(spec)
