@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from reference import compare_with_definition, cross_entropy
-from test_shift_attach import Training, assert_exact, check, plain
+from test_shift_attach import Training, assert_exact, check, gradients_of, plain
 from torch import Tensor, nn
 
 from ics import ShiftProbe
@@ -21,19 +21,6 @@ from ics.shift.metrics import METRICS
 from ics.shift.watcher import Hook
 
 pytestmark = pytest.mark.integrations
-
-
-def gradients_of(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any]]:
-    """G and G' of every measurement to come, and the probes that made them."""
-    gradients, probes, finish = [], [], ShiftProbe.finish
-
-    def keep(probe: Any, start: Any, observation: Any, **others: Any) -> None:
-        finish(probe, start, observation, keep_gradients=True, **others)
-        gradients.append(observation.gradients)
-        probes.append(probe)
-
-    monkeypatch.setattr(ShiftProbe, "finish", keep)
-    return gradients, probes
 
 
 def weights_equal(one: nn.Module, other: nn.Module) -> bool:

@@ -216,7 +216,7 @@ def test_no_tensors_pile_up(case: str) -> None:
     for _ in range(3):
         loop.step()
     before = alive()
-    for _ in range(20):
+    for _ in range(5):
         loop.step()
     assert alive() == before
 

@@ -55,6 +55,19 @@ class Training:
         return [*tensors, torch.get_rng_state()]
 
 
+def gradients_of(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any]]:
+    """G and G' of every measurement to come, and the probes that made them."""
+    gradients, probes, finish = [], [], ShiftProbe.finish
+
+    def keep(probe: Any, start: Any, observation: Any, **others: Any) -> None:
+        finish(probe, start, observation, keep_gradients=True, **others)
+        gradients.append(observation.gradients)
+        probes.append(probe)
+
+    monkeypatch.setattr(ShiftProbe, "finish", keep)
+    return gradients, probes
+
+
 def measured(build: Callable[[], Training], loop: Loop, **options: Any) -> tuple[Training, list[Any], list[str]]:
     """A loop with the probe attached, beside its twin without: the same to the bit.
 
@@ -63,18 +76,16 @@ def measured(build: Callable[[], Training], loop: Loop, **options: Any) -> tuple
     """
     twin = build()
     loop(twin)
-    training, rows, gradients = build(), [], []
+    training, rows = build(), []
     attach = options.pop("attach", {})
-    with ShiftProbe(training.model, cross_entropy, **options) as probe, warnings.catch_warnings(record=True) as caught:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ShiftProbe(training.model, cross_entropy, **options) as probe,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always")
+        gradients, _ = gradients_of(patch)
         probe.attach(training.optimizer, to=rows, **attach)
-        finish = probe.finish
-
-        def keep(start: Any, observation: Any, **others: Any) -> None:
-            finish(start, observation, keep_gradients=True, **others)
-            gradients.append(observation.gradients)
-
-        probe.finish = keep  # type: ignore[method-assign]
         training.loss = probe.loss
         loop(training)
         layers = probe._layers

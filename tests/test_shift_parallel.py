@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from reference import cross_entropy
-from test_shift_attach import STEPS, Training, assert_same, plain
+from test_shift_attach import STEPS, Training, assert_same, loop, plain
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from zoo import chain
@@ -69,10 +69,8 @@ def test_a_compiled_model_is_trained_and_the_eager_one_beneath_is_measured() -> 
         probe = ShiftProbe(training.model, cross_entropy)
         if measured:
             probe.attach(training.optimizer, every=2, to=rows, calls=compiled)
-        for x, y in training.batches[:STEPS]:
-            training.optimizer.zero_grad()
-            probe.loss(compiled(x), y).backward()
-            training.optimizer.step()
+        training.loss = probe.loss
+        loop(training, loss=lambda t, x, y: t.forward(x, y, compiled))
         probe.close()
         return rows, training
 
