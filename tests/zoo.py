@@ -253,6 +253,7 @@ def vectors(n: int = 5) -> Callable[[], Tensor]:
 
 ZOO: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "chain": (chain, vectors(6)),
+    "evaluation mode": (lambda: chain().eval(), vectors(6)),
     "chain without norm": (lambda: chain(None), vectors(6)),
     "residual": (Residual, images),
     "ignored return value": (IgnoredReturn, vectors()),
