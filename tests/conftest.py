@@ -8,9 +8,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from made_up_paper import copies
 from small_runs import config, finish, results
 from sweeps import Serial, csv_files, sweep
+
+# The same examples every time, however long each takes.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("tests")
 
 torch.set_num_threads(1)
 # The first backward pass decides whether autograd has threads; after torch.compile it would, and tests could not fork.

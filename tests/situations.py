@@ -4,16 +4,16 @@
 """
 
 import random
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import habits
 import torch
-from rebuilt import Training, cross_entropy
+from rebuilt import Training
+from reference import cross_entropy
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
@@ -23,9 +23,6 @@ from torch.utils.checkpoint import checkpoint
 PAGE = Path(__file__).parents[1] / "docs" / "promises.md"
 SITUATIONS: dict[str, tuple[Callable[[], Training], str]] = {}
 """What happens → how it is built; "fast", the layers measured by the definition, or "refused: " and the reason."""
-
-calls_so_far = 0
-a_memory: list[Tensor] = []
 
 
 def situation(name: str, expected: str = "fast") -> Callable[[Callable[[], Training]], None]:
@@ -57,7 +54,17 @@ def deep() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))
 
 
-# --- state that a pass changes ----------------------------------------------------------------------------------------
+# --- state that a pass changes, and random numbers: habits of modules -------------------------------------------------
+
+
+def of_habit(habit: str) -> Training:
+    habits.forget()
+    blocks = [habits.Block(habit, []) for _ in range(2)]
+    return Training(nn.Sequential(*blocks, nn.Linear(habits.WIDTH, 3)))
+
+
+for name in habits.SITUATIONS:
+    situation(name)(partial(of_habit, name))
 
 
 @situation("a parameter that the first pass initialises from the data")
@@ -85,28 +92,6 @@ def _() -> Training:
     return Training(tower(Renorm(4), nn.ReLU()))
 
 
-@situation("a batch norm in training and in evaluation within one pass")
-def _() -> Training:
-    def forward(net: Any, x: Tensor) -> Tensor:
-        one = net.b(net.norm(net.a(x)))
-        net.norm.eval()
-        two = net.b(net.norm(net.a(1.1 * x)))
-        net.norm.train()
-        return one + two
-
-    return Training(Net(forward, norm=nn.BatchNorm1d(4, momentum=0.5)))
-
-
-@situation("a hidden state carried from pass to pass")
-def _() -> Training:
-    def forward(net: Any, x: Tensor) -> Tensor:
-        out, hidden = net.rnn(net.a(x), net.hidden)
-        net.hidden = hidden.detach()
-        return net.b(out)
-
-    return Training(Net(forward, rnn=nn.GRU(4, 4), hidden=None))
-
-
 @situation("a counter that calls raise, set back by the code between them")
 def _() -> Training:
     seen = torch.zeros(())
@@ -124,98 +109,6 @@ def _() -> Training:
     return Training(Net(forward, first=Counting(4, 4), second=Counting(4, 4), counter=[seen]))
 
 
-@situation("a momentum encoder, whose frozen weights the forward pass moves")
-def _() -> Training:
-    def forward(net: Any, x: Tensor, other: Tensor) -> Tensor:
-        with torch.no_grad():
-            for p, q in zip(net.key.parameters(), net.a.parameters(), strict=True):
-                p.mul_(0.9).add_(q, alpha=0.1)
-        return net.b(torch.tanh(net.a(x)) * net.key(other))
-
-    pair = lambda: (torch.randn(6, 4), torch.randn(6, 4))  # noqa: E731
-    return Training(Net(forward, key=nn.Linear(4, 4).requires_grad_(False)), x=pair)
-
-
-@situation("a cache of the weights, renewed where their version has changed")
-def _() -> Training:
-    class Rounded(nn.Linear):
-        version = -1
-
-        def forward(self, x: Tensor) -> Tensor:
-            if self.version != self.weight._version:
-                w = self.weight.detach()
-                self.version, self.error = self.weight._version, (8 * w).round() / 8 - w
-            return F.linear(x, self.weight + self.error, self.bias)
-
-    return Training(nn.Sequential(Rounded(4, 4), nn.Tanh(), Rounded(4, 3)))
-
-
-@situation("state in a class attribute, read by the next pass")
-def _() -> Training:
-    class Counting(nn.Linear):
-        seen_calls = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            Counting.seen_calls += 1
-            return super().forward(x) * Counting.seen_calls
-
-    return Training(nn.Sequential(Counting(4, 4), nn.Tanh(), Counting(4, 3)))
-
-
-@situation("state in globals: a number, and a list of tensors")
-def _() -> Training:
-    global calls_so_far
-    calls_so_far = 0
-    a_memory.clear()
-
-    def forward(net: Any, x: Tensor) -> Tensor:
-        global calls_so_far
-        calls_so_far += 1
-        h = torch.tanh(net.a(x) + sum(a_memory) / calls_so_far)
-        a_memory.append(h.detach())
-        return net.b(h)
-
-    return Training(Net(forward))
-
-
-@situation("state in nested lists, a deque, an array and a set")
-def _() -> Training:
-    def forward(net: Any, x: Tensor) -> Tensor:
-        net.tree["deep"][0].append(len(net.tree["deep"][0]))
-        net.last.append(x.mean().item())
-        net.array += 1
-        net.names.add(len(net.names))
-        scale = 1 + len(net.tree["deep"][0]) + sum(net.last) + float(net.array.sum()) + len(net.names)
-        return net.b(torch.tanh(net.a(x) * scale / 9))
-
-    parts = {"tree": {"deep": [[]]}, "last": deque(maxlen=2), "array": np.zeros(2), "names": set()}
-    return Training(Net(forward, **parts))
-
-
-@situation("state in the cell of a closure")
-def _() -> Training:
-    scale = 1.0
-
-    def forward(net: Any, x: Tensor) -> Tensor:
-        nonlocal scale
-        scale *= 0.9
-        return net.b(torch.tanh(scale * net.a(x)))
-
-    return Training(Net(forward))
-
-
-@situation("buffers rebound, resized, and rebound through .data")
-def _() -> Training:
-    def forward(net: Any, x: Tensor) -> Tensor:
-        net.mean = 0.9 * net.mean + 0.1 * x.mean(0)
-        net.queue.resize_(len(net.queue) + 1).fill_(0.3)
-        net.scale.data = net.scale + 0.1
-        return net.b(torch.tanh(net.a(x - net.mean) * net.scale + net.queue.sum()))
-
-    parts = {name: nn.Buffer(torch.ones(size)) for name, size in (("mean", 4), ("queue", 1), ("scale", 1))}
-    return Training(Net(forward, **parts))
-
-
 @situation("state that passes begin to change later, at the first of them", "refused: the training pass changed state")
 def _() -> Training:
     def forward(net: Any, x: Tensor) -> Tensor:
@@ -227,25 +120,6 @@ def _() -> Training:
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------------
-
-
-@situation("Python's, NumPy's and torch's random numbers, global and of generators that the model owns")
-def _() -> Training:
-    def forward(net: Any, x: Tensor) -> Tensor:
-        h = net.a(x) * (1 + random.random()) + float(np.random.rand()) + net.numpy.random() + net.python.random()
-        return net.b(F.dropout(torch.tanh(h + torch.randn(4, generator=net.torch))))
-
-    parts = {"numpy": np.random.default_rng(1), "python": random.Random(1), "torch": torch.Generator().manual_seed(1)}
-    return Training(Net(forward, **parts))
-
-
-@situation("layers skipped at random")
-def _() -> Training:
-    def forward(net: Any, x: Tensor) -> Tensor:
-        x = torch.tanh(net.a(x))
-        return net.b(x if torch.rand(()) < 0.5 else x + torch.tanh(net.c(x)))
-
-    return Training(Net(forward, c=nn.Linear(4, 4)))
 
 
 @situation("noise that a hook on the model itself adds to the batch")
@@ -450,12 +324,6 @@ def _() -> Training:
 situation("activation checkpointing, reentrant", "a, c")(
     lambda: Training(Net(lambda net, x: net.b(checkpoint(net.c, net.a(x), use_reentrant=True)), c=nn.Linear(4, 4)))
 )
-
-
-@situation("activation checkpointing, not reentrant, with dropout")
-def _() -> Training:
-    part = nn.Sequential(nn.Linear(4, 4), nn.Dropout())
-    return Training(Net(lambda net, x: net.b(checkpoint(net.c, net.a(x), use_reentrant=False)), c=part))
 
 
 class Reversible(torch.autograd.Function):

@@ -3,10 +3,9 @@
 import math
 import string
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import train
 
@@ -32,11 +31,6 @@ OVERRIDES = st.tuples(
     st.sampled_from(["=", "=", "=", "", "@"]),
     st.sampled_from(VALUES) | WORDS,
 ).map("".join)
-ALLOWED: dict[str, Any] = {
-    "deadline": None,
-    "derandomize": True,
-    "suppress_health_check": [HealthCheck.function_scoped_fixture],
-}
 
 
 def check(overrides: list[str], folder: Path) -> None:
@@ -57,14 +51,14 @@ def is_harmless(override: str) -> bool:
     return not override.startswith("-") and key not in ("steps", "runs", "experiment") and "\x00" not in override
 
 
-@settings(max_examples=60, **ALLOWED)
+@settings(max_examples=60)
 @given(overrides=st.lists(OVERRIDES.filter(is_harmless), min_size=1, max_size=2))
 def test_a_command_line_runs_or_is_refused_in_one_line(overrides: list[str], tmp_path: Path) -> None:
     check(overrides, tmp_path / "runs")
 
 
 @pytest.mark.full
-@settings(max_examples=1000, **ALLOWED)
+@settings(max_examples=1000)
 @given(overrides=st.lists(OVERRIDES.filter(is_harmless), min_size=1, max_size=3))
 def test_many_command_lines(overrides: list[str], tmp_path: Path) -> None:
     check(overrides, tmp_path / "runs")

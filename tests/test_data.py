@@ -186,7 +186,3 @@ def test_streams_differ_by_purpose_and_by_each_part_of_the_key() -> None:
     draws = [generator(*key).integers(0, 2**62) for key in keys]
     assert len(set(draws)) == len(draws)
     assert generator("order", 1, 2).integers(2**62) == generator("order", 1, 2).integers(2**62)
-
-
-def test_all_data_sets_are_registered() -> None:
-    assert list(DATASETS) == ["cifar10", "digits", "gaussian", "image_folder", "mnist"]

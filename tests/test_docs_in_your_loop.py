@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_shift_attach import Training, check, measured
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 from zoo import chain
 
 from ics import ShiftProbe
@@ -128,88 +126,3 @@ def test_the_table_names_tests_that_exist() -> None:
     files = set(re.findall(r"`(test_\w+\.py)`", table))
     assert len(files) > 3
     assert all((ROOT / "tests" / name).exists() for name in files)
-
-
-# --- examples of the table that no other test has -----------------------------------------------------------------
-
-
-class Checkpointed(nn.Module):
-    def __init__(self, reentrant: bool = False) -> None:
-        super().__init__()
-        self.a, self.b, self.c, self.reentrant = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 4), reentrant
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c(checkpoint(lambda h: torch.tanh(self.b(h)), self.a(x), use_reentrant=self.reentrant))
-
-
-def loop(t: Training) -> None:
-    for x, y in t.batches[:3]:
-        t.optimizer.zero_grad()
-        t.forward(x, y).backward()
-        t.update()
-
-
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_gradient_checkpointing(reentrant: bool) -> None:
-    training, found, _, said = measured(lambda: Training(lambda: Checkpointed(reentrant)), loop)
-    check(training, found, [0, 1, 2])
-    assert len(said) == reentrant
-
-
-def test_channels_last() -> None:
-    def build() -> Training:
-        body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 4))
-        training = Training(lambda: body.to(memory_format=torch.channels_last))
-        training.batches = [
-            (torch.randn(8, 3, 8, 8).to(memory_format=torch.channels_last), y) for _, y in training.batches
-        ]
-        return training
-
-    def fresh() -> Training:
-        torch.manual_seed(9)
-        return build()
-
-    training, found, _, said = measured(fresh, loop)
-    check(training, found, [0, 1, 2])
-    assert said == []
-
-
-def test_bf16_autocast() -> None:
-    def under_autocast(t: Training) -> None:
-        for x, y in t.batches[:3]:
-            t.optimizer.zero_grad()
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = t.forward(x, y)
-            loss.backward()
-            t.update()
-
-    training, found, _, said = measured(Training, under_autocast, verify="always")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        check(training, found, [0, 1, 2])
-    assert [row["step"] for row in found[0] if row["l2"] == 0] == [0, 1, 2]
-    assert len(found[0]) == 15
-    assert said == []
-
-
-def test_a_loop_in_the_style_of_timm() -> None:
-    """Updates only at every second batch, a scaler, clipping, a mean of the weights, a schedule of the rate."""
-
-    def timm(t: Training) -> None:
-        scaler, mean = torch.amp.GradScaler("cpu", init_scale=64.0), torch.optim.swa_utils.AveragedModel(t.model)
-        schedule = torch.optim.lr_scheduler.StepLR(t.optimizer, 1)
-        t.optimizer.zero_grad()
-        for i, (x, y) in enumerate(t.batches[:6]):
-            scaler.scale(t.forward(x, y) / 2).backward()
-            if i % 2:
-                scaler.unscale_(t.optimizer)
-                nn.utils.clip_grad_norm_(t.model.parameters(), 1.0)
-                t.update(lambda: scaler.step(t.optimizer))
-                scaler.update()
-                t.optimizer.zero_grad()
-                mean.update_parameters(t.model)
-                schedule.step()
-
-    training, found, _, said = measured(Training, timm)
-    check(training, found, [0, 1, 2])
-    assert len(said) == 1
-    assert "leave 32 times this" in said[0]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference import measured_step
 from small_runs import config, results
 from torch import nn
 
@@ -23,15 +24,10 @@ def test_every_step_agrees_with_the_cpus() -> None:
     on_cpu = nets.build({"name": "mlp", "activation": "tanh"}, {"name": "batch"}, (1, 28, 28), 10, seed=0)
     for _ in range(5):
         x, y = torch.randn(32, 1, 28, 28), torch.randint(0, 10, (32,))
-        found = []
-        for model, device in ((copy.deepcopy(on_cpu).to(CUDA), CUDA), (on_cpu, torch.device("cpu"))):
-            optimizer, batch = torch.optim.SGD(model.parameters(), lr=0.1), (x.to(device), y.to(device))
-            with ShiftProbe(model, nn.functional.cross_entropy) as probe:
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(batch[0]), batch[1]).backward()  # type: ignore[no-untyped-call]
-                with probe.observe(*batch) as shift:
-                    optimizer.step()
-            found.append([number for row in shift.rows for number in (row.l2, row.cosine, row.grad_norm)])
+        found = [
+            [number for row in measured_step(net, at, of).rows for number in (row.l2, row.cosine, row.grad_norm)]
+            for net, at, of in ((copy.deepcopy(on_cpu).to(CUDA), x.to(CUDA), y.to(CUDA)), (on_cpu, x, y))
+        ]
         assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
 
 
@@ -63,15 +59,11 @@ def test_a_step_that_is_not_measured_does_not_wait_for_the_device() -> None:
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_the_first_layers_gradient_does_not_move(norm: str) -> None:
     model = nets.build({"name": "vgg", "depth": 11, "width": 0.1}, {"name": norm}, (3, 32, 32), 10, seed=0).to(CUDA)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     x, y = torch.randn(16, 3, 32, 32, device=CUDA), torch.randint(0, 10, (16,), device=CUDA)
     torch.use_deterministic_algorithms(True)
     try:
-        with ShiftProbe(model, nn.functional.cross_entropy) as probe:
-            nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-            with probe.observe(x, y) as shift:
-                optimizer.step()
+        first, *others = measured_step(model, x, y).rows
     finally:
         torch.use_deterministic_algorithms(False)
-    assert (shift.rows[0].l2, shift.rows[0].cosine) == (0.0, pytest.approx(1.0, abs=1e-6))
-    assert all(row.l2 > 0 for row in shift.rows[1:])
+    assert (first.l2, first.cosine) == (0.0, pytest.approx(1.0, abs=1e-6))
+    assert all(row.l2 > 0 for row in others)

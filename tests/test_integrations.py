@@ -10,10 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import reference
 import torch
-from test_shift_attach import Training, check, mean_loss, measured, plain
-from test_shift_probe import names_before, own_names
+from reference import compare_with_definition, cross_entropy
+from test_shift_attach import Training, assert_exact, check, gradients_of, plain
 from torch import Tensor, nn
 
 from ics import ShiftProbe
@@ -22,19 +21,6 @@ from ics.shift.metrics import METRICS
 from ics.shift.watcher import Hook
 
 pytestmark = pytest.mark.integrations
-
-
-def gradients_of(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any]]:
-    """G and G' of every measurement to come, and the probes that made them."""
-    gradients, probes, finish = [], [], ShiftProbe.finish
-
-    def keep(probe: Any, start: Any, observation: Any, **others: Any) -> None:
-        finish(probe, start, observation, keep_gradients=True, **others)
-        gradients.append(observation.gradients)
-        probes.append(probe)
-
-    monkeypatch.setattr(ShiftProbe, "finish", keep)
-    return gradients, probes
 
 
 def weights_equal(one: nn.Module, other: nn.Module) -> bool:
@@ -92,30 +78,11 @@ MODELS = {
 def test_all_weight_matrices_have_the_definitions_bits(name: str) -> None:
     make_model, names, unmeasured = MODELS[name]
     model, x = make_model(), tokens()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    update = torch.optim.AdamW(model.parameters(), lr=1e-2).step
     batch = {"input_ids": x, "labels": x}
-
-    def loss_fn(outputs: Any, y: Any) -> Tensor:
-        return outputs.loss
-
-    order = reference.execution_order(model, batch)
-    with ShiftProbe(model, loss_fn) as probe:
-        for _ in range(2):
-            optimizer.zero_grad()
-            start, old = torch.get_rng_state(), copy.deepcopy(model)
-            model(**batch).loss.backward()
-            g = {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
-            with probe.observe(batch, None, keep_gradients=True) as shift:
-                optimizer.step()
-        assert [row.layer for row in shift.rows] == names
-        assert probe.unmeasured == [f"{embedding}.weight" for embedding in unmeasured]
-        layers = [
-            (layer.name, own := own_names(model, layer), names_before(model, own, order)) for layer in probe.layers
-        ]
-        expected = reference.shifted_gradients(old, model, loss_fn, batch, None, layers, start)
-        for name, (own,), _ in layers:
-            assert torch.equal(shift.gradients[name][0], g[own]), name
-            assert torch.equal(shift.gradients[name][1], expected[name][0]), name
+    step = compare_with_definition(model, batch, update, lambda outputs, y: outputs.loss)
+    assert [row.layer for row in step.rows] == names
+    assert step.probe.unmeasured == [f"{embedding}.weight" for embedding in unmeasured]
 
 
 class Rows(torch.utils.data.Dataset[Any]):
@@ -275,9 +242,7 @@ def test_accelerate() -> None:
             accelerator.clip_grad_norm_(model.parameters(), 0.01)
             t.update(optimizer.step)
 
-    training, found, _, said = measured(Training, loop)
-    check(training, found, [0, 1, 2])
-    assert said == []
+    assert_exact(Training, loop)
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -344,7 +309,7 @@ def attached_rows(to: Any) -> list[Any]:
     """The rows of a plain loop that has sent them to `to` as well."""
     training, rows = Training(), []
     send = sink(to)
-    with ShiftProbe(training.model, mean_loss) as probe:
+    with ShiftProbe(training.model, cross_entropy) as probe:
         probe.attach(training.optimizer, every=2, to=lambda found: (rows.extend(found), send(found)))
         training.loss = probe.loss
         plain(training)
@@ -352,5 +317,4 @@ def attached_rows(to: Any) -> list[Any]:
 
 
 def test_the_plain_loop_of_these_tests_is_measured_here_too() -> None:
-    training, found, _, _ = measured(Training, plain)
-    check(training, found, [0, 1, 2])
+    assert_exact(Training, plain)

@@ -50,10 +50,13 @@ def test_the_small_networks_are_all_there_is() -> None:
 def test_every_network_trains_under_every_norm(name: str, norm: str) -> None:
     _, shape, outputs = SMALL[name]
     net = small(name, norm)
-    out = net(torch.randn(4, *shape))
-    assert out.shape == (4, outputs)
-    out.square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    for training in (True, False):
+        x = torch.randn(4, *shape, requires_grad=True)
+        net.zero_grad()
+        out = net.train(training)(x)
+        assert out.shape == (4, outputs)
+        out.square().mean().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in [x, *net.parameters()])
 
 
 # --- initial weights -------------------------------------------------------------------------------------

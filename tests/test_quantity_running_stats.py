@@ -43,13 +43,15 @@ def batches(n: int, shape: tuple[int, ...] = (24, 1, 4, 4)) -> list[tuple[Tensor
 
 def train(
     model: nn.Module, data: list[tuple[Tensor, Tensor]], quantity: str, **options: Any
-) -> list[list[dict[str, Any]]]:
-    """Plain training, every step measured; the rows of each step."""
+) -> Iterator[tuple[nn.Module, list[dict[str, Any]]]]:
+    """Plain training, every step measured: a copy of the model before the step, and its rows."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
-    return [
-        measured(quantity, model, x, y, update=lambda model: optimizer.step(), number=number, lr=0.3, **options)
-        for number, (x, y) in enumerate(data)
-    ]
+    for number, (x, y) in enumerate(data):
+        before = copy.deepcopy(model)
+        yield (
+            before,
+            measured(quantity, model, x, y, update=lambda model: optimizer.step(), number=number, lr=0.3, **options),
+        )
 
 
 # --- the vector ------------------------------------------------------------------------------------------------------
@@ -104,13 +106,9 @@ def test_table_against_a_naive_count(make: Any, norm: str) -> None:
     model = make() if make is convolutional else make(norm)
     shape = (16, 1, 8, 8) if make is convolutional else (24, 1, 4, 4)
     data = batches(4, shape)
-    before = copy.deepcopy(model)
-    per_step = train(model, data, "running_stats")
-    optimizer = torch.optim.SGD(before.parameters(), lr=0.3)
-    for (x, y), rows in zip(data, per_step, strict=True):
+    for (x, _), (before, rows) in zip(data, train(model, data, "running_stats"), strict=True):
         given = inputs_of_norms(before, x)
-        optimizer.zero_grad()
-        F.cross_entropy(before(x), y).backward()
+        before(x)  # the running statistics hold the batch
         assert [row["layer"] for row in rows] == [name for name in given if name in dict(before.named_modules())]
         for row in rows:
             layer = before.get_submodule(row["layer"])
@@ -122,11 +120,11 @@ def test_table_against_a_naive_count(make: Any, norm: str) -> None:
                 assert [row[f"{kind}_{name}"] for name in COUNTS] == pytest.approx(counts, rel=1e-4, abs=1e-5)
             distances = [np.sqrt(np.mean((a - b) ** 2)) for a, b in zip(running, own, strict=True)]
             assert [row["mean_distance"], row["var_distance"]] == pytest.approx(distances, rel=1e-4)
-        optimizer.step()
 
 
 def test_momentum_one_keeps_the_last_batch_only() -> None:
-    for row in train(network(momentum=1.0), batches(3), "running_stats")[-1]:
+    (*_, (_, rows)) = train(network(momentum=1.0), batches(3), "running_stats")
+    for row in rows:
         assert row["mean_distance"] < 1e-5 * row["running_mean_std"]
         assert row["var_distance"] < 1e-4 * row["running_var_mean"]
 
@@ -140,7 +138,7 @@ def test_a_layer_that_the_pass_does_not_use_has_no_batch() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.fc(self.used(x.flatten(1)))
 
-    used, idle = train(Idle(), batches(1), "running_stats")[0]
+    (_, (used, idle)), *_ = train(Idle(), batches(1), "running_stats")
     assert math.isnan(idle["batch_mean_mean"])
     assert math.isnan(idle["var_distance"])
     assert idle["running_var_mean"] == 1
@@ -149,7 +147,7 @@ def test_a_layer_that_the_pass_does_not_use_has_no_batch() -> None:
 
 @pytest.mark.parametrize("quantity", ["running_stats", "train_eval_gap"])
 def test_no_rows_without_batch_normalisation(quantity: str) -> None:
-    assert train(network("none"), batches(1), quantity) == [[]]
+    assert [rows for _, rows in train(network("none"), batches(1), quantity)] == [[]]
 
 
 # --- the gap ---------------------------------------------------------------------------------------------------------
@@ -174,20 +172,15 @@ def test_gap_against_pytorchs_modes(make: Any, momentum: float) -> None:
             nn.init.normal_(module.weight, mean=1)
             nn.init.normal_(module.bias)
     data = batches(4, (16, 1, 8, 8) if make is convolutional else (16, 1, 4, 4))
-    before = copy.deepcopy(model)
-    optimizer = torch.optim.SGD(before.parameters(), lr=0.3)
-    for (x, y), rows in zip(data, train(model, data, "train_eval_gap", batch_sizes=[2, 4, 16, 32]), strict=True):
+    steps = train(model, data, "train_eval_gap", batch_sizes=[2, 4, 16, 32])
+    for (x, y), (before, rows) in zip(data, steps, strict=True):
         found = {(row["statistics"], row["batch_size"]): (row["loss"], row["accuracy"]) for row in rows}
         assert list(found) == [("running", 16), ("batch", 2), ("batch", 4), ("batch", 16)]
         for (_, size), numbers in list(found.items())[1:]:
             assert numbers == pytest.approx(naive_gap(before, x, y, size), rel=2e-4)
         # Evaluation mode as it is before the pass, which the batch has not entered.
         assert found["running", 16] == pytest.approx(naive_gap(before, x, y, None), rel=2e-4)
-        optimizer.zero_grad()
-        loss = F.cross_entropy(before(x), y)
-        assert found["batch", 16][0] == pytest.approx(loss.item(), rel=1e-5)  # the training pass itself
-        loss.backward()
-        optimizer.step()
+        assert found["batch", 16][0] == pytest.approx(F.cross_entropy(before(x), y).item(), rel=1e-5)
 
 
 @pytest.mark.usefixtures("_double")
@@ -196,7 +189,8 @@ def test_a_single_sample_after_a_linear_map_leaves_only_beta() -> None:
     nn.init.normal_(model.norm2.bias)
     data = batches(1, (300, 1, 4, 4))
     constant = model.classifier(model.norm2.bias.relu()).detach().expand(300, -1)
-    rows = {row["batch_size"]: row for row in train(model, data, "train_eval_gap", batch_sizes=[1])[0]}
+    ((_, found),) = train(model, data, "train_eval_gap", batch_sizes=[1])
+    rows = {row["batch_size"]: row for row in found}
     y = data[0][1]
     assert rows[1]["loss"] == pytest.approx(float(F.cross_entropy(constant, y)), rel=1e-4)
     assert rows[1]["accuracy"] == pytest.approx(float((constant.argmax(1) == y).double().mean()), rel=1e-4)
@@ -205,8 +199,7 @@ def test_a_single_sample_after_a_linear_map_leaves_only_beta() -> None:
 @pytest.mark.usefixtures("_double")
 def test_incomplete_pieces_are_left_out() -> None:
     model, ((x, y),) = network(), batches(1, (10, 1, 4, 4))
-    before = copy.deepcopy(model)
-    rows = train(model, [(x, y)], "train_eval_gap", batch_sizes=[4])[0]
+    ((before, rows),) = train(model, [(x, y)], "train_eval_gap", batch_sizes=[4])
     assert rows[1]["loss"] == pytest.approx(naive_gap(before, x[:8], y[:8], 4)[0], rel=1e-4)
 
 

@@ -5,9 +5,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import torch
 from test_conf import composed
-from torch import nn
+from test_docs_in_your_loop import names
 
 from ics.runs.config import parse
 
@@ -24,16 +23,10 @@ COMMANDS = [
 
 def test_the_probe_in_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = [block for block in BLOCKS if "from ics import ShiftProbe" in block]
-    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
-    names = {
-        "model": model,
-        "loss_fn": nn.functional.cross_entropy,
-        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
-        "batches": [(torch.randn(8, 4), torch.randint(0, 3, (8,))) for _ in range(2)],
-    }
-    exec(code, names)
+    found = names()
+    exec(code, found)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [["1", "0"], ["2", "2"]] * 2
+    assert [line.split()[:2] for line in lines] == [["1", "0"], ["2", "2"]] * len(found["batches"])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

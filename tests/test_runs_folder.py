@@ -63,6 +63,8 @@ def test_other_settings_are_refused_with_the_differing_keys_unless_overwrite(tmp
     run(config(), tmp_path)
     with pytest.raises(UserError, match=r"optimizer.lr \(0.05 there, 0.1 asked for\); steps \(60 there, 30"):
         run(config(optimizer__lr=0.1, steps=30), tmp_path)
+    with pytest.raises(UserError, match=r"steps \(60 there, 30 asked for\)"):
+        run(config(steps=30), tmp_path)
     assert run(config(checkpoint__every_steps=50), tmp_path).step == 60  # how often it saves itself may differ
     assert run(config(steps=30), tmp_path, overwrite=True).step == 30
 
@@ -76,6 +78,8 @@ def test_divergence_keeps_its_rows_and_counts_as_finished(tmp_path: Path) -> Non
     assert training.loss.notna().iloc[0]
     assert not training.loss.abs().lt(float("inf")).iloc[-1]
     assert run(settings, tmp_path / "a").state == "diverged"
+    longer = config(optimizer__lr=1e25, norm={"name": "none"}, steps=90)
+    assert run(longer, tmp_path / "a").steps == 60  # it has ended
 
 
 # --- one owner ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import SETTINGS
 
@@ -100,19 +100,14 @@ def check(chosen: dict[str, Any], folder: Path) -> None:
         assert status.state in ("done", "diverged")
 
 
-ALLOWED: dict[str, Any] = {
-    "deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None,
-}  # fmt: skip
-
-
-@settings(max_examples=250, **ALLOWED)
+@settings(max_examples=250)
 @given(random_settings())
 def test_random_settings(tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, Any]) -> None:
     check(chosen, tmp_path_factory.mktemp("fuzz"))
 
 
 @pytest.mark.full
-@settings(max_examples=3000, **ALLOWED)
+@settings(max_examples=3000)
 @given(random_settings())
 def test_many_random_settings(tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, Any]) -> None:
     check(chosen, tmp_path_factory.mktemp("fuzz"))

@@ -36,12 +36,3 @@ def test_without_its_last_state_it_cannot_be_lengthened(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="finished its 10 steps without keeping its last state.*lengthened to 60"):
         run(config(**forgetful), tmp_path)
     assert (tmp_path / "training.csv").read_bytes() == rows and (tmp_path / "DONE").exists()
-
-
-def test_a_shorter_run_is_another_and_a_diverged_one_has_ended(tmp_path: Path) -> None:
-    run(config(steps=20), tmp_path / "long")
-    with pytest.raises(UserError, match=r"steps \(20 there, 10 asked for\)"):
-        run(config(steps=10), tmp_path / "long")
-    diverging = {"optimizer__lr": 1e30, "optimizer__momentum": 0.0, "norm": {"name": "none"}}
-    assert run(config(steps=20, **diverging), tmp_path / "diverged").state == "diverged"
-    assert run(config(steps=60, **diverging), tmp_path / "diverged").steps == 20

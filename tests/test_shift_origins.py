@@ -2,15 +2,15 @@
 
 import copy
 import math
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
-from reference import execution_order
+from reference import execution_order, measured_step, sgd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ics.shift import ShiftProbe
 from ics.shift.origins import ALL, INPUT, Origin
 
 
@@ -39,15 +39,10 @@ def measured(
     network: nn.Module, loss_fn: object, x: Tensor, y: Tensor, lr: float
 ) -> tuple[dict[tuple[int, int], Origin], dict[str, tuple[Tensor, Tensor]], nn.Module, Tensor]:
     """(cause, layer) → origin; layer → (G, G'); the network before the update; the random numbers' state then."""
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
-    with ShiftProbe(network, loss_fn) as probe:  # type: ignore[arg-type]
-        state, before = torch.get_rng_state(), copy.deepcopy(network)
-        loss_fn(network(x), y).backward()  # type: ignore[operator]
-        with probe.observe(x, y, keep_gradients=True, origins=True) as shift:
-            optimizer.step()
-    found = {(origin.cause_index, origin.layer_index): origin for origin in shift.origins}
-    assert len(found) == len(shift.origins)
-    return found, shift.gradients, before, state
+    step = measured_step(network, x, y, loss_fn, sgd(network, lr).step, origins=True)  # type: ignore[arg-type]
+    found = {(origin.cause_index, origin.layer_index): origin for origin in step.shift.origins}
+    assert len(found) == len(step.shift.origins)
+    return found, step.shift.gradients, step.old, step.random_state
 
 
 @pytest.fixture(autouse=True)
@@ -194,13 +189,8 @@ def test_measuring_the_origins_changes_nothing() -> None:
         torch.manual_seed(5)
         network, x, y = convolutional()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-        probe = ShiftProbe(network, F.cross_entropy)
-        for _ in range(3):
-            optimizer.zero_grad()
-            F.cross_entropy(network(x), y).backward()
-            with probe.observe(x, y, origins=with_origins) as shift:
-                optimizer.step()
-            assert bool(shift.origins) == with_origins
+        step = measured_step(network, x, y, F.cross_entropy, optimizer.step, count=3, origins=with_origins)
+        assert bool(step.shift.origins) == with_origins
         trained.append([tensor.clone() for tensor in network.state_dict().values()] + [torch.get_rng_state()])
     assert all(map(torch.equal, *trained))
 
@@ -244,11 +234,8 @@ def test_the_example_of_the_docs() -> None:
     with torch.no_grad():
         network[0].weight.fill_(2)
         network[1].weight.fill_(3)
-    x, y = torch.ones(1, 1), torch.zeros(1, 1)
-    with ShiftProbe(network, half_squared) as probe:
-        half_squared(network(x), y).backward()
-        with probe.observe(x, y, origins=True) as shift, torch.no_grad():
-            network[0].weight.fill_(1)
-    one, together = shift.origins
+    update = partial(nn.init.constant_, network[0].weight, 1.0)
+    step = measured_step(network, torch.ones(1, 1), torch.zeros(1, 1), half_squared, update, origins=True)
+    one, together = step.shift.origins
     assert (one.l2, one.share, one.linear_l2, together.interaction) == (9, 1, 12, 0)
     assert one.linear_error == pytest.approx(1 / 3)

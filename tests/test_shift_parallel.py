@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_shift_attach import STEPS, Training, mean_loss
+from reference import cross_entropy
+from test_shift_attach import STEPS, Training, assert_same, loop, plain
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from zoo import chain
@@ -20,10 +21,6 @@ def network() -> nn.Module:
     return chain(nn.LayerNorm)  # batch statistics would be each process's own
 
 
-def batches(training: Training) -> list[Any]:
-    return training.batches[:STEPS]
-
-
 def train_on_a_rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -32,10 +29,10 @@ def train_on_a_rank(rank: int, folder: str) -> None:
         training = Training(network)
         model = DistributedDataParallel(training.model)
         rows: list[Any] = []
-        probe = ShiftProbe(model, mean_loss)
+        probe = ShiftProbe(model, cross_entropy)
         if measured:
             probe.attach(training.optimizer, to=rows)
-        for x, y in batches(training):
+        for x, y in training.batches[:STEPS]:
             training.optimizer.zero_grad()
             part = slice(4 * rank, 4 * rank + 4)
             probe.loss(model(x[part]), y[part]).backward()
@@ -48,18 +45,15 @@ def train_on_a_rank(rank: int, folder: str) -> None:
 
 
 def test_two_processes_are_as_one_with_the_whole_batch(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train_on_a_rank, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(train_on_a_rank, (str(tmp_path),), nprocs=2, start_method="fork")
     one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert one["same"] and two["same"]
     assert one["rows"] == two["rows"]
     training, rows = Training(network), []
-    with ShiftProbe(training.model, mean_loss) as probe:
+    with ShiftProbe(training.model, cross_entropy) as probe:
         probe.attach(training.optimizer, to=rows)
         training.loss = probe.loss
-        for x, y in batches(training):
-            training.optimizer.zero_grad()
-            training.forward(x, y).backward()
-            training.optimizer.step()
+        plain(training)
     assert len(rows) == len(one["rows"]) == 5 * STEPS
     for row, other in zip(rows, one["rows"], strict=True):
         assert (row["step"], row["layer"]) == (other["step"], other["layer"])
@@ -72,13 +66,11 @@ def test_a_compiled_model_is_trained_and_the_eager_one_beneath_is_measured() -> 
         torch._dynamo.reset()
         training, rows = Training(), []
         compiled = torch.compile(training.model, backend="aot_eager")
-        probe = ShiftProbe(training.model, mean_loss)
+        probe = ShiftProbe(training.model, cross_entropy)
         if measured:
             probe.attach(training.optimizer, every=2, to=rows, calls=compiled)
-        for x, y in training.batches[:STEPS]:
-            training.optimizer.zero_grad()
-            probe.loss(compiled(x), y).backward()
-            training.optimizer.step()
+        training.loss = probe.loss
+        loop(training, loss=lambda t, x, y: t.forward(x, y, compiled))
         probe.close()
         return rows, training
 
@@ -86,16 +78,12 @@ def test_a_compiled_model_is_trained_and_the_eager_one_beneath_is_measured() -> 
         warnings.simplefilter("error", UserWarning)
         rows, training = train(True)
     twin = train(False)[1]
-    for a, b in zip(training.final(), twin.final(), strict=True):
-        assert a is b or a == b if not isinstance(a, torch.Tensor) else torch.equal(a, b)
+    assert_same(training, twin)
     eager, expected = Training(), []
-    with ShiftProbe(eager.model, mean_loss) as probe:
+    with ShiftProbe(eager.model, cross_entropy) as probe:
         probe.attach(eager.optimizer, every=2, to=expected)
         eager.loss = probe.loss
-        for x, y in eager.batches[:STEPS]:
-            eager.optimizer.zero_grad()
-            eager.forward(x, y).backward()
-            eager.optimizer.step()
+        plain(eager)
     assert len(rows) == len(expected) == 10
     for row, other in zip(rows, expected, strict=True):
         assert row["l2"] == pytest.approx(other["l2"], rel=1e-3, abs=1e-6)
@@ -125,11 +113,11 @@ def refuse_split_models(folder: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=0, world_size=1)
     for model in split_models():
         with pytest.raises(ProbeError, match="split over several devices") as error:
-            ShiftProbe(model, mean_loss)
+            ShiftProbe(model, cross_entropy)
         assert "\n" not in str(error.value)
     stage: Any = PipelineStage(nn.Linear(6, 4), 0, 1, torch.device("cpu"))
     with pytest.raises(ProbeError, match="must be a torch.nn.Module, not PipelineStage"):
-        ShiftProbe(stage, mean_loss)
+        ShiftProbe(stage, cross_entropy)
 
 
 def test_models_that_no_process_has_whole_are_refused_in_one_line(tmp_path: Path) -> None:

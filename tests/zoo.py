@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 class Residual(nn.Module):
     """`out += identity` spoils a remembered tensor; in-place ReLUs spoil their inputs."""
 
-    def __init__(self, inplace: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -27,7 +27,7 @@ class Residual(nn.Module):
             )
             for _ in range(2)
         )
-        self.relu = nn.ReLU(inplace=inplace)
+        self.relu = nn.ReLU(inplace=True)
         self.fc = nn.Linear(6, 4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,24 +84,6 @@ class Branches(nn.Module):
         return self.out(torch.cat([self.left(left), self.right(rest["right"])], dim=1))
 
 
-class Twice(nn.Module):
-    """A module called before and after others, with a norm that is shared too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shared, self.norm, self.between, self.last = (
-            nn.Linear(5, 5),
-            nn.BatchNorm1d(5),
-            nn.Linear(5, 5),
-            nn.Linear(5, 4),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.tanh(self.norm(self.shared(x)))
-        x = torch.tanh(self.between(x))
-        return self.last(torch.tanh(self.norm(self.shared(x))))
-
-
 class Noisy(nn.Module):
     """Module dropout, functional dropout between modules, and noise of its own."""
 
@@ -113,32 +95,6 @@ class Noisy(nn.Module):
         x = F.dropout(self.drop(self.a(x)), 0.2)
         x = self.b(x) + 0.1 * torch.randn(len(x), 8)
         return self.c(F.dropout(x, 0.2))
-
-
-class Norms(nn.Module):
-    """Grouped, dilated and transposed convolutions under every norm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, groups=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Conv2d(8, 8, 3, groups=4, padding=1),
-            nn.GroupNorm(2, 8),
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(8, 4, 3, stride=2),
-            nn.InstanceNorm2d(4, affine=True),
-            nn.ELU(),
-            nn.Conv2d(4, 4, 3, dilation=2),
-            nn.LayerNorm([4, 9, 9]),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(324, 4),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
 
 
 class Attention(nn.Module):
@@ -169,20 +125,6 @@ class Tied(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.tanh(F.linear(self.a(x), self.b.weight, self.b.bias))
         return self.out(torch.tanh(self.c(x)))
-
-
-class Frozen(nn.Module):
-    """Frozen layers and a frozen norm in eval mode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.norm, self.b, self.c = nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 6), nn.Linear(6, 4)
-        self.a.requires_grad_(False)
-        self.norm.eval()
-        self.b.bias.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c(torch.relu(self.b(torch.relu(self.norm(self.a(x))))))
 
 
 class Recurrent(nn.Module):
@@ -225,13 +167,72 @@ class TwoInputs(nn.Module):
 class Checkpointed(nn.Module):
     """Activation checkpointing calls modules again during the backward pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, reentrant: bool = False) -> None:
         super().__init__()
-        self.a, self.b, self.c = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+        self.a, self.b, self.c, self.reentrant = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 4), reentrant
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.a(x))
-        return self.c(checkpoint(lambda h: torch.relu(self.b(h)), x, use_reentrant=False))
+        return self.c(checkpoint(lambda h: torch.relu(self.b(h)), x, use_reentrant=self.reentrant))
+
+
+class Conv1D(nn.Module):
+    """As in transformers: a linear map whose weight stands the other way round."""
+
+    def __init__(self, out: int, features: int) -> None:
+        super().__init__()
+        self.nf = out
+        self.weight, self.bias = nn.Parameter(0.3 * torch.randn(features, out)), nn.Parameter(torch.zeros(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight)
+
+
+class Experts(nn.Module):
+    """As in transformers: the weights of all experts in one tensor each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_experts = 3
+        self.gate_up_proj = nn.Parameter(0.3 * torch.randn(3, 6, 8))
+        self.down_proj = nn.Parameter(0.3 * torch.randn(3, 8, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (torch.relu(x @ self.gate_up_proj) @ self.down_proj).mean(0)
+
+
+class Own(nn.Module):
+    """A map under a name that nobody can know, an embedding and norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.norm, self.fc = nn.Embedding(9, 6), nn.LayerNorm(6), nn.Linear(6, 4)
+        self.mixing = nn.Parameter(torch.eye(6) + 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.tanh(self.norm(self.words(x).mean(1)) @ self.mixing))
+
+
+class OtherKeys(nn.Module):
+    """Attention whose keys and values have other sizes, so that each has a weight of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend, self.out = nn.MultiheadAttention(6, 2, kdim=3, vdim=3, batch_first=True), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.attend(x, x[..., :3], x[..., 3:])[0].mean(1))
+
+
+class Stacked(nn.Module):
+    """Two recurrent layers in one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.out = nn.GRU(3, 5, num_layers=2, batch_first=True), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.gru(x)[0][:, -1])
 
 
 def chain(norm: type[nn.Module] | None = nn.BatchNorm1d) -> nn.Module:
@@ -252,22 +253,24 @@ def vectors(n: int = 5) -> Callable[[], Tensor]:
 
 ZOO: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "chain": (chain, vectors(6)),
+    "evaluation mode": (lambda: chain().eval(), vectors(6)),
     "chain without norm": (lambda: chain(None), vectors(6)),
     "residual": (Residual, images),
-    "residual, nothing in place": (lambda: Residual(inplace=False), images),
     "ignored return value": (IgnoredReturn, vectors()),
     "branches": (Branches, vectors(6)),
-    "called twice": (Twice, vectors()),
     "dropout": (Noisy, vectors(6)),
-    "norms and convolutions": (Norms, images),
     "attention": (Attention, lambda: torch.randint(0, 11, (4, 5))),
     "tied": (Tied, vectors()),
-    "frozen": (Frozen, vectors()),
     "recurrent": (Recurrent, lambda: torch.randn(4, 3, 9)),
     "parametrized": (Parametrized, vectors()),
     "two inputs": (TwoInputs, lambda: (torch.randn(6, 5), torch.randn(6, 3))),
     "inputs by name": (TwoInputs, lambda: {"b": torch.randn(6, 3), "a": torch.randn(6, 5)}),
-    "checkpointed": (Checkpointed, vectors()),
+    "checkpointed": (Checkpointed, vectors(6)),
+    "Conv1D": (lambda: nn.Sequential(Conv1D(5, 6), nn.GELU(), Conv1D(4, 5)), vectors(6)),
+    "experts": (lambda: nn.Sequential(nn.Linear(6, 6), Experts(), nn.Linear(6, 4)), vectors(6)),
+    "attention with other keys": (OtherKeys, lambda: torch.randn(4, 5, 6)),
+    "two recurrent layers": (Stacked, lambda: torch.randn(4, 9, 3)),
+    "own": (Own, lambda: torch.randint(0, 9, (4, 5))),
     "a layer alone": (lambda: nn.Linear(5, 4), vectors()),
     "float64": (lambda: chain().double(), lambda: torch.randn(7, 6, dtype=torch.float64)),
 }
