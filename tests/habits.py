@@ -42,7 +42,8 @@ class Block(nn.Module):
         self.numpy, self.python = np.random.default_rng(1), random.Random(1)
         self.torch = torch.Generator().manual_seed(1)
         self.habit: Habit = in_closure() if habit == CLOSURE else (SITUATIONS | OTHERS)[habit]
-        self.tape, self.memory, self.calls, self.version, self.active = tape, [], 0, -1, True
+        self.tape, self.calls, self.version, self.active = tape, 0, -1, True
+        self.hidden: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer(x)
@@ -65,8 +66,8 @@ def both_modes(block: Block, x: Tensor) -> Tensor:
 
 
 def hidden(block: Block, x: Tensor) -> Tensor:
-    block.memory.append(x.detach())
-    return x + 0.3 * block.memory[-2] if len(block.memory) > 1 else x
+    before, block.hidden = block.hidden, x.detach()
+    return x if before is None else x + 0.3 * before
 
 
 def follower(block: Block, x: Tensor) -> Tensor:
