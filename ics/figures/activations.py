@@ -60,7 +60,7 @@ OVERLAP = 2.2
 def draw_ridges(axes: Axes, rows: pd.DataFrame, colour: str, labelled: bool) -> None:
     """One arm, layer and rate of the table `histogram`; `labelled`: the steps are written beside the ridges."""
     steps = evenly(rows["step"].unique(), MOST_RIDGES)
-    ridges = [Pooled(rows[rows["step"] == step]) for step in steps]
+    ridges = [Pooled(own) for _, own in rows[rows["step"].isin(steps)].groupby("step")]
     low, high = common_range(ridges)
     x = np.linspace(low, high, 400)
     shades = sns.light_palette(colour, len(ridges) + 3)[3:]

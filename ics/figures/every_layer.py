@@ -17,7 +17,7 @@ from ics.analysis.claims.covariate_shift import NETS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures import style
-from ics.figures.axes import heat_map
+from ics.figures.axes import cell_ticks, heat_map
 from ics.figures.catalogue import Figure
 from ics.figures.runs import PAIR, BesidePaper, PaperRuns
 from ics.figures.sheet import Sheet
@@ -92,12 +92,9 @@ def _row(
     palette = sns.color_palette("mako" if log else "mako_r", as_cmap=True), DIVERGING.reversed() if log else DIVERGING
     for axes, median, which in zip(maps, medians, (0, 0, 1), strict=True):
         limits = {"vmin": -far if which else low, "vmax": far if which else high}
-        heat_map(
-            median, axes, cmap=palette[which], cbar_ax=scales[which], **limits,
-            yticklabels=False if axes is not maps[0] else max(1, len(median) // 5),
-        )  # fmt: skip
-        axes.set(xlabel="", ylabel="" if axes is not maps[0] else "layer")
-        axes.tick_params(axis="y", rotation=0)
+        heat_map(median, axes, cmap=palette[which], cbar_ax=scales[which], **limits)
+    cell_ticks(maps[0].yaxis, medians[0].index, 5)
+    maps[0].set_ylabel("layer")
     for scale in scales:
         scale.set_ylabel(label, fontsize=7)
         scale.tick_params(labelsize=6.5, length=2)
