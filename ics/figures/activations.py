@@ -146,11 +146,9 @@ def _stability(part: str, rows: Mapping[str, str], how_to_read: str, runs: Paper
     return sheet
 
 
-FIG6 = paper_figure("6", "fig5_vgg", "vgg", ["histogram"], LP, _LP_HOW, partial(_histograms, "6", (11,), 1.9, _LP_HOW))
-FIG8A = paper_figure(
-    "8a", "fig2", "vgg", ["activations"], NOISE, _STEP, partial(_stability, "8(a)", _STEP_CHANGE, _STEP)
-)
-FIG8B = paper_figure("8b", "fig2", "vgg", ["moments"], NOISE, _DRIFT, partial(_stability, "8(b)", _START, _DRIFT))
+FIG6 = paper_figure("6", "fig5_vgg", "vgg", ["histogram"], LP, partial(_histograms, "6", (11,), 1.9, _LP_HOW))
+FIG8A = paper_figure("8a", "fig2", "vgg", ["activations"], NOISE, partial(_stability, "8(a)", _STEP_CHANGE, _STEP))
+FIG8B = paper_figure("8b", "fig2", "vgg", ["moments"], NOISE, partial(_stability, "8(b)", _START, _DRIFT))
 FIG9 = paper_figure(
-    "9", "fig10", "deep_linear", ["histogram"], PAIR, _DLN_HOW, partial(_histograms, "9", (1, 11, 24), 4.6, _DLN_HOW)
+    "9", "fig10", "deep_linear", ["histogram"], PAIR, partial(_histograms, "9", (1, 11, 24), 4.6, _DLN_HOW)
 )

@@ -1,6 +1,7 @@
 """Curves over training steps, as every figure draws them: medians over the seeds with their bands."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def draw_curves(
     hue: str = "arm",
     palette: Mapping[Any, Any] = style.COLOURS,
     dash_by: str | None = None,
-    dashes: Mapping[str, tuple[float, ...]] | None = None,
+    dashes: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
     **line: Any,
 ) -> None:
     """Median and band over the seeds of every arm; a cross where a run diverged, a dot for a point on its own.
@@ -55,10 +56,8 @@ def draw_curves(
         colour = palette[key[0]]
         if not log or (curve["high"] > 0).any():
             axes.fill_between(curve["step"], curve["low"], curve["high"], color=colour, **style.BAND)
-        dash = dashes[key[-1]] if dashes else ()
-        _draw_line(
-            axes, curve["step"], curve["median"], color=colour, **({"linestyle": (0, dash)} if dash else {}), **line
-        )
+        dash = {"linestyle": (0, dashes[key[-1]])} if dash_by and dashes[key[-1]] else {}
+        _draw_line(axes, curve["step"], curve["median"], color=colour, **dash, **line)
     _mark_ends(axes, rows, column, hue, palette)
 
 

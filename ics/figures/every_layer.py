@@ -127,4 +127,4 @@ def _find(runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
                 yield stem, replace(found, rates=pairs)
 
 
-EVERY_LAYER = Figure("every_layer", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu")
+EVERY_LAYER = Figure("every_layer", "fig3_vgg", _find, _figure, "scale=cpu")

@@ -145,4 +145,4 @@ def _legend(noise: float) -> list[Handle]:
     return dots
 
 
-FINGERPRINT = Figure("fingerprint", fingerprint.EXPERIMENT, HOW_TO_READ, _find, _figure)
+FINGERPRINT = Figure("fingerprint", fingerprint.EXPERIMENT, _find, _figure)

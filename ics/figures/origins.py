@@ -139,4 +139,4 @@ def _legend(found: PaperRuns) -> list[Handle]:
     ]
 
 
-ORIGINS = Figure("origins", "origins", HOW_TO_READ, _find, _figure, "scale=cpu")
+ORIGINS = Figure("origins", "origins", _find, _figure, "scale=cpu")
