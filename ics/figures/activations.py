@@ -105,6 +105,7 @@ def draw_histograms(
     The layers' names stand at `label_x`, a share of the sheet's width.
     """
     rows = select(runs.table("histogram"), unit=ALL_UNITS, lr=rate)
+    rows = rows[["run", "arm", "layer_index", "step", "low", "high", "count"]]
     layers = runs.layers(papers, rows, "layer_index")
     for i, numbers in enumerate(layers.items()):
         for j, arm in enumerate(runs.arms):

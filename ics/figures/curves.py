@@ -21,7 +21,7 @@ def thinned(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     last = max(int(rows["step"].max()), 1)
     lengths = (m * 10**k for k in range(12) for m in (1, 2, 5))
     length = next(length for length in lengths if last / length <= POINTS)
-    return rows[~rows.assign(stretch=rows["step"] // length).duplicated(["run", *by, "stretch"])]
+    return rows[~rows[["run", *by]].assign(stretch=rows["step"] // length).duplicated()]
 
 
 def draw_curves(
@@ -51,6 +51,7 @@ def draw_curves(
     if rows.empty:
         return
     by = list(dict.fromkeys([hue, dash_by or hue]))
+    rows = rows[["run", "status", "step", *by, column]]  # what is done with many columns takes several times as long
     log = axes.get_yscale() == "log"
     for key, curve in over_seeds(thinned(rows, by), column, by).groupby(by, sort=False):
         colour = palette[key[0]]
@@ -65,7 +66,8 @@ def draw_ranges(axes: Axes, rows: pd.DataFrame) -> None:
     """Ranges over training: between the medians of their edges over the seeds, and lighter as far as any seed goes."""
     if rows.empty:
         return
-    for arm, own in thinned(rows).groupby("arm", sort=True):
+    rows = rows[["run", "status", "step", "arm", "low", "high"]]
+    for arm, own in thinned(rows).groupby("arm"):
         low, high = (over_seeds(own, edge, ["arm"]) for edge in ("low", "high"))
         colour = style.COLOURS[str(arm)]
         axes.fill_between(low["step"], low["low"], high["high"], color=colour, alpha=0.13, linewidth=0)
