@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
 
 from ics.analysis.claims.covariate_shift import NETS
 from ics.analysis.load import Runs
@@ -100,7 +100,8 @@ def _row(
         scale.tick_params(labelsize=6.5, length=2)
     signs = cells["difference"].transform(np.sign).groupby("layer")
     apart = np.argwhere(signs.min().to_numpy() < signs.max().to_numpy())
-    maps[2].add_collection(PatchCollection([Rectangle((x, y), 1, 1) for y, x in apart], facecolor="none", **HATCH))
+    cells_apart = Path.make_compound_path_from_polys(apart[:, None, ::-1] + np.array([(0, 0), (1, 0), (1, 1), (0, 1)]))
+    maps[2].add_patch(PathPatch(cells_apart, facecolor="none", **HATCH))  # one patch: each is hatched on its own
 
 
 def _quantile(values: pd.DataFrame, share: float) -> float:
