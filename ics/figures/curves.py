@@ -31,7 +31,7 @@ def draw_curves(
     hue: str = "arm",
     palette: Mapping[Any, Any] = style.COLOURS,
     dash_by: str | None = None,
-    dashes: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+    dashes: Mapping[Any, tuple[float, ...]] = MappingProxyType({}),
     **line: Any,
 ) -> None:
     """Median and band over the seeds of every arm; a cross where a run diverged, a dot for a point on its own.
@@ -80,10 +80,12 @@ def draw_ranges(axes: Axes, rows: pd.DataFrame) -> None:
 def _draw_line(axes: Axes, steps: pd.Series, medians: pd.Series, **line: Any) -> None:
     """A line that breaks where there is no median; what cannot be on a logarithmic axis is none."""
     there = (medians > 0 if axes.get_yscale() == "log" else medians.notna()).to_numpy()
-    for stretch in np.ma.clump_unmasked(np.ma.masked_array(steps, ~there)):
-        axes.plot(steps.iloc[stretch], medians.iloc[stretch], **line)
-        if stretch.stop == stretch.start + 1:
-            axes.scatter(steps.iloc[stretch], medians.iloc[stretch], color=line["color"], s=7, linewidth=0, zorder=2.1)
+    ends = np.flatnonzero(np.diff(there, prepend=False, append=False))
+    for start, stop in zip(ends[::2], ends[1::2], strict=True):
+        x, y = steps.iloc[start:stop], medians.iloc[start:stop]
+        axes.plot(x, y, **line)
+        if len(x) == 1:
+            axes.scatter(x, y, color=line["color"], s=7, linewidth=0, zorder=2.1)
 
 
 def _mark_ends(axes: Axes, rows: pd.DataFrame, column: str, hue: str, palette: Mapping[Any, Any]) -> None:
