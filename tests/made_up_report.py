@@ -35,7 +35,7 @@ def quick(patch: pytest.MonkeyPatch) -> None:
         return [figure for name in FIGURES for figure in select(name)]
 
     patch.setattr(page, "select", few)
-    patch.setattr(images, "QUALITIES", ((60, 16),))
+    patch.setattr(images, "QUALITIES", ((60, 16, 1000),))
 
 
 def built(root: Path) -> str:

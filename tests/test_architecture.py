@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "runs": {"data", "laboratory", "nets", "quantities", "shift", "registry", "errors", "files", "folder", "tables"},
     "analysis": {"errors", "files", "folder", "processes", "tables"},
     "figures": {"analysis", "errors", "files", "processes", "tables"},
-    "report": {"analysis", "figures", "errors", "files", "folder", "tables"},
+    "report": {"analysis", "figures", "errors", "files", "folder", "processes", "tables"},
     "integrations": {"shift"},
     "processes": {"errors"},
     "registry": {"errors"},

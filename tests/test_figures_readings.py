@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from figure_tools import entries, saved, sheet, sheets, words
 from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_row, training_rows, write_run
-from matplotlib.collections import PatchCollection, QuadMesh
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
 
 from ics.analysis import load_runs
@@ -88,9 +88,9 @@ def test_the_maps_show_every_layer_and_where_seeds_disagree(runs: Runs) -> None:
     np.testing.assert_allclose(values, np.log10([[2.0], [1.0], [0.5]]) * np.ones((1, values.shape[1])), atol=1e-12)
     less = mesh.get_cmap()(mesh.norm(np.log10(0.5)))
     assert less[:3] == pytest.approx(DIVERGING(1.0)[:3], abs=0.02)  # a smaller distance is less shift
-    (hatched,) = [c for c in difference.collections if isinstance(c, PatchCollection)]
-    assert {round(path.get_extents().y0) for path in hatched.get_paths()} == {1}  # the second row, layer 9
-    assert len(hatched.get_paths()) == values.shape[1]
+    (hatched,) = (patch.get_path() for patch in difference.patches)
+    assert hatched.get_extents().extents.tolist() == [0, 1, values.shape[1], 2]  # the second row, layer 9
+    assert (hatched.codes == hatched.MOVETO).sum() == values.shape[1]
 
 
 def test_networks_without_any_shift_are_drawn(tmp_path: Path) -> None:

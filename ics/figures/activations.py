@@ -60,7 +60,7 @@ OVERLAP = 2.2
 def draw_ridges(axes: Axes, rows: pd.DataFrame, colour: str, labelled: bool) -> None:
     """One arm, layer and rate of the table `histogram`; `labelled`: the steps are written beside the ridges."""
     steps = evenly(rows["step"].unique(), MOST_RIDGES)
-    ridges = [Pooled(rows[rows["step"] == step]) for step in steps]
+    ridges = [Pooled(own) for _, own in rows[rows["step"].isin(steps)].groupby("step")]
     low, high = common_range(ridges)
     x = np.linspace(low, high, 400)
     shades = sns.light_palette(colour, len(ridges) + 3)[3:]
@@ -105,6 +105,7 @@ def draw_histograms(
     The layers' names stand at `label_x`, a share of the sheet's width.
     """
     rows = select(runs.table("histogram"), unit=ALL_UNITS, lr=rate)
+    rows = rows[["run", "arm", "layer_index", "step", "low", "high", "count"]]
     layers = runs.layers(papers, rows, "layer_index")
     for i, numbers in enumerate(layers.items()):
         for j, arm in enumerate(runs.arms):
@@ -146,11 +147,9 @@ def _stability(part: str, rows: Mapping[str, str], how_to_read: str, runs: Paper
     return sheet
 
 
-FIG6 = paper_figure("6", "fig5_vgg", "vgg", ["histogram"], LP, _LP_HOW, partial(_histograms, "6", (11,), 1.9, _LP_HOW))
-FIG8A = paper_figure(
-    "8a", "fig2", "vgg", ["activations"], NOISE, _STEP, partial(_stability, "8(a)", _STEP_CHANGE, _STEP)
-)
-FIG8B = paper_figure("8b", "fig2", "vgg", ["moments"], NOISE, _DRIFT, partial(_stability, "8(b)", _START, _DRIFT))
+FIG6 = paper_figure("6", "fig5_vgg", "vgg", ["histogram"], LP, partial(_histograms, "6", (11,), 1.9, _LP_HOW))
+FIG8A = paper_figure("8a", "fig2", "vgg", ["activations"], NOISE, partial(_stability, "8(a)", _STEP_CHANGE, _STEP))
+FIG8B = paper_figure("8b", "fig2", "vgg", ["moments"], NOISE, partial(_stability, "8(b)", _START, _DRIFT))
 FIG9 = paper_figure(
-    "9", "fig10", "deep_linear", ["histogram"], PAIR, _DLN_HOW, partial(_histograms, "9", (1, 11, 24), 4.6, _DLN_HOW)
+    "9", "fig10", "deep_linear", ["histogram"], PAIR, partial(_histograms, "9", (1, 11, 24), 4.6, _DLN_HOW)
 )

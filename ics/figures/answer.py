@@ -147,4 +147,4 @@ def _legend(rows: pd.DataFrame) -> list[Handle]:
     return [*phases, handle("paper's curves, all steps", **_PAPER), Patch(color=SHADE, label="reduced")]
 
 
-ANSWER = Figure("answer", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu")
+ANSWER = Figure("answer", "fig3_vgg", _find, _figure, "scale=cpu")

@@ -106,12 +106,17 @@ def inner_ticks(low: float, high: float) -> list[float]:
 
 
 def heat_map(table: pd.DataFrame, axes: Axes, **options: Any) -> None:
-    """Seaborn's heat map, without its drawing the whole figure each time to see whether labels overlap."""
+    """Seaborn's heat map without ticks and without its drawing the whole figure to see whether their labels overlap."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     canvas = figure.canvas
     FigureCanvasBase(figure)  # draws nothing
-    try:
-        sns.heatmap(table, ax=axes, rasterized=True, **options)
-    finally:
-        figure.set_canvas(canvas)
+    sns.heatmap(table, ax=axes, xticklabels=False, yticklabels=False, **({"rasterized": True} | options))
+    figure.set_canvas(canvas)
+    axes.set(xlabel="", ylabel="")
+
+
+def cell_ticks(axis: Axis, names: Sequence[object], about: int) -> None:
+    """About so many of the cells of a heat map by name."""
+    places = range(0, len(names), max(1, len(names) // about))
+    axis.set_ticks([place + 0.5 for place in places], [f"{names[place]}" for place in places])

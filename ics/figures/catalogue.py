@@ -20,7 +20,6 @@ class Figure:
     Attributes:
         name: "fig3a".
         experiment: makes the runs it is drawn from.
-        how_to_read: a sentence or two, printed below the figure.
         find: what it is drawn from, once for every scale of the runs, and the name of its file, without an ending;
             nothing where the runs it needs are not there.
         draw: makes the figure of what was found.
@@ -29,7 +28,6 @@ class Figure:
 
     name: str
     experiment: str
-    how_to_read: str
     find: Callable[[Runs], Iterable[tuple[str, Any]]]
     draw: Callable[[Any], Sheet]
     options: str = ""

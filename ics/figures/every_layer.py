@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
 
 from ics.analysis.claims.covariate_shift import NETS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
 from ics.figures import style
-from ics.figures.axes import heat_map
+from ics.figures.axes import cell_ticks, heat_map
 from ics.figures.catalogue import Figure
 from ics.figures.runs import PAIR, BesidePaper, PaperRuns
 from ics.figures.sheet import Sheet
@@ -92,18 +92,16 @@ def _row(
     palette = sns.color_palette("mako" if log else "mako_r", as_cmap=True), DIVERGING.reversed() if log else DIVERGING
     for axes, median, which in zip(maps, medians, (0, 0, 1), strict=True):
         limits = {"vmin": -far if which else low, "vmax": far if which else high}
-        heat_map(
-            median, axes, cmap=palette[which], cbar_ax=scales[which], **limits,
-            yticklabels=False if axes is not maps[0] else max(1, len(median) // 5),
-        )  # fmt: skip
-        axes.set(xlabel="", ylabel="" if axes is not maps[0] else "layer")
-        axes.tick_params(axis="y", rotation=0)
+        heat_map(median, axes, cmap=palette[which], cbar_ax=scales[which], **limits)
+    cell_ticks(maps[0].yaxis, medians[0].index, 5)
+    maps[0].set_ylabel("layer")
     for scale in scales:
         scale.set_ylabel(label, fontsize=7)
         scale.tick_params(labelsize=6.5, length=2)
     signs = cells["difference"].transform(np.sign).groupby("layer")
     apart = np.argwhere(signs.min().to_numpy() < signs.max().to_numpy())
-    maps[2].add_collection(PatchCollection([Rectangle((x, y), 1, 1) for y, x in apart], facecolor="none", **HATCH))
+    cells_apart = Path.make_compound_path_from_polys(apart[:, None, ::-1] + np.array([(0, 0), (1, 0), (1, 1), (0, 1)]))
+    maps[2].add_patch(PathPatch(cells_apart, facecolor="none", **HATCH))  # one patch: each is hatched on its own
 
 
 def _quantile(values: pd.DataFrame, share: float) -> float:
@@ -130,4 +128,4 @@ def _find(runs: Runs) -> Iterator[tuple[str, PaperRuns]]:
                 yield stem, replace(found, rates=pairs)
 
 
-EVERY_LAYER = Figure("every_layer", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu")
+EVERY_LAYER = Figure("every_layer", "fig3_vgg", _find, _figure, "scale=cpu")

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from ics.analysis import fingerprint
 from ics.analysis.load import Runs
 from ics.figures import style
-from ics.figures.axes import plain_ticks
+from ics.figures.axes import heat_map, plain_ticks
 from ics.figures.catalogue import Figure
 from ics.figures.sheet import Handle, Sheet, handle
 
@@ -106,9 +105,8 @@ def _errors(axes: Axes, steps: pd.DataFrame, ranked: pd.DataFrame) -> None:
     )
     setups = list(ranked[list(fingerprint.SETUP)].itertuples(index=False, name=None))
     table = errors.loc[setups, columns].to_numpy(dtype=float)
-    sns.heatmap(
-        np.clip(table, -LIMIT, LIMIT), vmin=-LIMIT, vmax=LIMIT, cmap="RdBu_r", cbar=False, linewidths=0.3, ax=axes
-    )
+    limits = {"vmin": -LIMIT, "vmax": LIMIT}
+    heat_map(pd.DataFrame(table), axes, cmap="RdBu_r", cbar=False, linewidths=0.3, rasterized=False, **limits)
     words = [f"{SYMBOLS[quantity]}{EDGES[edge]}{f' #{layer}' if layer else ''}" for _, quantity, layer, edge in columns]
     axes.xaxis.tick_top()
     axes.set_xticks(np.arange(len(columns)) + 0.5, labels=words, rotation=90, fontsize=6)
@@ -147,4 +145,4 @@ def _legend(noise: float) -> list[Handle]:
     return dots
 
 
-FINGERPRINT = Figure("fingerprint", fingerprint.EXPERIMENT, HOW_TO_READ, _find, _figure)
+FINGERPRINT = Figure("fingerprint", fingerprint.EXPERIMENT, _find, _figure)

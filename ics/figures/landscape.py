@@ -1,6 +1,6 @@
 """Figures 4, 10, 11, 12 and 13: the loss and its gradient along the gradient, with and without normalisation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -32,9 +32,6 @@ SHARPNESS: dict[str, Any] = {
 }
 LENGTHS = {"vgg": "½ to 4", "deep_linear": "1/100 to 30"}
 """Setting `model.name` -> the step lengths, in learning rates."""
-
-Fill = Callable[[Sheet, PaperRuns], None]
-"""Draws the panels of a figure."""
 
 LINES = 50
 """At most so many steps are shown in Figure 11, evenly spread."""
@@ -87,15 +84,16 @@ def draw_panel(axes: Axes, quantity: str, runs: PaperRuns, arms: Sequence[str]) 
         axes.plot(own["step"], own["median"] * 2 / rate, color=style.COLOURS[str(arm)], zorder=3, **SHARPNESS)
 
 
-def _sheet(number: str, how_to_read: str, body: float, fill: Fill, runs: PaperRuns) -> Sheet:
-    """Figure 4, 10, 12 or 13."""
+def _sheet(number: str, columns: bool, runs: PaperRuns) -> Sheet:
+    """Figure 4 or 10, or with a column for each network 12 or 13."""
     (rate,) = runs.rates
     others = [handle("2 / learning rate", **style.IDEAL)]
     if len(runs.ours("edge_ratio", rate)):
         others.append(handle("largest eigenvalue of the Hessian", **SHARPNESS))
-    notes = [how_to_read, SEEDS, _SHADES, *([_PENALTY] if runs.model == "vgg" else [])]
-    sheet = Sheet(title(number, runs), legend(runs, *others), " ".join(notes), body)
-    fill(sheet, runs)
+    how_to_read = (_COLUMNS if columns else _PANELS).format(lengths=LENGTHS[runs.model])
+    notes = " ".join([how_to_read, SEEDS, _SHADES, *([_PENALTY] if runs.model == "vgg" else [])])
+    sheet = Sheet(title(number, runs), legend(runs, *others), notes, body=5.4 if columns else 2.3)
+    (_column_for_each if columns else _side_by_side)(sheet, runs)
     return sheet
 
 
@@ -167,16 +165,13 @@ def gradient_distances(runs: PaperRuns) -> pd.DataFrame:
     return medians
 
 
-def _landscape(
-    number: str, experiment: str, model: str, arms: Arms, how: str, body: float, fill: Fill, panels: str
-) -> Figure:
-    how_to_read = how.format(lengths=LENGTHS[model])
-    draw_all = partial(_sheet, number, how_to_read, body, fill)
-    return paper_figure(number, experiment, model, ["landscape"], arms, how_to_read, draw_all, panels)
+def _landscape(number: str, experiment: str, model: str, arms: Arms, columns: bool = False) -> Figure:
+    panels = "abcd" if columns else "abc"
+    return paper_figure(number, experiment, model, ["landscape"], arms, partial(_sheet, number, columns), panels)
 
 
-FIG4 = _landscape("4", "fig4", "vgg", PAIR, _PANELS, 2.3, _side_by_side, "abc")
-FIG10 = _landscape("10", "fig10", "deep_linear", PAIR, _PANELS, 2.3, _side_by_side, "abc")
-FIG11 = paper_figure("11", "fig4", "vgg", ["landscape"], PAIR, _DISTANCES, _distances)
-FIG12 = _landscape("12", "fig5_vgg", "vgg", LP, _COLUMNS, 5.4, _column_for_each, "abcd")
-FIG13 = _landscape("13", "fig5_dln", "deep_linear", LP, _COLUMNS, 5.4, _column_for_each, "abcd")
+FIG4 = _landscape("4", "fig4", "vgg", PAIR)
+FIG10 = _landscape("10", "fig10", "deep_linear", PAIR)
+FIG11 = paper_figure("11", "fig4", "vgg", ["landscape"], PAIR, _distances)
+FIG12 = _landscape("12", "fig5_vgg", "vgg", LP, columns=True)
+FIG13 = _landscape("13", "fig5_dln", "deep_linear", LP, columns=True)

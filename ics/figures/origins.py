@@ -13,7 +13,7 @@ from ics.analysis.measured import ALL_CAUSES
 from ics.analysis.seeds import BAND
 from ics.analysis.select import select
 from ics.figures import style
-from ics.figures.axes import heat_map, plain_ticks, step_axis
+from ics.figures.axes import cell_ticks, heat_map, plain_ticks, step_axis
 from ics.figures.catalogue import Figure
 from ics.figures.curves import draw_curves
 from ics.figures.runs import Arms, BesidePaper, PaperRuns
@@ -84,10 +84,9 @@ def _map(axes: Axes, rows: pd.DataFrame, arm: str, bar: Axes) -> None:
     """The median share of every pair: blocks downwards, layers to the right."""
     table = rows[rows["arm"] == arm].pivot_table("share", "cause_index", "layer_index", "median")
     heat_map(table, axes, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, cbar_ax=bar, square=True)
-    for axis, names, put in ((axes.xaxis, table.columns, axes.set_xticks), (axes.yaxis, table.index, axes.set_yticks)):
-        places = range(0, len(names), max(1, len(names) // 4))
-        put([place + 0.5 for place in places], labels=[f"{names[place]}" for place in places], rotation=0)
-        axis.set_tick_params(length=2, labelsize=6.5)
+    cell_ticks(axes.xaxis, table.columns, 4)
+    cell_ticks(axes.yaxis, table.index, 4)
+    axes.tick_params(length=2, labelsize=6.5)
     axes.grid(visible=False)
     bar.set_ylabel("share of the layer's shift", fontsize=7)
     bar.tick_params(labelsize=6.5, length=2)
@@ -140,4 +139,4 @@ def _legend(found: PaperRuns) -> list[Handle]:
     ]
 
 
-ORIGINS = Figure("origins", "origins", HOW_TO_READ, _find, _figure, "scale=cpu")
+ORIGINS = Figure("origins", "origins", _find, _figure, "scale=cpu")

@@ -33,7 +33,6 @@ def paper_figure(
     model: str,
     tables: Sequence[str],
     arms: Arms,
-    how_to_read: str,
     draw: Callable[[PaperRuns], Sheet],
     panels: str = "",
     rates: Sequence[float] | None = (),
@@ -47,7 +46,6 @@ def paper_figure(
         model: setting `model.name`.
         tables: that a run must have beside `training`.
         arms: that it shows.
-        how_to_read: printed below it.
         draw: makes it.
         panels: letters of the paper's panels; none if the number has it already.
         rates: see `BesidePaper`; the paper's usual one by default.
@@ -62,7 +60,7 @@ def paper_figure(
         arms,
         RATES[model] if rates == () else rates,
     )
-    return Figure(name, experiment, how_to_read, find, draw, "scale=cpu" if model == "vgg" else "")
+    return Figure(name, experiment, find, draw, "scale=cpu" if model == "vgg" else "")
 
 
 def draw(

@@ -75,7 +75,5 @@ def _one_range(cosines: Sequence[Axes]) -> None:
         axes.set_yticks([-0.5, 0, 0.5, 1] if upper_only else [-1, 0, 1])
 
 
-FIG3A = paper_figure("3a", "fig3_vgg", "vgg", ["shift"], ARMS, HOW_TO_READ, _figure, rates=None, stem="fig3_vgg")
-FIG3B = paper_figure(
-    "3b", "fig3_dln", "deep_linear", ["shift"], ARMS, HOW_TO_READ, _figure, rates=None, stem="fig3_dln"
-)
+FIG3A = paper_figure("3a", "fig3_vgg", "vgg", ["shift"], ARMS, _figure, rates=None, stem="fig3_vgg")
+FIG3B = paper_figure("3b", "fig3_dln", "deep_linear", ["shift"], ARMS, _figure, rates=None, stem="fig3_dln")

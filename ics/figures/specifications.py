@@ -128,4 +128,4 @@ def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"specifications_{scale}", own
 
 
-SPECIFICATIONS = Figure("specifications", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu")
+SPECIFICATIONS = Figure("specifications", "fig3_vgg", _find, _figure, "scale=cpu")

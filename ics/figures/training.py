@@ -89,9 +89,7 @@ def _lp(number: str, runs: PaperRuns) -> Sheet:
     return sheet
 
 
-FIG1 = paper_figure(
-    "1", "fig1", "vgg", ("evaluation", "histogram"), PAIR, _FIRST, _first, panels="ab", rates=(0.1, 0.5)
-)
-FIG2 = paper_figure("2", "fig2", "vgg", ["histogram"], NOISE, _NOISE_HOW, _noise)
-FIG5A = paper_figure("5a", "fig5_vgg", "vgg", [], LP, _LP_HOW, partial(_lp, "5(a)"))
-FIG5B = paper_figure("5b", "fig5_dln", "deep_linear", [], LP, _LP_HOW, partial(_lp, "5(b)"))
+FIG1 = paper_figure("1", "fig1", "vgg", ("evaluation", "histogram"), PAIR, _first, panels="ab", rates=(0.1, 0.5))
+FIG2 = paper_figure("2", "fig2", "vgg", ["histogram"], NOISE, _noise)
+FIG5A = paper_figure("5a", "fig5_vgg", "vgg", [], LP, partial(_lp, "5(a)"))
+FIG5B = paper_figure("5b", "fig5_dln", "deep_linear", [], LP, partial(_lp, "5(b)"))

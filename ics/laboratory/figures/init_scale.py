@@ -121,4 +121,4 @@ def _both(runs: Runs) -> Iterator[tuple[str, Callable[[], Sheet]]]:
             yield name, partial(make, found)
 
 
-INIT_SCALE = Figure("init_scale", "init_scale", HOW_TO_READ, _both, lambda made: made())
+INIT_SCALE = Figure("init_scale", "init_scale", _both, lambda made: made())

@@ -57,7 +57,6 @@ def _figure(runs: ScaleRuns) -> Sheet:
 IOFFE_SZEGEDY = Figure(
     "ioffe_szegedy",
     "ioffe_szegedy",
-    HOW_TO_READ,
     OfExperiment("ioffe_szegedy", ("evaluation", "activations", "shift"), arms=("standard", "batch", "batch_by_hand")),
     _figure,
 )

@@ -44,4 +44,4 @@ def _figure(runs: ScaleRuns) -> Sheet:
     return sheet
 
 
-MNIST_MLP = Figure("mnist_mlp", "mnist_mlp", HOW_TO_READ, OfExperiment("mnist_mlp", ("evaluation", "shift")), _figure)
+MNIST_MLP = Figure("mnist_mlp", "mnist_mlp", OfExperiment("mnist_mlp", ("evaluation", "shift")), _figure)

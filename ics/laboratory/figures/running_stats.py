@@ -94,7 +94,6 @@ def _difference(gap: pd.DataFrame) -> pd.DataFrame:
 RUNNING_STATS = Figure(
     "running_stats",
     "running_stats",
-    HOW_TO_READ,
     OfExperiment("running_stats", ("train_eval_gap", "running_stats"), (MOMENTUM,)),
     _figure,
 )
