@@ -116,7 +116,7 @@ def heat_map(table: pd.DataFrame, axes: Axes, **options: Any) -> None:
     axes.set(xlabel="", ylabel="")
 
 
-def cell_ticks(axis: Axis, names: Sequence[object], about: int) -> None:
+def cell_ticks(axis: Axis, names: "pd.Index[Any]", about: int) -> None:
     """About so many of the cells of a heat map by name."""
     places = range(0, len(names), max(1, len(names) // about))
     axis.set_ticks([place + 0.5 for place in places], [f"{names[place]}" for place in places])

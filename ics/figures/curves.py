@@ -1,11 +1,11 @@
-"""Curves over training steps, as every figure draws them: medians over the seeds with their bands."""
+"""Curves over training steps, as every figure draws them: seaborn's lines on frames of medians, with their bands."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
@@ -31,12 +31,12 @@ def draw_curves(
     hue: str = "arm",
     palette: Mapping[Any, Any] = style.COLOURS,
     dash_by: str | None = None,
-    dashes: Mapping[Any, tuple[float, ...]] = MappingProxyType({}),
+    dashes: Mapping[str, tuple[float, ...] | str] | None = None,
     **line: Any,
 ) -> None:
     """Median and band over the seeds of every arm; a cross where a run diverged, a dot for a point on its own.
 
-    Not seaborn's: its medians take a hundred times as long, and its lines go on over gaps.
+    The medians are taken here and not by seaborn, whose own take a hundred times as long and close the gaps.
 
     Args:
         axes: where to; its scale is set already.
@@ -45,21 +45,21 @@ def draw_curves(
         hue: the column that tells curves apart by colour.
         palette: its values -> colours.
         dash_by: a column that tells curves apart by their dashes.
-        dashes: its values -> lengths of dashes and gaps in widths of the line; nothing for a solid one.
+        dashes: its values -> dashes, as of seaborn.
         line: changes to the lines' style.
     """
     if rows.empty:
         return
     by = list(dict.fromkeys([hue, dash_by or hue]))
     rows = rows[["run", "status", "step", *by, column]]  # what is done with many columns takes several times as long
-    log = axes.get_yscale() == "log"
-    for key, curve in over_seeds(thinned(rows, by), column, by).groupby(by, sort=False):
-        colour = palette[key[0]]
-        if not log or (curve["high"] > 0).any():
-            axes.fill_between(curve["step"], curve["low"], curve["high"], color=colour, **style.BAND)
-        dash = {"linestyle": (0, dashes[key[-1]])} if dash_by and dashes[key[-1]] else {}
-        _draw_line(axes, curve["step"], curve["median"], color=colour, **dash, **line)
-    _mark_ends(axes, rows, column, hue, palette)
+    table = over_seeds(thinned(rows, by), column, by)
+    for key, curve in table.groupby(hue, sort=False):
+        for _, own in curve.groupby(by, sort=False):
+            if axes.get_yscale() == "linear" or (own["high"] > 0).any():
+                axes.fill_between(own["step"], own["low"], own["high"], color=palette[key], **style.BAND)
+    semantics = {"hue": hue, "palette": palette, "legend": False, "ax": axes}
+    _draw_lines(axes, table, by, semantics | ({"style": dash_by, "dashes": dashes} if dash_by else {}) | line)
+    _mark_ends(axes, rows, column, semantics)
 
 
 def draw_ranges(axes: Axes, rows: pd.DataFrame) -> None:
@@ -67,32 +67,40 @@ def draw_ranges(axes: Axes, rows: pd.DataFrame) -> None:
     if rows.empty:
         return
     rows = rows[["run", "status", "step", "arm", "low", "high"]]
-    for arm, own in thinned(rows).groupby("arm"):
-        low, high = (over_seeds(own, edge, ["arm"]) for edge in ("low", "high"))
-        colour = style.COLOURS[str(arm)]
-        axes.fill_between(low["step"], low["low"], high["high"], color=colour, alpha=0.13, linewidth=0)
-        axes.fill_between(low["step"], low["median"], high["median"], color=colour, alpha=0.3, linewidth=0)
-        for edge in (low, high):
-            _draw_line(axes, edge["step"], edge["median"], color=colour, linewidth=0.45)
-    _mark_ends(axes, rows, "high", "arm", style.COLOURS)
+    long = thinned(rows).melt(["run", "arm", "step"], ["low", "high"], "edge", "value")
+    table = over_seeds(long, "value", ["arm", "edge"])
+    for arm, own in table.groupby("arm", sort=False):
+        low, high = own[own["edge"] == "low"], own[own["edge"] == "high"]
+        shade: dict[str, Any] = {"color": style.COLOURS[str(arm)], "linewidth": 0}
+        axes.fill_between(low["step"], low["low"], high["high"], alpha=0.13, **shade)
+        axes.fill_between(low["step"], low["median"], high["median"], alpha=0.3, **shade)
+    semantics = {"hue": "arm", "palette": style.COLOURS, "legend": False, "ax": axes}
+    _draw_lines(axes, table, ["arm", "edge"], semantics | {"linewidth": 0.45})
+    _mark_ends(axes, rows, "high", semantics)
 
 
-def _draw_line(axes: Axes, steps: pd.Series, medians: pd.Series, **line: Any) -> None:
-    """A line that breaks where there is no median; what cannot be on a logarithmic axis is none."""
-    there = (medians > 0 if axes.get_yscale() == "log" else medians.notna()).to_numpy()
-    ends = np.flatnonzero(np.diff(there, prepend=False, append=False))
-    for start, stop in zip(ends[::2], ends[1::2], strict=True):
-        x, y = steps.iloc[start:stop], medians.iloc[start:stop]
-        axes.plot(x, y, **line)
-        if len(x) == 1:
-            axes.scatter(x, y, color=line["color"], s=7, linewidth=0, zorder=2.1)
+def _draw_lines(axes: Axes, table: pd.DataFrame, by: Sequence[str], how: Mapping[str, Any]) -> None:
+    """Lines that break where there is no median; what cannot be on a logarithmic axis is none."""
+    if axes.get_yscale() == "log":
+        table = table.assign(median=table["median"].where(table["median"] > 0))
+    # seaborn leaves missing values out and would draw on over them: what lies between two of them is a line of its own.
+    gaps = table["median"].isna().groupby([table[name] for name in by]).cumsum()
+    table = table.assign(stretch=table.groupby([*by, gaps], sort=False).ngroup()).dropna(subset=["median"])
+    if table.empty:
+        return
+    axes.set(xlabel=axes.get_xlabel() or " ", ylabel=axes.get_ylabel() or " ")  # else seaborn looks for words
+    sns.lineplot(table, x="step", y="median", units="stretch", estimator=None, sort=False, **how)
+    lonely = table[~table.duplicated("stretch", keep=False)]
+    if len(lonely):
+        colours = lonely[how["hue"]].map(how["palette"])
+        axes.scatter(lonely["step"], lonely["median"], c=list(colours), s=7, linewidth=0, zorder=2.1)
 
 
-def _mark_ends(axes: Axes, rows: pd.DataFrame, column: str, hue: str, palette: Mapping[Any, Any]) -> None:
+def _mark_ends(axes: Axes, rows: pd.DataFrame, column: str, how: Mapping[str, Any]) -> None:
     """Crosses at the last finite values of runs that diverged."""
     ends = rows[(rows["status"] == "diverged") & np.isfinite(rows[column])].drop_duplicates("run", keep="last")
     if len(ends):
-        axes.scatter(ends["step"], ends[column], c=list(ends[hue].map(palette)), marker="x", s=25, linewidth=1.4)
+        sns.scatterplot(ends, x="step", y=column, marker="x", s=25, linewidth=1.4, **how)
 
 
 def draw_paper(axes: Axes, rows: pd.DataFrame, column: str, last_step: int) -> None:

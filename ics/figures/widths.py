@@ -119,4 +119,4 @@ def _papers(quantity: str) -> pd.DataFrame:
     return effects(select(points, lr=RATES[MODEL][0], axis_labelled=True), quantity, [])
 
 
-WIDTHS = Figure("widths", "fig3_vgg", HOW_TO_READ, _find, _figure, "scale=cpu,half")
+WIDTHS = Figure("widths", "fig3_vgg", _find, _figure, "scale=cpu,half")
