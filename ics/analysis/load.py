@@ -65,6 +65,9 @@ class Runs(Mapping[str, pd.DataFrame]):
             self._joined[table] = self._join(frames, places, self.schemas[table].header)
         return self._joined[table]
 
+    def __contains__(self, table: object) -> bool:  # Mapping's own would read the table
+        return table in self._parts
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
