@@ -4,7 +4,6 @@ After Simonsohn, Simmons and Nelson, "Specification curve analysis", Nature Huma
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby, product
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ics.analysis.claims import covariate_shift
-from ics.analysis.claims.claim import ALL_LAYERS, PHASES, WHOLE, Claim, Statistic
+from ics.analysis.claims.claim import PHASES, WHOLE, Claim
 from ics.analysis.claims.interval import Estimate, estimate, judge
 from ics.analysis.load import Runs
 from ics.analysis.measured import Measured, Unit, measured_by
@@ -24,7 +23,7 @@ from ics.analysis.select import select
 SHIFT = "shift"
 """The table of the definition that the claims go by; others with its columns hold readings of it."""
 
-MEDIAN, MEAN, MEAN_LOG = "median", "mean", "mean of logarithms"
+STATISTICS = MEDIAN, MEAN, MEAN_LOG = "median", "mean", "mean of logarithms"
 BY_STEP, BY_LOSS, BY_ACCURACY = "step", "training loss", "training accuracy"
 REDUCED, INCREASED, UNDECIDED, NO_VALUE = "reduced", "increased", "undecided", "no value"
 
@@ -109,64 +108,60 @@ def _readings(claims: Sequence[Claim], measured: Measured, definition: str) -> I
         "lr": first.lr,
         "definition": definition,
     }
-    for (alignment, aligned, length), claim in product(_alignments(first, measured, rows), claims):
-        of, values = claim.statistic, aligned.assign(value=aligned[claim.statistic.quantity])
-        phases = {phase: phase.rows(values, length) for phase in (WHOLE, *PHASES)}
-        phased = pd.concat([own.assign(phase=phase.name) for phase, own in phases.items()])
-        for name, statistic in statistics(of):
-            each = differences(statistic, claim, phased, length, ["phase", "seed"]).reindex(columns=known)
-            of_phases = {phase: each.loc[[phase]].to_numpy() for phase in each.index.unique("phase")}
-            for phase, (layers, which) in product(phases, columns.items()):
-                chosen_so = statistic == of and phase == WHOLE and alignment == BY_STEP and layers == pair
-                beforehand = chosen_so and definition == SHIFT
-                effects = of_phases.get(phase.name, np.empty((0, len(known))))[:, which].mean(axis=1)
-                found = estimate(effects[~np.isnan(effects)].tolist())
-                holds = judge(found, claim.holds)
+    for alignment, aligned, length in _alignments(first, measured, rows):
+        found = differences(claims, aligned, length, known)
+        values = found.to_numpy(dtype=float).reshape(len(found), len(STATISTICS), len(claims), len(known))
+        in_phase = {phase: found.index.get_level_values("phase") == phase.name for phase in (WHOLE, *PHASES)}
+        for (at, claim), (number, statistic) in product(enumerate(claims), enumerate(STATISTICS)):
+            if statistic == MEAN_LOG and claim.statistic.scale != "log10":
+                continue
+            beforehand = alignment == BY_STEP and definition == SHIFT and statistic == claim.statistic.reduce
+            for phase, (layers, which) in product(in_phase, columns.items()):
+                effects = values[in_phase[phase], number, at][:, which].mean(axis=1)
+                effect = estimate(effects[~np.isnan(effects)].tolist())
+                holds = judge(effect, claim.holds)
                 yield common | {
-                    "quantity": of.quantity,
-                    "statistic": name,
+                    "quantity": claim.statistic.quantity,
+                    "statistic": statistic,
                     "layers": layers,
                     "phase": phase.name,
                     "alignment": alignment,
-                    **vars(found),
-                    "change": change(found, claim.unit),
+                    **vars(effect),
+                    "change": change(effect, claim.unit),
                     "holds": np.nan if holds is None else int(holds),
-                    "headline": int(beforehand),
+                    "headline": int(beforehand and phase == WHOLE and layers == pair),
                 }
 
 
-def statistics(of: Statistic) -> Iterator[tuple[str, Statistic]]:
-    """The statistics over the steps, by name."""
-    yield MEDIAN, of
-    yield MEAN, replace(of, reduce="mean", scale="plain")
-    if of.scale == "log10":
-        yield MEAN_LOG, replace(of, reduce="mean")
+def differences(claims: Sequence[Claim], rows: pd.DataFrame, length: int, layers: Sequence[int]) -> pd.DataFrame:
+    """The claims' arm minus the one it is compared with, by every statistic over the steps of every phase.
 
-
-def differences(statistic: Statistic, claim: Claim, rows: pd.DataFrame, length: int, by: Sequence[str]) -> pd.DataFrame:
-    """A claim's arm minus the one it is compared with, by one statistic over all steps of the rows.
-
-    The ratio of two plain means is written as a logarithm too.
+    The median, and the mean of logarithms, are of the values as the claims scale them. The ratio of two plain means is
+    written as a logarithm too.
 
     Args:
-        statistic: over the steps.
-        claim: compares.
-        rows: of one learning rate, as from `Measured`.
+        claims: compare the same two arms; they differ in the measure.
+        rows: arm, seed, layer, step, and a column for each measure; of one learning rate.
         length: of the training, in steps or levels.
-        by: columns that tell pairs apart.
+        layers: wanted.
 
     Returns:
-        A row per pair, a column per layer; nan where one of the two has no value.
+        A row per phase and seed, a column per statistic, measure and layer; nan where one of the two has no value.
     """
-    found = replace(statistic, layers=ALL_LAYERS).of_layers(rows, length, [*by, "arm"])
-    if claim.unit is Unit.RATIO and statistic.scale == "plain":
-        with np.errstate(divide="ignore"):
-            found["value"] = np.log10(found["value"])
-    of_arms = found.pivot(index=list(by), columns=["arm", "layer"], values="value")
-    one, other = (
-        of_arms.loc[:, [arm]].droplevel("arm", axis=1) if arm in of_arms else of_arms.iloc[:, :0] for arm in claim.arms
-    )
-    return one.sub(other)
+    names = [claim.statistic.quantity for claim in claims]
+    logged = [claim.statistic.quantity for claim in claims if claim.statistic.scale == "log10"]
+    phases = pd.concat({phase.name: phase.rows(rows, length) for phase in (WHOLE, *PHASES)}, names=["phase"])
+    by = ["phase", "arm", "seed", "layer"]
+    values = phases.droplevel(1).set_index(by[1:], append=True)[names].astype("float64")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = values.assign(**values[logged].transform(np.log10))
+        means = values.groupby(by, observed=True).mean()
+        means = means.assign(**means[logged].transform(np.log10))
+    of_scaled = scaled.groupby(by, observed=True)
+    found = pd.concat({MEDIAN: of_scaled.median(), MEAN: means, MEAN_LOG: of_scaled.mean()}, axis=1).unstack("layer")
+    arm = found.index.get_level_values("arm")
+    one, other = (pd.DataFrame(found[arm == which]).droplevel("arm") for which in claims[0].arms)
+    return one.sub(other).reindex(columns=pd.MultiIndex.from_product([STATISTICS, names, layers]))
 
 
 def change(found: Estimate, unit: Unit) -> str:
