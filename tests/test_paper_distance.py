@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from figure_tools import sheet, words
 from made_up_paper import copies
 from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
 
@@ -172,12 +173,12 @@ def test_nothing_to_compare_is_an_empty_table(tmp_path: Path) -> None:
 def test_the_penalty_is_missing_only_where_the_runs_leave_it_out(tmp_path: Path) -> None:
     for name, penalty in (("with", True), ("without", None)):
         asked = {"measure": {"landscape": {"penalty": penalty}}}
-        copies(tmp_path / name, "vgg", arms=["batch"], rates=[0.1], last_step=200, settings=asked)
-    notes = {
-        name: set(rows_of(paper_distance(load_runs(tmp_path / name)), quantity="loss_range")["note"])
-        for name in ("with", "without")
-    }
+        copies(tmp_path / name, "vgg", arms=["none", "batch"], rates=[0.1], last_step=200, settings=asked)
+    runs = {name: load_runs(tmp_path / name) for name in ("with", "without")}
+    notes = {name: set(rows_of(paper_distance(of), quantity="loss_range")["note"]) for name, of in runs.items()}
     assert notes == {"with": {""}, "without": {PENALTY}}
+    said = {name: "contains an ℓ₂ penalty" in words(sheet("fig4", of)) for name, of in runs.items()}
+    assert said == {"with": False, "without": True}
 
 
 def test_the_report_names_what_differs(distances: pd.DataFrame) -> None:

@@ -95,7 +95,6 @@ def paper_distance(runs: Runs) -> pd.DataFrame:
 
 
 def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, Any]]:
-    with_penalty = measured.scale.runs.get("measure.landscape.penalty", pd.Series(dtype=object)).eq(True).any()
     panel = ["figure", "quantity", "lr", "layer"]
     for (figure, name, _, _), curves in points.groupby(panel, dropna=False, sort=False):
         quantity, all_ours = QUANTITIES[str(name)], measured.curve(str(name))
@@ -112,9 +111,8 @@ def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, An
         factor = 1.0 if curves["axis_labelled"].all() else _common_factor([pair[1:] for pair in pairs])
         for series, theirs, own in pairs:
             series |= {"common_factor": factor, "number": theirs["number"].iloc[0]}
-            # Only the loss of a network that is trained with weight decay holds a penalty.
-            lacks = name == "loss_range" and series["model"] == "vgg" and not with_penalty
             edges = ["low", "high"] if "low" in own else ["value"]
+            lacks = name == "loss_range" and measured.scale.lacks_penalty
             if name == "loss_range":
                 edges.append("width")
                 theirs, own = (rows.assign(width=rows["high"] - rows["low"]) for rows in (theirs, own))

@@ -62,6 +62,12 @@ class Scale:
         own = PAPERS_OWN.get(str(run["model.name"]), {})
         return bool(own) and all(run.get(name) == value for name, value in own.items())
 
+    @cached_property
+    def lacks_penalty(self) -> bool:
+        """Whether the loss along the gradient is without the penalty in the paper's, which only VGG has."""
+        holds = self.runs.get("measure.landscape.penalty", pd.Series(dtype=object)).eq(True).any()
+        return self.runs["model.name"].iloc[0] == "vgg" and not holds
+
     def layers(self, papers: Sequence[int], rows: pd.DataFrame, column: str = "layer") -> dict[int, int]:
         """The paper's layer numbers → ours that stand for them, of what every run of `rows` shows.
 

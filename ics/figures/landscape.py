@@ -91,7 +91,7 @@ def _sheet(number: str, columns: bool, runs: PaperRuns) -> Sheet:
     if len(runs.ours("edge_ratio", rate)):
         others.append(handle("largest eigenvalue of the Hessian", **SHARPNESS))
     how_to_read = (_COLUMNS if columns else _PANELS).format(lengths=LENGTHS[runs.model])
-    notes = " ".join([how_to_read, SEEDS, _SHADES, *([_PENALTY] if runs.model == "vgg" else [])])
+    notes = " ".join([how_to_read, SEEDS, _SHADES, *([_PENALTY] if runs.scale.lacks_penalty else [])])
     sheet = Sheet(title(number, runs), legend(runs, *others), notes, body=5.4 if columns else 2.3)
     (_column_for_each if columns else _side_by_side)(sheet, runs)
     return sheet
