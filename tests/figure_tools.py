@@ -17,7 +17,9 @@ from ics.figures.style import save
 def sheets(name: str, runs: Runs) -> dict[str, Sheet]:
     """A figure at every scale there is, by the name of its file."""
     (figure,) = select(name)
-    return {stem: draw(figure, stem, found, lambda _, sheet: sheet) for stem, found in find(figure, runs)}
+    drawn = {stem: draw(figure, stem, found, lambda _, sheet: sheet) for stem, found in find(figure, runs)}
+    assert all(sheet.words[1].startswith("How to read: ") for sheet in drawn.values())
+    return drawn
 
 
 def sheet(name: str, runs: Runs) -> Any:

@@ -58,6 +58,22 @@ def test_first_and_second_derivatives(shape: tuple[int, ...], training: bool) ->
     assert gradgradcheck(norm, drawn(shape))
 
 
+@SHAPES
+@pytest.mark.parametrize("training", [True, False])
+def test_hessian_vector_products_are_pytorchs(shape: tuple[int, ...], training: bool) -> None:
+    """What sharpness is measured with."""
+    x = drawn(shape, requires_grad=False)[0]
+    found = []
+    for norm in (n.train(training) for n in pair(shape)):
+        parameters = list(norm.parameters())
+        inputs = x.clone().requires_grad_()
+        gradients = torch.autograd.grad(norm(inputs).pow(3).sum(), [inputs, *parameters], create_graph=True)
+        along = sum((g * torch.linspace(-1, 1, g.numel()).view_as(g)).sum() for g in gradients)
+        found.append(torch.autograd.grad(along, [inputs, *parameters]))
+    for by_hand, pytorch in zip(*found, strict=True):
+        torch.testing.assert_close(by_hand, pytorch, rtol=1e-9, atol=1e-9)
+
+
 # --- the formula -----------------------------------------------------------------------------------------------------
 
 
@@ -145,18 +161,26 @@ NETS = {
 }
 
 
-def task(steps: int, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+def task(steps: int, shape: tuple[int, ...], dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
     """Batches that can be learned from."""
-    data = torch.randn(steps, 32, *shape, dtype=torch.float64)
-    targets = (data.flatten(2)[..., :10] + 0.3 * torch.randn(steps, 32, 10, dtype=torch.float64)).argmax(-1)
+    data = torch.randn(steps, 32, *shape, dtype=dtype)
+    targets = (data.flatten(2)[..., :10] + 0.3 * torch.randn(steps, 32, 10, dtype=dtype)).argmax(-1)
     return list(zip(data, targets, strict=True))
+
+
+def assert_equal_parts(ours: nn.Module, theirs: nn.Module, tolerance: float) -> None:
+    """Weights, running statistics and gradients."""
+    parts = [{**m.state_dict(), **{f"∇{name}": p.grad for name, p in m.named_parameters()}} for m in (ours, theirs)]
+    assert parts[0].keys() == parts[1].keys()
+    for name, value in parts[1].items():
+        torch.testing.assert_close(parts[0][name], value, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("net", NETS)
 def test_a_whole_training_run(net: str) -> None:
     """Losses, weights, gradients, running statistics and evaluation, in double precision."""
     settings, shape = NETS[net]
-    batches = task(150, shape)
+    batches = task(150, shape, torch.float64)
     models = [build(settings, {"name": name}, shape, 10, seed=0).double() for name in ("batch_by_hand", "batch")]
     optimizers = [torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9) for model in models]
     losses = []
@@ -170,12 +194,23 @@ def test_a_whole_training_run(net: str) -> None:
     by_hand, pytorch = np.array(losses).reshape(-1, 2).T
     assert pytorch[-5:].mean() < 0.9 * pytorch[0]  # something was learned
     np.testing.assert_allclose(by_hand, pytorch, rtol=1e-8)
-    parts = [{**m.state_dict(), **{f"∇{name}": p.grad for name, p in m.named_parameters()}} for m in models]
-    assert parts[0].keys() == parts[1].keys()  # checkpoints are exchangeable
-    for name, value in parts[1].items():
-        torch.testing.assert_close(parts[0][name], value, rtol=1e-8, atol=1e-8)
+    assert_equal_parts(*models, 1e-8)
     outputs = [model.eval()(batches[0][0]) for model in models]
     torch.testing.assert_close(*outputs, rtol=1e-8, atol=1e-8)
+
+
+def test_every_step_of_a_training_run_in_single_precision() -> None:
+    """From equal states, since any two orders of summation drift apart; tanh, since a ReLU may flip on an ulp."""
+    settings, shape = {"name": "mlp", "hidden": (24, 16), "activation": "tanh"}, (1, 8, 8)
+    by_hand, pytorch = (build(settings, {"name": name}, shape, 10, seed=0) for name in ("batch_by_hand", "batch"))
+    optimizer = torch.optim.SGD(pytorch.parameters(), lr=0.1, momentum=0.9)
+    for x, y in task(40, shape, torch.float32):
+        by_hand.load_state_dict(pytorch.state_dict())
+        for model in (by_hand, pytorch):
+            model.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+        assert_equal_parts(by_hand, pytorch, 1e-5)
+        optimizer.step()
 
 
 @pytest.mark.parametrize("quantity", ["shift", "landscape", "sharpness"])
@@ -192,6 +227,14 @@ def test_what_is_measured_under_it_is_what_is_measured_under_pytorchs(quantity: 
         for column, value in theirs.items():
             exact = isinstance(value, str)
             assert ours[column] == (value if exact else pytest.approx(value, rel=1e-5, abs=1e-9, nan_ok=True)), column
+
+
+def test_checkpoints_are_exchangeable() -> None:
+    by_hand, pytorch = pair(LINEAR)
+    by_hand(drawn(LINEAR)[0])
+    pytorch.load_state_dict(by_hand.state_dict())
+    assert pytorch.num_batches_tracked == 1
+    assert torch.equal(pytorch.running_mean, by_hand.running_mean)
 
 
 def test_half_precision_is_averaged_in_single() -> None:

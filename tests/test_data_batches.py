@@ -58,6 +58,12 @@ def test_the_last_incomplete_batch_is_dropped() -> None:
     assert len(left_out) > 1  # not the same samples each time
 
 
+def test_epochs_of_neighbouring_seeds_are_unrelated() -> None:
+    a, b = Batches(numbered(50), 50, seed=0), Batches(numbered(50), 50, seed=1)
+    orders = {tuple(batches[step][1].tolist()) for batches in (a, b) for step in range(5)}
+    assert len(orders) == 10
+
+
 def test_the_whole_set_comes_in_its_stored_order() -> None:
     batches = Batches(numbered(5), None, seed=0)
     assert batches.steps_per_epoch == 1 and batches.epoch(3) == 3

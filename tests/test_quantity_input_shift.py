@@ -35,6 +35,24 @@ def test_a_shift_by_c_has_distance_c():
     assert numbers(rows[2]) == pytest.approx([distance, distance / std, distance, 0], rel=1e-4, abs=1e-5)
 
 
+def test_a_layers_own_weights_do_not_matter_for_its_input():
+    x = torch.randn(50, 4)
+    rows = measure(two_layers(), x, torch.zeros(50, dtype=torch.long), lambda m: m[1].weight.mul_(7))
+    assert numbers(rows[2]) == [0, 0, 0, 0]
+
+
+def test_stretching_by_a_factor():
+    model, x = two_layers(), torch.randn(400, 4)
+    inputs = model[0](x).detach()
+    rows = measure(model, x, torch.zeros(400, dtype=torch.long), lambda m: [p.mul_(3) for p in m[0].parameters()])
+    assert numbers(rows[2]) == pytest.approx([
+        2 * inputs.abs().mean().item(),
+        2 * (inputs.abs().mean() / inputs.std(0, correction=0).mean()).item(),
+        2 * inputs.mean(0).abs().mean().item(),
+        8 * inputs.var(0, correction=0).mean().item(),
+    ], rel=1e-4)  # fmt: skip
+
+
 def quantile_distance(a: np.ndarray, b: np.ndarray) -> float:
     """W₁ as the area between the two distribution functions."""
     points = np.sort(np.concatenate([a, b]))

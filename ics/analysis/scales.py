@@ -36,6 +36,11 @@ PAPERS_OWN: dict[str, dict[str, float | str]] = {
 FOUND = {"data.scaling": "per_image", "model.init.name": "he_normal_fan_out", "model.head": (512,)}
 
 
+def has_found_setup(run: "pd.Series[Any]") -> bool:
+    """Whether a run's set-up is the one that fits the paper's first step."""
+    return all(run.get(name) == value for name, value in FOUND.items())
+
+
 @dataclass(frozen=True)
 class Scale:
     """Runs of one scale.
@@ -177,8 +182,7 @@ def _names(run: pd.Series) -> tuple[str, str]:
     depth, width = text(run.get("model.depth")), text(run.get("model.width"))
     match str(run["model.name"]):
         case "vgg":
-            found = all(run.get(name) == value for name, value in FOUND.items())
-            slug, which = ("_found", ", set-up found by the first step") if found else ("", "")
+            slug, which = ("_found", ", set-up found by the first step") if has_found_setup(run) else ("", "")
             return f"{data}_vgg{depth}_w{width}{slug}", f"{network}, width ×{width}{which}, on {data}, {steps}"
         case "deep_linear":
             target = text(run.get("data.target"))

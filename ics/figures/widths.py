@@ -10,7 +10,7 @@ from ics.analysis.claims.covariate_shift import NETS
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES, Measured
 from ics.analysis.paper import PAPERS_NAME, all_paper_points
-from ics.analysis.scales import FOUND, Scale, split_by_scale
+from ics.analysis.scales import Scale, has_found_setup, split_by_scale
 from ics.analysis.select import select
 from ics.figures import style
 from ics.figures.axes import fit, step_axis
@@ -92,10 +92,10 @@ def _figure(found: Widths) -> Sheet:
 
 def _find(runs: Runs) -> Iterator[tuple[str, Widths]]:
     settings = runs.settings
-    if "shift" not in runs or not {*FOUND, WIDTH} <= set(settings):
+    if "shift" not in runs or WIDTH not in settings:
         return
-    is_found = [settings[name].map(lambda own, value=value: own == value) for name, value in FOUND.items()]
-    mine = settings[pd.concat(is_found, axis=1).all(axis=1) & (settings["steps"] > 1)]
+    longer = settings[settings["steps"] > 1]
+    mine = longer[pd.Series([has_found_setup(run) for _, run in longer.iterrows()], longer.index, dtype=bool)]
     mine = select(mine[mine["run"].isin(runs["shift"]["run"].unique())], lr=RATES[MODEL][0], arm=PAIR.shown)
     for scale in split_by_scale(mine, sweep=(WIDTH, "steps")) if len(mine) else ():
         # Of a run that was made twice the longer one.

@@ -5,7 +5,6 @@ import io
 import re
 from collections.abc import Sequence
 from functools import partial
-from itertools import zip_longest
 from typing import Any
 
 from matplotlib.transforms import Bbox
@@ -41,12 +40,12 @@ def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[dict
             pictures += [({"figure": figure} | words, drawn) for words, drawn in result]
     dpi, colours, _ = next((one for one in QUALITIES if one[-1] * len(pictures) <= MAX_BYTES), QUALITIES[-1])
 
-    def encoded(first: int) -> list[str]:
-        return [_encoded(drawn, dpi, colours) for _, drawn in pictures[first :: cores()]]
+    def finished(some: list[tuple[dict[str, Any], bytes]]) -> list[dict[str, Any]]:
+        return [words | {"image": _encoded(drawn, dpi, colours)} for words, drawn in some]
 
-    parts = [result() for result in [begun(partial(encoded, first)) for first in range(cores())]]
-    images = [one for several in zip_longest(*parts) for one in several]
-    return [words | {"image": image} for (words, _), image in zip(pictures, images, strict=False)], missing
+    share = max(1, -(-len(pictures) // cores()))
+    shares = [begun(partial(finished, pictures[at : at + share])) for at in range(0, len(pictures), share)]
+    return [record for result in shares for record in result()], missing
 
 
 def _picture(stem: str, sheet: Sheet) -> tuple[dict[str, Any], bytes]:
