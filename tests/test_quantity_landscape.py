@@ -1,6 +1,7 @@
 """The landscape against closed forms on a quadratic, and against a slow re-implementation on deep copies."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -106,6 +107,14 @@ def test_overflow_is_recorded_as_such():
         Point(THETA).double(), lambda theta, y: quadratic(theta, y) ** 9, torch.zeros(1), None, factors=[1e300]
     )
     assert not math.isfinite(rows[1]["loss"])
+
+
+def test_costs_one_pass_per_length_and_direction():
+    model, passes = nn.Linear(3, 2), itertools.count()  # a list would be put back to what it held
+    x, y = torch.randn(5, 3), torch.randn(5, 2)
+    model.register_forward_hook(lambda *_: (next(passes), None)[1])
+    measure(model, nn.functional.mse_loss, x, y, directions=["gradient", "random"], factors=[1, 2, 3])
+    assert next(passes) == 1 + 6
 
 
 def test_bad_options_are_refused():

@@ -209,6 +209,22 @@ class TestBadInput:
                 ShiftProbe(model, cross_entropy)  # type: ignore[arg-type]
 
 
+def test_an_error_in_the_block_or_in_the_loss_leaves_everything_in_place() -> None:
+    model, x, y = chain(), torch.randn(8, 6), torch.randint(0, 4, (8,))
+    probe = ShiftProbe(model, cross_entropy)
+    cross_entropy(model(x), y).backward()
+    with pytest.raises(ZeroDivisionError), probe.observe(x, y) as shift:
+        raise ZeroDivisionError
+    assert shift.rows == []
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    probe.loss_fn = lambda output, target: 1 / 0
+    with pytest.raises(ZeroDivisionError), probe.observe(x, y):
+        pass
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
 def test_torchvision_networks(name: str) -> None:
     model = torchvision.models.get_model(name, num_classes=4, weights=None)
