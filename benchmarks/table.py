@@ -11,8 +11,8 @@ from benchmarks.limit import counted_limit, counted_origins
 from benchmarks.networks import Subject
 from benchmarks.timing import medians, peak_memory
 from benchmarks.ways import WAYS, Bench
+from ics.shift import ShiftProbe
 from ics.shift.layers import Layer
-from ics.shift.watcher import PassWatcher
 from ics.tables import Table, columns
 
 TABLE = Table(
@@ -71,20 +71,19 @@ def _origins(subjects: Iterable[Subject]) -> Group:
 
 
 def _not_due(rounds: int, device: torch.device) -> Iterator[Row]:
-    """What a probe costs on steps it does not measure: its one remaining hook, put on and taken off in turn."""
+    """What an attached probe costs on steps that it does not measure."""
     for subject, repeats in ((networks.VGG16, 3 * rounds), (networks.DEEP_LINEAR, 100 * rounds)):
-        bench = Bench(subject, device)
-        bench.close()
-        watchers: list[PassWatcher] = []
-
-        def watch(bench: Bench = bench, watchers: list[PassWatcher] = watchers) -> None:
-            watchers.append(PassWatcher.of(bench.model, bench.loss_fn))
-
-        def unwatch(watchers: list[PassWatcher] = watchers) -> None:
-            watchers.pop().close()
-
-        found = medians({"with": (watch, bench.plain), "without": (unwatch, bench.plain)}, repeats, device)
-        yield {**_of(subject, bench), "way": "probe", "ratio": found["with"] / found["without"]}
+        plain, attached = benches = [Bench(subject, device), Bench(subject, device)]
+        for bench in benches:
+            bench.close()
+        with ShiftProbe(attached.model, attached.loss_fn) as probe:
+            probe.attach(attached.optimizer, every=1 + repeats + 1, to=[])
+            attached.plain()  # the first one is due
+            cases = {
+                name: (lambda: None, bench.plain) for name, bench in zip(("without", "with"), benches, strict=True)
+            }
+            found = medians(cases, repeats, device)
+        yield {**_of(subject, plain), "way": "probe", "ratio": found["with"] / found["without"]}
 
 
 GROUPS: dict[str, Group] = {
@@ -109,7 +108,7 @@ def _compare(
     plain = peak_memory(subject, "plain", device) if memory else 0
     for way in bench.ways:
         extra = (peak_memory(subject, way, device) - plain) / 2**20 if memory else NAN
-        ratio = found[way] / found["plain"]
+        ratio = (found["note"] + found[way]) / found["plain"]
         yield {**_of(subject, bench), "way": way, "ratio": ratio, "limit": least, "extra_mib": extra}
     bench.close()
 

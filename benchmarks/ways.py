@@ -1,6 +1,7 @@
 """The ways to do a training step, and to compute every measured layer's G' around it."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -35,9 +36,10 @@ class Bench:
 
     @property
     def cases(self) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
-        """What is done before each way and a plain step, and what is timed."""
+        """What is done before each way, a plain step and the noting of its pass, and what is timed."""
         ways = {way: (self.gradients, run) for way, run in self.ways.items()}
-        return {"plain": (lambda: None, self.plain), **ways}
+        note = partial(self._watcher.hold, (self.x,))
+        return {"plain": (lambda: None, self.plain), "note": (lambda: None, note), **ways}
 
     def warm_up(self) -> None:
         """Leave surveys and the kernels' own first times behind."""
@@ -47,8 +49,9 @@ class Bench:
                 way()
 
     def plain(self) -> None:
-        """A training step without a probe."""
-        self.gradients()
+        """A training step that is not measured."""
+        with self._watcher.pause():
+            self.gradients()
         self.optimizer.step()
 
     def gradients(self) -> None:
@@ -86,9 +89,9 @@ class Bench:
 
     def _updated(self) -> Passes:
         """The training pass, to be run again after the update."""
-        training_pass, before = self._watcher.learn(), self._watcher.hold((self.x, self.y))
+        training_pass = self._watcher.last_pass()
         self.optimizer.step()
-        return Passes(self._watcher, training_pass, self.loss_fn, self.x, self.y, before)
+        return Passes(self._watcher, training_pass, self.loss_fn, self.x, self.y)
 
     def close(self) -> None:
         """Remove all hooks."""

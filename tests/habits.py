@@ -126,6 +126,15 @@ def at_random(block: Block, x: Tensor) -> Tensor:
     return F.dropout(torch.tanh(x + torch.randn(WIDTH, generator=block.torch)))
 
 
+def initialised(block: Block, x: Tensor) -> Tensor:
+    if block.version < 0:
+        block.version = 0
+        block.extra.bias.data.copy_(-x.mean(0))
+        block.layer.weight.data = 0.5 * block.layer.weight.data
+        block.memory = block.extra.weight.detach().sin()
+    return block.extra(x) + x @ block.memory
+
+
 def attribute(block: Block, x: Tensor) -> Tensor:
     block.calls += 1
     return x / block.calls
@@ -163,6 +172,7 @@ SITUATIONS: dict[str, Habit] = {
     CLOSURE: in_closure(),
     "buffers rebound, resized, and rebound through .data": rebound,
     "Python's, NumPy's and torch's random numbers, global and of generators that the model owns": at_random,
+    "weights that depend on the first batch, and a memory of them, made once": initialised,
     "layers skipped at random": lambda block, x: x if torch.rand(()) < 0.5 else block.extra(x),
     "activation checkpointing, not reentrant, with dropout": lambda block, x: checkpoint(
         lambda h: F.dropout(block.extra(h)), x, use_reentrant=False

@@ -109,7 +109,7 @@ def _() -> Training:
     return Training(Net(forward, first=Counting(4, 4), second=Counting(4, 4), counter=[seen]))
 
 
-@situation("state that passes begin to change later, at the first of them", "refused: the training pass changed state")
+@situation("state that passes begin to change later, at the first of them")
 def _() -> Training:
     def forward(net: Any, x: Tensor) -> Tensor:
         net.scale = net.scale * 1.5 if net.active else net.scale
@@ -457,12 +457,8 @@ situation("gradients accumulated", "refused: .grad held another pass's gradients
     lambda: Training(tower(), clear=False)
 )
 
-situation("optimizer.step() before `observe`, from the first step on")(
-    lambda: Training(tower(), then=lambda t, step: t.optimizer.step())
-)
-
-situation("optimizer.step() before `observe`, later", "refused: parameters were changed after the training pass")(
-    lambda: Training(tower(), then=lambda t, step: t.optimizer.step() if step > 1 else None)
+situation("optimizer.step() before `observe`, at some steps")(
+    lambda: Training(tower(), then=lambda t, step: t.optimizer.step() if step % 2 else None)
 )
 
 situation("no gradient in a part of the model", "refused: '0.weight' had no gradient when observe was entered")(

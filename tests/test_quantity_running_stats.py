@@ -206,5 +206,5 @@ def test_incomplete_pieces_are_left_out() -> None:
 def test_gap_needs_a_training_pass() -> None:
     quantity = QUANTITIES.build({"name": "train_eval_gap"}, model=network(), loss_fn=F.cross_entropy)
     ((x, y),) = batches(1)
-    with pytest.raises(ProbeError, match="no training pass"), quantity.observe(Step(0, x, y, 0.0, 0.1, lambda: x)):
+    with pytest.raises(ProbeError, match="no forward pass"), quantity.observe(Step(0, x, y, 0.0, 0.1, lambda: x)):
         pass

@@ -36,7 +36,7 @@ def running_stats_vector(model: nn.Module) -> Tensor:
     layers = find_batch_norms(model).values()
     if not layers:
         raise UserError("the model has no batch normalisation, so it has no running statistics")
-    return torch.cat([_summary(running(layer).double()) for layer in layers])
+    return torch.cat([_summary(torch.stack(running(layer)).double()) for layer in layers])
 
 
 @QUANTITIES.register("running_stats")
@@ -73,7 +73,7 @@ class RunningStats(PassQuantity):
         batch = self._batch_statistics(step.x) if self._layers else {}
         rows: list[Row] = []
         for name, layer in self._layers.items():
-            kept = running(layer).double()
+            kept = torch.stack(running(layer)).double()
             own = batch.get(name, torch.full_like(kept, torch.nan))
             distance = (kept - own).square().mean(1).sqrt()
             numbers = map(rounded, torch.cat([_summary(kept), _summary(own), distance]).tolist())
@@ -109,9 +109,9 @@ def find_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     return found
 
 
-def running(layer: _BatchNorm) -> Tensor:
-    """The running mean and the running variance now, (2, C)."""
-    return torch.stack([layer.running_mean, layer.running_var])  # type: ignore[list-item]  # see `find_batch_norms`
+def running(layer: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """The running mean and the running variance, each (C,)."""
+    return layer.running_mean, layer.running_var  # type: ignore[return-value]  # see `find_batch_norms`
 
 
 def _summary(statistics: Tensor) -> Tensor:

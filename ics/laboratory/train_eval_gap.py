@@ -14,7 +14,6 @@ from ics.laboratory.running_stats import find_batch_norms, running
 from ics.quantities.base import QUANTITIES, LossFunction, Row, Step
 from ics.quantities.distribution import rounded
 from ics.quantities.passes import PassQuantity
-from ics.shift import ProbeError
 from ics.tables import Table, columns
 
 
@@ -56,25 +55,17 @@ class TrainEvalGap(PassQuantity):
         super().__init__(model, loss_fn)
         self._sizes = sorted(set(batch_sizes))
         self._layers = list(find_batch_norms(model).values())
-        self._before: list[Tensor] | None = None  # the running statistics when the last training pass began
-        self.hooks.enter_context(model.register_forward_pre_hook(self._note))
 
     def rows(self, step: Step) -> list[Row]:
         rows: list[Row] = []
         if self._layers:
-            if self._before is None:
-                raise ProbeError("no training pass has been seen; call model(x) before observe(step)")
-            kept = [partial(normalise_by, statistics) for statistics in self._before]
+            before = self.last.hold
+            kept = [partial(normalise_by, [*map(before.value, running(layer))]) for layer in self._layers]
             rows.append(self._row(step, "running", len(step.x), kept))
             for size in (size for size in self._sizes if size <= len(step.x)):
                 pieces = [partial(normalise_pieces, size)] * len(self._layers)
                 rows.append(self._row(step, "batch", size, pieces))
         return rows
-
-    def _note(self, model: nn.Module, args: Any) -> None:
-        """Keep the running statistics before a training pass."""
-        if not self.watcher.paused and torch.is_grad_enabled() and model.training:
-            self._before = [running(layer) for layer in self._layers]
 
     def _row(self, step: Step, statistics: str, size: int, norms: list[Any]) -> Row:
         """One pass over the batch's complete pieces, each batch normalisation's output replaced by a hook."""
@@ -91,7 +82,7 @@ class TrainEvalGap(PassQuantity):
         return {"statistics": statistics, "batch_size": size, "loss": rounded(loss), "accuracy": rounded(accuracy)}
 
 
-def normalise_by(statistics: Tensor, layer: _BatchNorm, args: tuple[Tensor], output: Tensor) -> Tensor:
+def normalise_by(statistics: list[Tensor], layer: _BatchNorm, args: tuple[Tensor], output: Tensor) -> Tensor:
     """A hook, for evaluation mode: by running mean and variance."""
     mean, variance = statistics
     return nn.functional.batch_norm(args[0], mean, variance, layer.weight, layer.bias, training=False, eps=layer.eps)

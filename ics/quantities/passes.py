@@ -63,7 +63,7 @@ class PassQuantity:
         Raises:
             ProbeError: there was none.
         """
-        return self.watcher.learn()
+        return self.watcher.last_pass()
 
     @property
     def parameters(self) -> list[nn.Parameter]:

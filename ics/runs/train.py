@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from ics.runs.optimizers import OPTIMIZERS
 from ics.runs.progress import progress
 from ics.runs.recorder import EVALUATION, TRAINING, Recorder
 from ics.runs.signals import Interrupted, Requests
+from ics.shift.watcher import PassWatcher
 from ics.tables import Table
 
 DATA_ROOT = "ICS_DATA"  # environment variable: the folder that relative `data.root`s start from
@@ -51,6 +52,7 @@ class Training:
         )
         self.loss_fn = LOSSES[self.dataset.task]
         self.optimizer = OPTIMIZERS.build(config.optimizer, parameters=self.model.parameters())
+        self.watcher = PassWatcher.of(self.model, self.loss_fn)
         self.quantities = {name: self._quantity(name, when) for name, when in config.measure.items()}
         if config.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in self.model.modules()):
             raise UserError("batch_size=1 leaves batch normalisation without a batch; take at least 2")
@@ -69,6 +71,7 @@ class Training:
         """Remove the quantities' hooks."""
         for _, quantity in self.quantities.values():
             quantity.close()
+        self.watcher.close()
 
     def run(
         self, folder: Path, name: str | None, requests: Requests, on_save: Callable[[], object]
@@ -117,15 +120,16 @@ class Training:
         if self._is_due(self.config.evaluation.every):
             self._evaluate(recorder)
         x, y = self.batches[self.step]
-
-        self.optimizer.zero_grad()
-        outputs = self.model(x)
-        loss = self.loss_fn(outputs, y)
-        loss.backward()  # type: ignore[no-untyped-call]
-
         measured = {
             name: quantity for name, (schedule, quantity) in self.quantities.items() if schedule.is_due(self.step)
         }
+
+        self.optimizer.zero_grad()
+        with nullcontext() if measured else self.watcher.pause():  # to note a pass is to copy all state
+            outputs = self.model(x)
+        loss = self.loss_fn(outputs, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+
         recorded = self._is_due(self.config.record_every)
         if not (measured or recorded):
             self.optimizer.step()

@@ -148,7 +148,6 @@ class Attachment:
         if self._closure is not None and self._done:
             self._trouble = "a closure cannot say what batches were accumulated before"
         self._done += batches[:1]
-        self._watcher.learn()
         self._start = self._probe.begin(self._done)
 
     def _is_cleared(self) -> bool:

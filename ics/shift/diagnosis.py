@@ -35,18 +35,15 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     """Whether the training pass, run again, gives its gradients to the bit; an error says why if not even nearly."""
     watcher, training_pass = passes.watcher, passes.training_pass
     for watcher.loss_autocast in (True, False) if training_pass.autocast else (True,):
-        repeated = passes.repeat()
+        repeated = passes.repeat(statistics=True)
         passes.look()
         if alike(gradients, repeated):
             break
     else:
         watcher.loss_autocast = True
-        watcher.is_learning = True
         _explain(passes, gradients)
-    idle = watcher.idle()
-    if training_pass.whole and idle and not alike(repeated, passes.repeat(statistics=False), exact=True):
-        watcher.hold_statistics = True
-        watcher.grow(place for place in training_pass.hold.places if place.key in idle)
+    if watcher.idle() and not alike(repeated, passes.repeat(), exact=True):
+        passes.hold_statistics()
     return alike(gradients, repeated, exact=True)
 
 
@@ -69,11 +66,6 @@ def _explain(passes: Passes, gradients: Gradients) -> NoReturn:
                 "and do not clear .grad before"
             )
     passes.check_batch()
-    if passes.has_new_state and not passes.training_pass.whole:
-        raise ProbeError(
-            "the training pass changed state that no pass had changed before, so that its start is not known; such "
-            "state is held from the next pass on"
-        )
     if (factor := common_factor(gradients, repeated)) is not None:
         raise OtherGradients(
             f"all gradients are {factor:.4g} times those of the loss: they were scaled or clipped, or the loss was "

@@ -4,7 +4,7 @@ A `PassWatcher` notes how each training pass begins; `Passes` runs it again, as 
 
     watcher = PassWatcher.of(model, loss_fn)
     … the training pass …
-    with Passes(watcher, watcher.learn(), loss_fn, x, y) as passes:
+    with Passes(watcher, watcher.last_pass(), loss_fn, x, y) as passes:
         passes.start()  # the same random numbers, buffers, attributes
         loss = passes.loss()
 """
@@ -50,15 +50,15 @@ class Start:
 
     batches: list[Batch]
     gradients: Gradients  # what was in `.grad`
-    before: Hold  # the state
+    given: Hold  # the batches
     recomputed: dict[nn.Parameter, Tensor] = field(default_factory=dict)  # gradients computed anew, over all batches
 
 
 class Passes:
     """The training pass, to be run again on its batch; when this is left, everything is as it was when it was entered.
 
-    Where an update has come between, the state from before it is where all starts that the training pass is not known
-    to change. With `fresh_noise` random numbers go on from where they are now, instead of being the training pass's.
+    All state starts as the training pass found it, and what it was not given, such as y, as it was at `start`. With
+    `fresh_noise` random numbers go on from where they are now, instead of being the training pass's.
     """
 
     def __init__(
@@ -68,16 +68,15 @@ class Passes:
         loss_fn: LossFunction,
         x: Any,
         y: Any,
-        before_update: Hold | None = None,
+        start: Start | None = None,
         fresh_noise: bool = False,
     ) -> None:
         self.watcher, self.training_pass = watcher, training_pass
         self._loss_fn, self._call, self._y = loss_fn, call_of(watcher.model, x), y
         self._is_closure = self._call.func is not watcher.model
         self._batch = (self._call.args, self._call.keywords, y)
-        self._before = before_update or Hold()
+        self._given = start.given if start else Hold()
         self._fresh = watcher.random_keys if fresh_noise else set()
-        self.has_new_state = False  # whether a pass has changed what no pass was known to change
         self.outputs: list[Tensor] = []  # of the last forward pass, in what may be nested containers, without graph
         self._open = ExitStack()
 
@@ -87,21 +86,19 @@ class Passes:
             stack.enter_context(watcher.pause())
             parameters = [p for p in watcher.model.parameters() if p.requires_grad]
             self._own = set(map(id, parameters))
-            self._given = places([self._batch])
             self._present = watcher.hold(self._batch)
-            stack.callback(self._restore)
-            self._then = self._present | self._before | self.training_pass.hold
+            stack.callback(self._present.restore)
+            noted = self.training_pass.hold
+            self._then = self._present | self._given | noted
             # Trainable parameter → its value now; and when the training pass began.
             self.new, self.old = ({p: hold.value(p) for p in parameters} for hold in (self._present, self._then))
             self._is_old = dict.fromkeys(parameters, False)
-            self._changing, self._idle = {place.key for place in watcher.changing}, watcher.idle()
+            self._unsteady: set[int] = set()  # trainable parameters that passes themselves change
             self._starts: dict[int, tuple[Place, Any]] = {}
-            held = self.training_pass.hold.places
-            if self.training_pass.whole:  # most of it stays as it is
-                wanted = self._changing | self._idle | watcher.random_keys
-                held = [place for place in held if place.key in wanted]
-            given = self._given if watcher.holds_batch else []
-            self._add_starts([*held, *watcher.changing, *given, *self._before.changed()])
+            self._idle = watcher.idle()
+            self._of_batch = {place.key for place in places([self._batch])}
+            moved = noted.beyond(self._present).changed()
+            self._add_starts([*watcher.random, *watcher.changing, *self._given.changed(), *moved])
             things = [place.thing for place in self._present.places]
             self._leaves = [t for t in things if isinstance(t, Tensor) and t.requires_grad and t.is_leaf]
             for leaf in self._leaves:
@@ -117,13 +114,13 @@ class Passes:
         self._open.__exit__(*exc)
 
     def start(
-        self, moved: Container[nn.Parameter] | None = None, same_noise: bool = False, statistics: bool = True
+        self, moved: Container[nn.Parameter] | None = None, same_noise: bool = False, statistics: bool = False
     ) -> None:
         """Put everything to the start of the training pass.
 
         The parameters that have moved, by default all, have their values from after the update, the others those from
         before it. `same_noise` means the training pass's random numbers, even with `fresh_noise`; `statistics` that
-        those of norms are put back, too, where they are held.
+        norms' running ones start alike, too, though no result should depend on them.
         """
         for key, (place, value) in self._starts.items():
             if key in self._fresh and not same_noise:
@@ -132,7 +129,7 @@ class Passes:
                 place.put(value)
         for p, is_old in self._is_old.items():
             old = moved is not None and p not in moved
-            if old != is_old or id(p) in self._changing:
+            if old != is_old or id(p) in self._unsteady:
                 p.data.copy_(self.old[p] if old else self.new[p])
                 self._is_old[p] = old
         for leaf in self._leaves:
@@ -157,7 +154,7 @@ class Passes:
             raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
         return loss
 
-    def repeat(self, statistics: bool = True) -> dict[nn.Parameter, Tensor]:
+    def repeat(self, statistics: bool = False) -> dict[nn.Parameter, Tensor]:
         """The training pass again: what it leaves in `.grad`; its loss is in `value` then."""
         self.start(moved=(), same_noise=True, statistics=statistics)
         loss = self.loss()
@@ -167,15 +164,7 @@ class Passes:
         return {p: p.grad.detach().clone() for p in self.new if p.grad is not None}
 
     def check_batch(self) -> None:
-        """Raise an error if the weights or the batch of the training pass are not there any more."""
-        held = (self._present | self._before).values
-        for p, version in self.training_pass.versions.items():
-            is_there = id(p) in held and id(p) not in self._changing
-            if is_there and version != held[id(p)][1][2].prev_versions[0]:
-                raise ProbeError(
-                    "parameters were changed after the training pass; enter observe before optimizer.step(), and step "
-                    "inside"
-                )
+        """Raise an error if this is not the training pass's batch."""
         given, noted, hold = tensors_in(self._batch[:2]), self.training_pass.tensors(), self.training_pass.hold
         is_same = len(given) == len(noted) and all(
             a is b or b is None or same_bits(a, hold.value(b) if id(b) in hold.values else b)
@@ -188,25 +177,29 @@ class Passes:
 
     def look(self) -> bool:
         """After a pass: put back, at every start, what it has changed without that having been known; if anything."""
-        known = len(self._starts)
-        self._add_starts(place for place in self._present.changed() if place.key not in self._idle)
-        is_new = len(self._starts) > known
-        self.has_new_state |= is_new
-        return is_new
+        known = len(self._starts) + len(self._unsteady)
+        quiet = self._idle | self._own
+        here = ((place, value) for key, (place, value) in self._present.values.items() if key not in quiet)
+        self._add_starts(place for place, value in here if not place.same(value))
+        for p, is_old in self._is_old.items():
+            if not same_bits(p.data, self.old[p] if is_old else self.new[p]):
+                self._unsteady.add(id(p))
+        return len(self._starts) + len(self._unsteady) > known
 
     def volatile(self) -> list[Place]:
         """What a pass changes and a replay must keep up with, other than torch's generators and idle statistics."""
-        ignored = self.watcher.idle() | {place.key for place in self.watcher.random}
+        ignored = self._idle | {place.key for place in self.watcher.random}
         return [place for key, (place, _) in self._starts.items() if key not in ignored]
 
-    def _restore(self) -> None:
-        changed = self._present.restore()
-        self.watcher.grow((place for place in changed if place.key not in self._own), self._given)
+    def hold_statistics(self) -> None:
+        """Put norms' running statistics back at every start, for they matter."""
+        self.watcher.hold_statistics, self._idle = True, set()
 
     def _add_starts(self, found: Iterable[Place]) -> None:
         for place in found:
             if place.key in self._then.values and place.key not in self._own:
                 self._starts[place.key] = self._then.values[place.key]
+        self.watcher.changing = [place for key, (place, _) in self._starts.items() if key not in self._of_batch]
 
     def _autocast(self) -> ExitStack:
         stack = ExitStack()

@@ -25,7 +25,7 @@ from ics.shift.observation import LayerShift, Observation
 from ics.shift.origins import origins as find_origins
 from ics.shift.passes import Batch, Gradients, LossFunction, Passes, Start, call_of
 from ics.shift.replay import Recording
-from ics.shift.state import same_bits
+from ics.shift.state import Hold, places, same_bits
 from ics.shift.watcher import PassWatcher, tensors_in
 
 Noise = Literal["same", "fresh"]
@@ -210,7 +210,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             ProbeError: no forward pass or no gradients came before; there is no measurable layer, or a wanted one does
                 not exist; the loss is not a scalar; the training pass, run again, gives other gradients.
         """
-        start = self.begin([Batch(call_of(self.model, x), y, self.watcher.learn())])
+        start = self.begin([Batch(call_of(self.model, x), y, self.watcher.last_pass())])
         if not (start.gradients or self.recomputes):
             raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
         observation = Observation()
@@ -229,8 +229,8 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         """All that is needed from before the update."""
         own = (p for p in self.model.parameters() if p.requires_grad)
         gradients = {p: p.grad.detach().clone() for p in own if p.grad is not None}
-        before = self.watcher.hold([(batch.call.args, batch.call.keywords, batch.y) for batch in batches])
-        return Start(list(batches), gradients, before)
+        given = Hold(places((batch.call.args, batch.call.keywords, batch.y) for batch in batches))
+        return Start(list(batches), gradients, given)
 
     def finish(
         self,
@@ -279,9 +279,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         self, batch: Batch, start: Start, recompute: bool, observation: Observation | None
     ) -> list[tuple[Layer, Tensor, Tensor]]:
         """G and G' of every layer, in order of execution; the shift's origins go to the observation."""
-        with Passes(
-            self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, start.before, self._fresh
-        ) as passes:
+        with Passes(self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, start, self._fresh) as passes:
             gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
             self._survey((batch.call.args, batch.call.keywords), gradients)
             moving = frozenset(p for p in passes.new if self._moved == "all" or p in self._weights)
@@ -312,8 +310,6 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             [(leaf.ndim, leaf.dtype, leaf.layout) for leaf in tensors_in(inputs)],
         )
         if structure != self._structure:
-            if self._structure is not None:
-                self.watcher.is_learning = True
             self._structure = structure
             self._slow.clear()
             self._candidates = candidates(self.model, self._params, self._kinds, self._wanted)
@@ -375,7 +371,8 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             gradient = gradient / self.ranks.size()
             torch.distributed.all_reduce(gradient, group=self.ranks)
         if self._penalty:  # ∇_{W_i}(L + λ/2·‖W‖²) = ∇_{W_i} L + λW_iᵗ, the same vector in G and in G'
-            gradient = gradient + self._penalty * of_layer(layer, {p: start.before.value(p) for p in layer.parameters})
+            before = start.batches[0].training_pass.hold
+            gradient = gradient + self._penalty * of_layer(layer, {p: before.value(p) for p in layer.parameters})
         return gradient
 
 

@@ -10,7 +10,7 @@ import operator
 import random
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -49,6 +49,11 @@ class Place:
         """Whether it holds that value now."""
         return self._equal(self.take(), value)
 
+    def retake(self, value: Any) -> Any:
+        """What it holds now; that very value if it is the same."""
+        now = self.take()
+        return value if self._equal(now, value) else now
+
     def put(self, value: Any) -> bool:
         """Make it hold the value again; whether it held another."""
         changed = not self.same(value)
@@ -71,6 +76,10 @@ class TensorPlace(Place):
     def same(self, value: tuple[Tensor, Tensor, Any]) -> bool:
         return _is_bound_alike(self.thing, value[0]) and same_bits(self.thing.data, value[1])
 
+    def retake(self, value: tuple[Tensor, Tensor, Any]) -> tuple[Tensor, Tensor, Any]:
+        is_touched = value[2] is None or value[2].prev_versions[0] != self.thing._version  # and need not be compared
+        return self._look() if is_touched or not self.same(value) else value
+
     def put(self, value: tuple[Tensor, Tensor, Any]) -> bool:
         changed = super().put(value)
         if value[2] is not None:
@@ -87,10 +96,15 @@ class TensorPlace(Place):
 
 
 class Hold:
-    """What stood in some places at a moment."""
+    """What stood in some places at a moment; what it has in common with one that is `like` it is kept once."""
 
-    def __init__(self, places: Iterable[Place] = ()) -> None:
-        self.values: dict[int, tuple[Place, Any]] = {place.key: (place, place.take()) for place in places}
+    def __init__(self, places: Iterable[Place] = (), like: "Hold | None" = None) -> None:
+        known = like.values if like is not None else {}
+        self.values: dict[int, tuple[Place, Any]] = {}
+        for place in places:
+            held = known.get(place.key)
+            value = place.take() if held is None else place.retake(held[1])
+            self.values[place.key] = held if held is not None and value is held[1] else (place, value)
 
     def __or__(self, other: "Hold") -> "Hold":
         """The other hold, and what this one has beyond it."""
@@ -99,7 +113,7 @@ class Hold:
         return both
 
     def beyond(self, other: "Hold") -> "Hold":
-        """What an earlier hold, of which this one was made, does not share with it."""
+        """What this one does not share with another, of which one was made like the other."""
         new = Hold()
         new.values = {key: held for key, held in self.values.items() if other.values.get(key) is not held}
         return new
@@ -123,18 +137,18 @@ class Hold:
         return [place for place, value in self.values.values() if place.put(value)]
 
 
-def places(roots: Iterable[Any], known: Container[int] = ()) -> list[Place]:
+def places(roots: Iterable[Any]) -> list[Place]:
     """The places that can be reached from the roots by attributes, items, closures and the globals of functions.
 
     Left alone: optimizers, data sets, other people's threads and files, iterators, and what the standard library, torch
-    and NumPy keep for themselves. The search stops at things whose ids are known.
+    and NumPy keep for themselves.
     """
     found: list[Place] = []
     seen: dict[int, Any] = {}
     queue = list(roots)
     while queue and len(seen) < LARGEST:
         thing = queue.pop()
-        if isinstance(thing, _PLAIN) or id(thing) in seen or id(thing) in known:
+        if isinstance(thing, _PLAIN) or id(thing) in seen:
             continue
         seen[id(thing)] = thing  # kept alive, so that its id stays its own
         if type(thing) in _CONTAINERS or not _is_left_alone(thing):

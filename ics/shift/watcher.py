@@ -4,7 +4,7 @@ import contextlib
 import random
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,11 +41,9 @@ class Hook:
 class TrainingPass:
     """How a forward pass with gradients began."""
 
-    hold: Hold  # the state: all of it until a first measurement has shown what a pass changes, then that
-    whole: bool  # whether it is all of it
+    hold: Hold  # the state
     autocast: list[tuple[str, torch.dtype]]  # types of device for which it was on
     inputs: list[weakref.ref[Tensor]]
-    versions: dict[nn.Parameter, int]
     gradient: Tensor | None  # the largest entry of the first parameter's `.grad` at that moment
 
     def tensors(self) -> list[Tensor | None]:
@@ -57,18 +55,15 @@ class PassWatcher:
     """Notes how a model's forward passes with gradients begin.
 
     A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `Passes` or `pause` are
-    not noted: they are no training passes. From the first measurement on only that is held which a pass was seen to
-    change, at the cost of a few microseconds. The running statistics of torch's batch and instance norms are left out:
-    in training their result does not depend on them (`hold_statistics` is set where that turns out otherwise).
+    not noted: they are no training passes, or none that will be measured. All state is held, for nobody knows what a
+    pass will change for the first time, and how it was cannot be told afterwards.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.last: TrainingPass | None = None  # the last pass noted
-        self.changing: list[Place] = []  # what passes change themselves, as far as that is known
-        self.is_learning = True  # everything is to be held when the next pass begins: the model has become another
-        self.holds_batch = False  # whether passes change their batch
-        self.hold_statistics = False
+        self.changing: list[Place] = []  # what passes were seen to change, other than their batch
+        self.hold_statistics = False  # whether those that `idle` tells of matter after all
         self.loss_autocast = True  # whether the loss, too, is computed under the model's autocast
         self.paused = 0  # measurements under way, whose passes are not noted
         self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
@@ -83,8 +78,6 @@ class PassWatcher:
         self._roots: list[Any] = [model]
         self._reached: list[Place] = []
         self._containers: Hold | None = None  # of what was reached; None: to be searched anew
-        self._parameters: list[nn.Parameter] = []
-        self._known: dict[int, Any] = {}  # what they do not change, by id
         self._users = 0
         self._watched: list[nn.Module] = []
         self._hook = self.watch(model)
@@ -97,7 +90,6 @@ class PassWatcher:
         if not any(root is loss_fn for root in watcher._roots):
             watcher._roots.append(loss_fn)
             watcher._containers = None
-            watcher.is_learning = True
         watcher._users += 1
         return watcher
 
@@ -127,35 +119,20 @@ class PassWatcher:
         if self._containers is None or self._containers.changed():
             self._reached = places(self._roots)
             self._containers = Hold(place for place in self._reached if not isinstance(place, TensorPlace))
-        return Hold([*self.random, *self._foreign_random, *self._reached, *places([batch])])
+        found = [*self.random, *self._foreign_random, *self._reached, *places([batch])]
+        return Hold(found, like=self.last.hold if self.last else None)
 
-    def learn(self) -> TrainingPass:
-        """The last training pass; what it has changed is known from here on. Before the update, which changes more."""
+    def last_pass(self) -> TrainingPass:
+        """The last training pass."""
         if self.last is None:
             raise ProbeError(
                 "no forward pass with gradients has been seen; call model(x) before you measure (an attached probe "
                 "sees those of steps that are due)"
             )
-        if self.last.whole and self.is_learning:
-            self.is_learning, self.holds_batch, self.changing = False, False, []
-            given = set(map(id, self.last.tensors()))
-            self._known = {place.key: place.thing for place in self.last.hold.places if place.key not in given}
-            self.grow(self.last.hold.changed())
         return self.last
 
-    def grow(self, changed: Iterable[Place], batch: Iterable[Place] = ()) -> None:
-        """Hold these places, too, when a pass begins."""
-        given = {place.key for place in batch}.union(map(id, self.last.tensors() if self.last else ()))
-        held = {place.key for place in [*self.changing, *self.random]} | self.idle()
-        for place in changed:
-            if place.key in given:
-                self.holds_batch = True
-            elif place.key not in held:
-                self.changing.append(place)
-                self._known.pop(place.key, None)
-
     def idle(self) -> set[int]:
-        """The ids of running statistics in training that no result depends on."""
+        """The ids of torch's batch and instance norms' running statistics, in training: no result depends on them."""
         if self.hold_statistics:
             return set()
         norms = [m for m in self.model.modules() if isinstance(m, _NormBase) and type(m).__module__ in _NORMS]
@@ -168,19 +145,12 @@ class PassWatcher:
         if self.paused or not torch.is_grad_enabled() or self._is_inside():
             return
         inputs = [*args, *kwargs.values()]
-        if self.is_learning:
-            self._parameters = list(model.parameters())
-            hold = self.hold(inputs)
-        else:
-            roots = [place.thing for place in self.changing] + (inputs if self.holds_batch else [])
-            hold = Hold([*self.random, *self.changing, *(places(roots, self._known) if roots else ())])
-        gradient = self._parameters[0].grad if self._parameters else None
+        parameters = list(self.model.parameters())
+        gradient = parameters[0].grad if parameters else None
         self.last = TrainingPass(
-            hold,
-            self.is_learning,
+            self.hold(inputs),
             [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
             [weakref.ref(leaf) for leaf in tensors_in(inputs)],
-            {p: p._version for p in self._parameters},
             None if gradient is None else gradient.detach().abs().max(),
         )
         for listener in self.listeners:
