@@ -40,12 +40,13 @@ def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[dict
             pictures += [({"figure": figure} | words, drawn) for words, drawn in result]
     dpi, colours, _ = next((one for one in QUALITIES if one[-1] * len(pictures) <= MAX_BYTES), QUALITIES[-1])
 
-    def finished(some: list[tuple[dict[str, Any], bytes]]) -> list[dict[str, Any]]:
-        return [words | {"image": _encoded(drawn, dpi, colours)} for words, drawn in some]
+    def finished(some: list[tuple[dict[str, Any], bytes]]) -> list[str]:
+        return [_encoded(drawn, dpi, colours) for _, drawn in some]
 
     share = max(1, -(-len(pictures) // cores()))
     shares = [begun(partial(finished, pictures[at : at + share])) for at in range(0, len(pictures), share)]
-    return [record for result in shares for record in result()], missing
+    images = [image for result in shares for image in result()]
+    return [words | {"image": image} for (words, _), image in zip(pictures, images, strict=True)], missing
 
 
 def _picture(stem: str, sheet: Sheet) -> tuple[dict[str, Any], bytes]:
