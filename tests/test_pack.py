@@ -49,6 +49,14 @@ def same(one: Runs, two: Runs) -> None:
         pd.testing.assert_frame_equal(one[table], two[table], check_exact=True)
 
 
+def test_commands_do_not_say_where_the_runs_lay(tmp_path: Path) -> None:
+    said = {"command": "scripts/train.py seed=0 'measure=[shift]' 'runs=/home/ada/my runs'", "data_label": "digits"}
+    (write_run(tmp_path / "runs", "one") / "provenance.json").write_text(json.dumps(said))
+    pack(tmp_path / "runs", tmp_path / "packed")
+    (run,) = find_runs(tmp_path / "packed")
+    assert run.provenance() == {"command": "scripts/train.py seed=0 'measure=[shift]'", "data_label": "digits"}
+
+
 @pytest.mark.filterwarnings("ignore:1 of 5 runs", "ignore:1 of 2 runs")
 @pytest.mark.parametrize("place", ["", "vgg", "vgg/w=1,2/seed0", "dln"])
 def test_both_forms_give_the_same(folders: Path, tmp_path: Path, place: str) -> None:

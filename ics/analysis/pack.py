@@ -1,10 +1,11 @@
 """Packs runs: of many folders with a few small files each, one with a row per run and a gzipped CSV file per table."""
 
 import gzip
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -34,6 +35,8 @@ class _Runs(NamedTuple):
 
 def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
     """Adds the finished runs below a folder to a packed one; the same runs make the same bytes.
+
+    The commands that made them lose their `runs=`, a path of one machine.
 
     Args:
         source: run folders, or packed ones.
@@ -92,10 +95,16 @@ def _gathered(root: Path, place: Path) -> _Runs:
         names[run.name] = (place / run.name).as_posix()
         counted = {table: int(counts[table].get(run.name, 0)) for table in run.tables()}
         status = asdict(replace(run.status, rows=counted))
-        row = flat({"config": run.settings(), "provenance": run.provenance(), "status": status})
+        row = flat({"config": run.settings(), "provenance": _elsewhere(run.provenance()), "status": status})
         rows[names[run.name]] = {column: to_cell(value) for column, value in row.items()}
     tables = {name: table.assign(run=table["run"].map(names)) for name, table in tables.items()}
     return _Runs(rows, tables, runs.schemas)
+
+
+def _elsewhere(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a run comes from, for other machines: without the folder that it was put into on its own."""
+    words = shlex.split(str(provenance.get("command", "")))
+    return {**provenance, "command": shlex.join(word for word in words if not word.startswith("runs="))}
 
 
 def _of(rows: pd.DataFrame, run: str) -> pd.DataFrame:
