@@ -1,5 +1,6 @@
 """Work in processes of their own, forked with all that is in memory already."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -28,6 +29,7 @@ def begun(call: Callable[[], T], processes: int | None = None) -> Callable[[], T
         return call
     ours, theirs = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_answer, args=(call, theirs), daemon=True)
+    gc.freeze()  # or the process would search through all that is here, and copy it by that
     process.start()
     theirs.close()
 
@@ -47,6 +49,7 @@ def begun(call: Callable[[], T], processes: int | None = None) -> Callable[[], T
 def _answer(call: Callable[[], Any], pipe: Connection) -> None:
     """In the process, which dies at once of Ctrl-C; the parent tells of it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # it ends soon
     try:
         pipe.send(call())
     except Exception as error:  # the parent's to tell

@@ -1,5 +1,6 @@
 """Draws many figures, each sheet in a process of its own, as many at a time as there are cores."""
 
+import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from ics.analysis.load import Runs
 from ics.figures.catalogue import Figure, MissingRuns, draw, find
 from ics.figures.sheet import Sheet
+from ics.figures.style import style
 from ics.processes import begun, cores
 
 T = TypeVar("T")
@@ -36,10 +38,21 @@ def draw_many(
         UserError: the runs of a figure cannot be told apart, or a process was killed.
     """
     wanted = processes or cores()
+    if wanted > 1:
+        _warm_up()
     sheets = _ahead(_begun(figures, runs, use, wanted), wanted)
     for _, of_figure in groupby(sheets, itemgetter(0)):
         results = [result() for _, result in of_figure]
         yield results[0] if isinstance(results[0], MissingRuns) else results
+
+
+def _warm_up() -> None:
+    """Load, once for all processes, what drawing and saving a sheet takes."""
+    with style():
+        sheet = Sheet("−", [], "$x$", body=1)
+        sheet.subplots()
+        for ending in ("pdf", "png"):
+            sheet.savefig(io.BytesIO(), format=ending)
 
 
 def _begun(figures: Sequence[Figure], runs: Runs | None, use: Any, processes: int) -> Iterator[_Numbered[Any]]:
