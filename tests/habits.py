@@ -4,9 +4,12 @@ Each is a situation of its own, and all of them meet at random in test_shift_ran
 """
 
 import random
-from collections import deque
+from array import array
+from collections import Counter, deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -39,6 +42,8 @@ class Block(nn.Module):
         self.queue, self.scale = nn.Buffer(torch.ones(1)), nn.Buffer(torch.ones(1))
         self.tree: dict[str, Any] = {"deep": [[]]}
         self.last, self.array, self.names = deque[float](maxlen=2), np.zeros(2), set[int]()
+        self.counter, self.bytes, self.numbers = Counter[str](), bytearray(1), array("d", [0.0])
+        self.space, self.weak = SimpleNamespace(calls=0), WeakValueDictionary[str, Tensor]()
         self.numpy, self.python = np.random.default_rng(1), random.Random(1)
         self.torch = torch.Generator().manual_seed(1)
         self.habit: Habit = in_closure() if habit == CLOSURE else (SITUATIONS | OTHERS)[habit]
@@ -103,12 +108,25 @@ def in_containers(block: Block, x: Tensor) -> Tensor:
     return x * (1 + len(block.tree["deep"][0]) + sum(block.last) + float(block.array.sum()) + len(block.names)) / 9
 
 
+def in_holders(block: Block, x: Tensor) -> Tensor:
+    block.counter["calls"] += 1
+    block.bytes[0] += 1
+    block.numbers[0] += x.mean().item()
+    block.space.calls += 1
+    if "memory" not in block.weak:
+        block.memory = block.weak["memory"] = block.layer.weight.detach().cos()
+    return x * (block.counter["calls"] + block.bytes[0] + block.numbers[0] + block.space.calls) @ block.weak["memory"]
+
+
 def in_closure() -> Habit:
-    scale = 1.0
+    scale, first = 1.0, 0.5
 
     def closure(block: Block, x: Tensor) -> Tensor:
-        nonlocal scale
+        nonlocal scale, first
         scale = 0.9 * scale + 0.2 * x.max().item()
+        if block.version < 0:
+            x, block.version = x * first, 0
+            del first
         return x * scale
 
     return closure
@@ -160,7 +178,7 @@ def force(block: Block, x: Tensor) -> Tensor:
     return x + torch.autograd.grad(block.extra(x).sin().sum(), x, create_graph=True)[0]
 
 
-CLOSURE = "state in the cell of a closure"
+CLOSURE = "state in the cells of a closure, of which the first pass empties one"
 SITUATIONS: dict[str, Habit] = {
     "a batch norm in training and in evaluation within one pass": both_modes,
     "a hidden state carried from pass to pass": hidden,
@@ -169,6 +187,7 @@ SITUATIONS: dict[str, Habit] = {
     "state in a class attribute, read by the next pass": in_class,
     "state in globals: a number, and a list of tensors": in_globals,
     "state in nested lists, a deque, an array and a set": in_containers,
+    "state in a Counter, a bytearray, an array of Python's, a namespace and a weak dictionary": in_holders,
     CLOSURE: in_closure(),
     "buffers rebound, resized, and rebound through .data": rebound,
     "Python's, NumPy's and torch's random numbers, global and of generators that the model owns": at_random,

@@ -8,6 +8,7 @@ import functools
 import random
 import types
 import warnings
+from array import array
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -100,8 +101,8 @@ def frozen(thing: Any, seen: dict[int, Any]) -> Any:
             thing.requires_grad,
             inside(thing.grad) if thing.is_leaf else None,
         )
-    if isinstance(thing, np.ndarray):
-        return thing.tobytes()
+    if isinstance(thing, np.ndarray | array | bytearray):
+        return bytes(thing)
     if isinstance(thing, dict):
         return [(repr(key), inside(value)) for key, value in thing.items() if key not in HOOKS]
     if isinstance(thing, list | tuple | set | deque):
@@ -117,7 +118,7 @@ def frozen(thing: Any, seen: dict[int, Any]) -> Any:
     if isinstance(thing, types.MethodType):
         return inside([thing.__self__, thing.__func__])
     if isinstance(thing, types.FunctionType):
-        return inside([cell.cell_contents for cell in thing.__closure__ or ()])
+        return inside([cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()])
     kept = [value for key, value in vars(type(thing)).items() if key.startswith("seen_")]
     return type(thing).__name__, inside(getattr(thing, "__dict__", None)), inside(kept)
 

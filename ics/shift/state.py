@@ -9,6 +9,7 @@ their identity, tensors their storage and their version.
 import operator
 import random
 import sys
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -24,7 +25,10 @@ from torch.utils._pytree import tree_leaves
 LARGEST = 200_000  # objects that a search visits at most: more of them are not a model's state but a program's
 
 _FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", __package__.split(".")[0]} - {"__main__"}
-_CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, Tensor, nn.Parameter, nn.Buffer}
+# Modules of the standard library whose objects hold what others put into them.
+_HOLDERS = {"argparse", "collections", "queue", "types", "weakref", "_thread", "_weakrefset"}
+_TENSORS = {Tensor, nn.Parameter, nn.Buffer}
+_CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, bytearray, array} | _TENSORS
 _RANDOM = torch.Generator | random.Random | numpy.random.Generator | numpy.random.RandomState
 _OPEN = nn.Module | MethodType | CellType | partial | numpy.ndarray | _RANDOM  # type: ignore[type-arg]
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
@@ -166,7 +170,7 @@ def _is_left_alone(thing: Any) -> bool:
         return False
     named = thing if isinstance(thing, type | FunctionType) else type(thing)
     module = named.__module__ or ""  # functions made by exec have none
-    return module != "collections" and module.partition(".")[0] in _FOREIGN
+    return module not in _HOLDERS and module.partition(".")[0] in _FOREIGN
 
 
 def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
@@ -178,7 +182,9 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case list() | set() | deque():
             return own(lambda: ((), tuple(thing)), partial(_refill, thing), _is_same), thing
         case Tensor():
-            return TensorPlace(thing) if type(thing) in _CONTAINERS else None, ()
+            return TensorPlace(thing) if type(thing) in _TENSORS else None, ()
+        case bytearray() | array():
+            return own(lambda: thing[:], partial(operator.setitem, thing, slice(None))), ()
         case torch.Generator():
             return own(thing.get_state, thing.set_state, torch.equal), ()
         case random.Random():
@@ -197,14 +203,13 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case partial():
             return None, (thing.func, thing.args, thing.keywords)
         case CellType():
-            return _named(thing, ["cell_contents"]), (thing.cell_contents,)
+            return own(partial(_contents, thing), partial(_fill, thing), _is_same), _contents(thing)
         case FunctionType():
             space = thing.__globals__
             named = dict.fromkeys(_names(thing.__code__))
             names = [name for name in named if name in space and not isinstance(space[name], _NO_STATE)]
-            filled = [cell for cell in thing.__closure__ or () if cell != CellType()]
             place = _named(thing, names, space.__getitem__, space.__setitem__)
-            return place, (thing.__defaults__, thing.__kwdefaults__, *filled, *map(space.get, names))
+            return place, (thing.__defaults__, thing.__kwdefaults__, thing.__closure__, *map(space.get, names))
         case type():
             inside = vars(thing)  # most of which defines the class, and is no state
             values = [(name, value) for name, value in inside.items() if not (name.startswith("__") or callable(value))]
@@ -229,13 +234,27 @@ def _named(
     return place if names else None
 
 
-def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
-    keys, items = value
-    thing.clear()
-    if isinstance(thing, dict):
-        thing.update(zip(keys, items, strict=True))
+def _contents(cell: CellType) -> tuple[Any, ...]:
+    return () if cell == CellType() else (cell.cell_contents,)
+
+
+def _fill(cell: CellType, contents: tuple[Any, ...]) -> None:
+    if contents:
+        (cell.cell_contents,) = contents
     else:
-        getattr(thing, "update" if isinstance(thing, set) else "extend")(items)
+        del cell.cell_contents
+
+
+def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
+    """By the plain type's own methods: those of a Counter would add to what is there."""
+    keys, items = value
+    plain: Any = next(kind for kind in (OrderedDict, dict, list, set, deque) if isinstance(thing, kind))
+    plain.clear(thing)
+    if isinstance(thing, dict):
+        for key, item in zip(keys, items, strict=True):
+            plain.__setitem__(thing, key, item)
+    else:
+        (plain.update if plain is set else plain.extend)(thing, items)
 
 
 def _names(code: CodeType) -> Iterator[str]:
