@@ -165,10 +165,10 @@ class Passes:
 
     def check_batch(self) -> None:
         """Raise an error if this is not the training pass's batch."""
-        given, noted, hold = tensors_in(self._batch[:2]), self.training_pass.tensors(), self.training_pass.hold
+        given, noted, hold = tensors_in(self._batch[:2]), self.training_pass.inputs, self.training_pass.hold
+        pairs = zip(given, noted, strict=False)
         is_same = len(given) == len(noted) and all(
-            a is b or b is None or same_bits(a, hold.value(b) if id(b) in hold.values else b)
-            for a, b in zip(given, noted, strict=True)
+            a is b or same_bits(a, hold.value(b) if id(b) in hold.values else b) for a, b in pairs
         )
         if not is_same and not self._is_closure:  # a closure knows its batch itself
             raise ProbeError(

@@ -3,7 +3,6 @@
 import contextlib
 import random
 import sys
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,12 +42,8 @@ class TrainingPass:
 
     hold: Hold  # the state
     autocast: list[tuple[str, torch.dtype]]  # types of device for which it was on
-    inputs: list[weakref.ref[Tensor]]
+    inputs: list[Tensor]
     gradient: Tensor | None  # the largest entry of the first parameter's `.grad` at that moment
-
-    def tensors(self) -> list[Tensor | None]:
-        """The inputs; None for one that is gone."""
-        return [reference() for reference in self.inputs]
 
 
 class PassWatcher:
@@ -150,7 +145,7 @@ class PassWatcher:
         self.last = TrainingPass(
             self.hold(inputs),
             [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
-            [weakref.ref(leaf) for leaf in tensors_in(inputs)],
+            tensors_in(inputs),
             None if gradient is None else gradient.detach().abs().max(),
         )
         for listener in self.listeners:
