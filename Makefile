@@ -1,4 +1,6 @@
 # make reproduce   install, run the quick suite, draw its figures: the main job
+# make paper       every run of the paper's VGG figures at its own size, on a machine with a GPU; packed. MINUTES=N stops in
+#                  time with all saved, and the same command goes on
 # make figures     make figures, claims, report and the README's numbers from the committed tables
 # make test        install, lint, check types, run the tests
 # make test-full   the tests with their full counts
@@ -19,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 # An import of torch takes twice as long without cached bytecode, and every process imports it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce figures test test-full test-portable test-cluster test-integrations lint lock clean
+.PHONY: reproduce paper figures test test-full test-portable test-cluster test-integrations lint lock clean
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11-3.13 is needed, not " + sys.version.split()[0] + "; name one with make PYTHON=...")'
@@ -31,6 +33,15 @@ $(STAMP): pyproject.toml requirements.lock
 reproduce: $(STAMP)
 	$(BIN)/python scripts/train.py -m experiment=quick,quick_dln,quick_lp hydra/launcher=local runs=$(RUNS)
 	$(BIN)/python scripts/reproduce.py --runs $(RUNS) --out $(FIGURES)
+
+MINUTES ?= 1440
+PROCESSES ?= 6
+PACKED ?= results/reference
+WITH ?= data.download=true
+paper: $(STAMP)
+	timeout $(MINUTES)m $(BIN)/python scripts/train.py -m experiment=fig1,fig2,fig3_vgg,fig4,fig5_vgg scale=paper $(WITH) \
+		hydra/launcher=local hydra.launcher.n_jobs=$(PROCESSES) runs=$(RUNS) || test $$? -eq 124
+	$(BIN)/python scripts/pack.py $(RUNS)/vgg/paper $(PACKED)/vgg/paper --overwrite
 
 figures: $(STAMP)
 	$(BIN)/python scripts/figures.py all --runs results/reference --out results/evidence/figures

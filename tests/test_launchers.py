@@ -1,11 +1,18 @@
 """A sweep gives the same bytes under every launcher, says what it would do, and what is missing for it."""
 
+import contextlib
 import importlib.util
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from programs import python, train
+from programs import ROOT, python, train
+from small_runs import PATIENCE, wait_for
 from sweeps import SWEEP, csv_files
 
 
@@ -24,13 +31,37 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-@pytest.mark.skipif(
+local = pytest.mark.skipif(
     importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
     reason="joblib is missing: pip install -e '.[sweep]'",
 )
+
+
+@local
 def test_local_gives_the_same_bytes(serial: Path, tmp_path: Path) -> None:
     sweep(tmp_path, "seed=0,1", "hydra/launcher=local", "hydra.launcher.n_jobs=2")
     assert csv_files(tmp_path) == csv_files(serial)
+
+
+@local
+def test_a_local_sweep_that_is_stopped_saves_its_runs_and_leaves_no_process(tmp_path: Path) -> None:
+    words = [*SWEEP, "steps=10000000", "norm=none,batch", "seed=0", f"runs={tmp_path}", "checkpoint.every_minutes=null"]
+    command = [sys.executable, "scripts/train.py", "-m", *words, "hydra/launcher=local", "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len([*tmp_path.rglob("training.csv")]) == 2 or process.poll() is not None, PATIENCE)
+    os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and schedulers do
+    assert process.wait() == -signal.SIGTERM
+
+    def is_gone() -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 0)
+            return False
+        return True
+
+    wait_for(is_gone, 100)  # workers without anything to do would stay for 300 s
+    states = [json.loads(path.read_text())["state"] for path in tmp_path.rglob("status.json")]
+    assert states == ["interrupted"] * 2
+    assert len([*tmp_path.rglob("checkpoint.pt")]) == 2
 
 
 def test_a_plan_estimates_from_finished_runs(serial: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -48,9 +49,8 @@ class Requests:
                 signal.SIGUSR2: self._ask_to_save,
             }.items():
                 self._earlier[signum] = signal.signal(signum, handler)
-        parent = multiprocessing.parent_process()
-        if parent is not None and parent.pid is not None:
-            threading.Thread(target=self._watch, args=(parent.pid,), name="parent watch", daemon=True).start()
+        if multiprocessing.parent_process() is not None:
+            threading.Thread(target=self._watch, name="parent watch", daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -75,9 +75,21 @@ class Requests:
     def _ask_to_save(self, signum: int, frame: FrameType | None) -> None:
         self.save = signum
 
-    def _watch(self, parent: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            while not self._released.wait(PARENT_WATCH):
-                os.kill(parent, 0)  # only asks whether it is there
-            return
-        self.stop = signal.SIGTERM
+    def _watch(self) -> None:
+        while not self._released.wait(PARENT_WATCH):
+            if is_orphan():
+                self.stop = signal.SIGTERM
+                return
+
+
+def is_orphan(seconds: float = 0) -> bool:
+    """Whether the process that started this one to do its work is gone, or goes within some seconds."""
+    parent, end = multiprocessing.parent_process(), time.monotonic() + seconds
+    with contextlib.suppress(ProcessLookupError):
+        while parent is not None and parent.pid is not None:
+            os.kill(parent.pid, 0)  # only asks whether it is there
+            if time.monotonic() >= end:
+                break
+            time.sleep(0.05)
+        return False
+    return True
