@@ -88,6 +88,7 @@ def test_the_maps_show_every_layer_and_where_seeds_disagree(runs: Runs) -> None:
     np.testing.assert_allclose(values, np.log10([[2.0], [1.0], [0.5]]) * np.ones((1, values.shape[1])), atol=1e-12)
     less = mesh.get_cmap()(mesh.norm(np.log10(0.5)))
     assert less[:3] == pytest.approx(DIVERGING(1.0)[:3], abs=0.02)  # a smaller distance is less shift
+    assert mesh.get_cmap()(mesh.norm(0.0))[:3] == pytest.approx((1, 1, 1), abs=0.02)  # no difference is white
     (hatched,) = (patch.get_path() for patch in difference.patches)
     assert hatched.get_extents().extents.tolist() == [0, 1, values.shape[1], 2]  # the second row, layer 9
     assert (hatched.codes == hatched.MOVETO).sum() == values.shape[1]

@@ -33,8 +33,8 @@ COLUMNS = 50
 """At most so many along the steps; a cell is the median of its steps."""
 
 LESS, MORE = style.COLOURS["batch"], style.COLOURS["standard"]
-DIVERGING = LinearSegmentedColormap.from_list("more-less", [MORE, "#F6B27F", "#FFFFFF", "#9DB4DA", LESS, "#0B1F45"])
-
+_COLOURS = ["#5E2600", MORE, "#F6B27F", "#FFFFFF", "#9DB4DA", LESS, "#0B1F45"]  # white in the middle: no difference
+DIVERGING = LinearSegmentedColormap.from_list("more-less", _COLOURS)
 
 MEASURES = {"ics_cosine": "cos∠(G, G′)", "ics_l2": "log₁₀ ‖G − G′‖₂"}
 TITLES = ("standard", "BatchNorm", "BatchNorm − standard")

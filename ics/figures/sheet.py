@@ -59,7 +59,9 @@ class Sheet(Figure):
         super().__init__(figsize=(WIDTH, body), dpi=_DPI)
         FigureCanvasAgg(self)
         self.words = title, notes
-        heading, sentences = textwrap.wrap(title, _TITLE), textwrap.wrap(notes, _NOTES)
+        lines = len(textwrap.wrap(title, _TITLE))  # about equally long, so that no word stands alone
+        heading = textwrap.wrap(title, _TITLE if lines == 1 else len(title) // lines + 12)
+        sentences = textwrap.wrap(notes, _NOTES)
         rows = [line for row in legend for line in self._lines(row)]
         first = 0.27 + 0.16 * (len(heading) - 1)
         top = first + 0.03 + _LEGEND * len(rows) + above
