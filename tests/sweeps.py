@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,11 @@ SWEEP = [
 ]  # fmt: skip
 
 
-def start(runs: Path, *words: str) -> "subprocess.Popen[str]":
-    """Start the small sweep in a process of its own."""
+def start(runs: Path, *words: str, **options: Any) -> "subprocess.Popen[str]":
+    """Start the small sweep in a process of its own, with options of `Popen`."""
     command = [sys.executable, "scripts/train.py", "-m", *SWEEP, f"runs={runs}", *words]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, **options)
 
 
 def sweep(runs: Path, *words: str, code: int = 0) -> tuple[str, str]:

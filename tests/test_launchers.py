@@ -6,14 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from programs import ROOT, python, train
+from programs import python, train
 from small_runs import PATIENCE, wait_for
-from sweeps import SWEEP, csv_files
+from sweeps import SWEEP, csv_files, start
 
 
 def sweep(runs: Path, *words: str) -> str:
@@ -45,12 +43,12 @@ def test_local_gives_the_same_bytes(serial: Path, tmp_path: Path) -> None:
 
 @local
 def test_a_local_sweep_that_is_stopped_saves_its_runs_and_leaves_no_process(tmp_path: Path) -> None:
-    words = [*SWEEP, "steps=10000000", "norm=none,batch", "seed=0", f"runs={tmp_path}", "checkpoint.every_minutes=null"]
-    command = [sys.executable, "scripts/train.py", "-m", *words, "hydra/launcher=local", "hydra.launcher.n_jobs=2"]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+    endless = ["steps=10000000", "norm=none,batch", "seed=0", "checkpoint.every_minutes=null"]
+    launcher = ["hydra/launcher=local", "hydra.launcher.n_jobs=2"]
+    process = start(tmp_path, *endless, *launcher, start_new_session=True)
     wait_for(lambda: len([*tmp_path.rglob("training.csv")]) == 2 or process.poll() is not None, PATIENCE)
     os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and schedulers do
-    assert process.wait() == -signal.SIGTERM
+    assert process.wait() == -signal.SIGTERM  # waits for this process alone: its workers hold the pipes as well
 
     def is_gone() -> bool:
         with contextlib.suppress(ProcessLookupError):

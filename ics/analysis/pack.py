@@ -95,16 +95,17 @@ def _gathered(root: Path, place: Path) -> _Runs:
         names[run.name] = (place / run.name).as_posix()
         counted = {table: int(counts[table].get(run.name, 0)) for table in run.tables()}
         status = asdict(replace(run.status, rows=counted))
-        row = flat({"config": run.settings(), "provenance": _elsewhere(run.provenance()), "status": status})
+        row = flat({"config": run.settings(), "provenance": _elsewhere(**run.provenance()), "status": status})
         rows[names[run.name]] = {column: to_cell(value) for column, value in row.items()}
     tables = {name: table.assign(run=table["run"].map(names)) for name, table in tables.items()}
     return _Runs(rows, tables, runs.schemas)
 
 
-def _elsewhere(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _elsewhere(command: str | None = None, **others: Any) -> dict[str, Any]:
     """Where a run comes from, for other machines: without the folder that it was put into on its own."""
-    words = shlex.split(str(provenance.get("command", "")))
-    return {**provenance, "command": shlex.join(word for word in words if not word.startswith("runs="))}
+    if command is None:
+        return others
+    return {"command": shlex.join(word for word in shlex.split(command) if not word.startswith("runs="))} | others
 
 
 def _of(rows: pd.DataFrame, run: str) -> pd.DataFrame:

@@ -33,8 +33,8 @@ def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
 
 def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     """Whether the training pass, run again, gives its gradients to the bit; an error says why if not even nearly."""
-    watcher, training_pass = passes.watcher, passes.training_pass
-    for watcher.loss_autocast in (True, False) if training_pass.autocast else (True,):
+    watcher = passes.watcher
+    for watcher.loss_autocast in (True, False) if passes.training_pass.autocast else (True,):
         repeated = passes.repeat(statistics=True)
         passes.look()
         if alike(gradients, repeated):

@@ -58,12 +58,10 @@ class Place:
         now = self.take()
         return value if self._equal(now, value) else now
 
-    def put(self, value: Any) -> bool:
-        """Make it hold the value again; whether it held another."""
-        changed = not self.same(value)
-        if changed:
+    def put(self, value: Any) -> None:
+        """Make it hold the value again."""
+        if not self.same(value):
             self._give(value)
-        return changed
 
 
 class TensorPlace(Place):
@@ -84,11 +82,10 @@ class TensorPlace(Place):
         is_touched = value[2] is None or value[2].prev_versions[0] != self.thing._version  # and need not be compared
         return self._look() if is_touched or not self.same(value) else value
 
-    def put(self, value: tuple[Tensor, Tensor, Any]) -> bool:
-        changed = super().put(value)
+    def put(self, value: tuple[Tensor, Tensor, Any]) -> None:
+        super().put(value)
         if value[2] is not None:
             value[2].__exit__()
-        return changed
 
     def _write(self, value: tuple[Tensor, Tensor, Any]) -> None:
         alias, content, _ = value
@@ -136,9 +133,10 @@ class Hold:
         """The places that hold something else now."""
         return [place for place, value in self.values.values() if not place.same(value)]
 
-    def restore(self) -> list[Place]:
-        """Put everything back; the places that held something else."""
-        return [place for place, value in self.values.values() if place.put(value)]
+    def restore(self) -> None:
+        """Put everything back."""
+        for place, value in self.values.values():
+            place.put(value)
 
 
 def places(roots: Iterable[Any]) -> list[Place]:

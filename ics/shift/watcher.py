@@ -60,7 +60,7 @@ class PassWatcher:
         self.changing: list[Place] = []  # what passes were seen to change, other than their batch
         self.hold_statistics = False  # whether those that `idle` tells of matter after all
         self.loss_autocast = True  # whether the loss, too, is computed under the model's autocast
-        self.paused = 0  # measurements under way, whose passes are not noted
+        self.paused = 0  # how many are open: measurements under way, steps that measure nothing
         self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
         self.listeners: list[Callable[[Any, Any, TrainingPass], None]] = []  # called with every pass that is noted
         devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
@@ -140,8 +140,8 @@ class PassWatcher:
         if self.paused or not torch.is_grad_enabled() or self._is_inside():
             return
         inputs = [*args, *kwargs.values()]
-        parameters = list(self.model.parameters())
-        gradient = parameters[0].grad if parameters else None
+        first = next(self.model.parameters(), None)
+        gradient = None if first is None else first.grad
         self.last = TrainingPass(
             self.hold(inputs),
             [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
