@@ -31,9 +31,9 @@ def one(config: Any) -> str:
     from hydra_plugins.ics_request import grid_of, read_request
     from ics.errors import UserError
     from ics.runs.execute import run
-    from ics.runs.signals import PARENT_WATCH, Interrupted, is_orphan
+    from ics.runs.signals import PARENT_WATCH, Interrupted, Parent
 
-    hydra_config = HydraConfig.get()
+    hydra_config, parent = HydraConfig.get(), Parent()
     os.chdir(hydra_config.runtime.cwd)  # a worker on a cluster may have started anywhere
     alone = hydra_config.mode == RunMode.RUN
     try:
@@ -58,7 +58,7 @@ def one(config: Any) -> str:
     except Interrupted as stop:
         print(f"{stop}; the same command goes on from here: {request.folder}", file=sys.stderr)
         sys.stderr.flush()
-        if is_orphan(seconds=PARENT_WATCH):  # the worker of a sweep that was stopped, too, would wait for more work
+        if parent.is_gone(within=PARENT_WATCH):  # the worker of a sweep that was stopped, too, would wait for more work
             os._exit(stop.exit_code)
         sys.exit(stop.exit_code)
     if alone:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from programs import python, train
 from small_runs import PATIENCE, wait_for
-from sweeps import SWEEP, csv_files, start
+from sweeps import SWEEP, csv_files, finish, start
 
 
 def sweep(runs: Path, *words: str) -> str:
@@ -48,7 +48,7 @@ def test_a_local_sweep_that_is_stopped_saves_its_runs_and_leaves_no_process(tmp_
     process = start(tmp_path, *endless, *launcher, start_new_session=True)
     wait_for(lambda: len([*tmp_path.rglob("training.csv")]) == 2 or process.poll() is not None, PATIENCE)
     os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and schedulers do
-    assert process.wait() == -signal.SIGTERM  # waits for this process alone: its workers hold the pipes as well
+    finish(process, -signal.SIGTERM)  # reads to the end of the pipes, which the workers hold as well
 
     def is_gone() -> bool:
         with contextlib.suppress(ProcessLookupError):

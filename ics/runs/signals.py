@@ -1,6 +1,5 @@
 """Stopping and saving on request of the user or of a batch scheduler."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -39,6 +38,7 @@ class Requests:
         self.save: int | None = None
         self._earlier: dict[int, Any] = {}
         self._released = threading.Event()
+        self._parent = Parent()
 
     def __enter__(self) -> "Requests":
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
@@ -77,19 +77,30 @@ class Requests:
 
     def _watch(self) -> None:
         while not self._released.wait(PARENT_WATCH):
-            if is_orphan():
+            if self._parent.is_gone():
                 self.stop = signal.SIGTERM
                 return
 
 
-def is_orphan(seconds: float = 0) -> bool:
-    """Whether the process that started this one to do its work is gone, or goes within some seconds."""
-    parent, end = multiprocessing.parent_process(), time.monotonic() + seconds
-    with contextlib.suppress(ProcessLookupError):
-        while parent is not None and parent.pid is not None:
-            os.kill(parent.pid, 0)  # only asks whether it is there
+class Parent:
+    """The process that started this one to do its work, as a sweep does its workers; noted when this is made."""
+
+    def __init__(self) -> None:
+        process = multiprocessing.parent_process()
+        self._process = process.pid if process is not None else None
+        self._above = os.getppid()
+
+    def is_gone(self, within: float = 0) -> bool:
+        """Whether it has ended, or ends within some seconds; false in a process that nobody started for work."""
+        end = time.monotonic() + within
+        while self._process is not None:
+            try:
+                os.kill(self._process, 0)  # only asks; for one that had ended before this was made
+            except ProcessLookupError:
+                return True
+            if os.getppid() != self._above:  # one that has ended answers until somebody has waited for it
+                return True
             if time.monotonic() >= end:
                 break
             time.sleep(0.05)
         return False
-    return True
