@@ -40,7 +40,7 @@ def draw_many(
     wanted = processes or cores()
     if wanted > 1:
         _warm_up()
-    sheets = _ahead(_begun(figures, runs, use, wanted), wanted)
+    sheets = _ahead(_begun(figures, runs, use, wanted), wanted + 1)  # so that they draw while more is found here
     for _, of_figure in groupby(sheets, itemgetter(0)):
         results = [result() for _, result in of_figure]
         yield results[0] if isinstance(results[0], MissingRuns) else results
