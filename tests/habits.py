@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 WIDTH = 4
+CALLS = 0  # counted by one of the situations
 everyones = 0.0
 memory_of_all: list[Tensor] = []
 

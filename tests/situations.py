@@ -5,12 +5,14 @@
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import habits
+import numpy
 import torch
 from rebuilt import Training
 from reference import cross_entropy
@@ -117,6 +119,118 @@ def _() -> Training:
 
     model = Net(forward, scale=1.0, active=False)
     return Training(model, begin=lambda t, step: setattr(model, "active", step > 1))
+
+
+# --- where else a pass may keep something: what it multiplies by counts its passes ------------------------------------
+
+
+def counted(count: Callable[[Any], float], **parts: Any) -> Training:
+    return Training(Net(lambda net, x: net.b(torch.tanh(net.a(x) * (1 + 0.1 * count(net)))), **parts))
+
+
+def raised(owner: Any, name: str = "count") -> float:
+    setattr(owner, name, getattr(owner, name, 0) + 1)
+    return getattr(owner, name)
+
+
+class Base:
+    """Something of a user's."""
+
+
+class Derived(Base):
+    """What inherits from it."""
+
+
+@situation("state in class attributes that the first pass makes, one of them inherited")
+def _() -> Training:
+    for kind in (Base, Derived):
+        vars(kind).get("count") and delattr(kind, "count")
+    return counted(lambda net: raised(Base) + raised(net.part), part=Derived())
+
+
+@situation("state in an attribute of a function, and of a parameter")
+def _() -> Training:
+    def function() -> None:
+        pass
+
+    return counted(lambda net: raised(function) + raised(net.b.weight))
+
+
+@situation("state in a private slot, in a property and in the globals that a method names")
+def _() -> Training:
+    class Slots:
+        __slots__ = ("__count",)
+
+        @property
+        def raised(self) -> float:
+            self.__count = getattr(self, "_Slots__count", 0) + 1
+            return self.__count + self.helped()
+
+        def helped(self) -> float:
+            habits.CALLS += 1
+            return habits.CALLS
+
+    habits.CALLS = 0
+    return counted(lambda net: net.part.raised, part=Slots())
+
+
+@situation("state in hooks on parameters, and in an attribute of a subclass of Parameter")
+def _() -> Training:
+    class Special(nn.Parameter):
+        pass
+
+    training, calls = counted(lambda net: raised(net.a.weight)), Derived()
+    weight = training.model.a.weight = Special(training.model.a.weight.data)
+    weight.register_hook(lambda gradient: gradient * (1 + 0.1 * raised(calls)))
+    return training
+
+
+@situation("an engine of Sobol numbers, and a bit generator of NumPy's")
+def _() -> Training:
+    sobol, bits = torch.quasirandom.SobolEngine(4, scramble=True, seed=0), numpy.random.PCG64(3)
+    return counted(lambda net: net.sobol.draw(1).sum() + net.bits.random_raw() / 2**64, sobol=sobol, bits=bits)
+
+
+@situation("an optimizer that the model steps in every pass", "refused: the model or the loss steps an optimizer")
+def _() -> Training:
+    part = nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(part.parameters(), lr=0.1, momentum=0.9)
+
+    def forward(net: Any, x: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        part(x).square().mean().backward()
+        optimizer.step()
+        return net.b(torch.tanh(net.a(x) + part(x).detach()))
+
+    return Training(Net(forward, part=[part]))
+
+
+# --- what a pass uses, and where --------------------------------------------------------------------------------------
+
+
+@situation("a head whose weight only the loss uses")
+def _() -> Training:
+    model = Net(lambda net, x: torch.tanh(net.a(x)))
+    return Training(model, lambda out, y: cross_entropy(model.b(out), y))
+
+
+@situation("a layer that works in another thread", "refused: 'a.weight' has a gradient, but where the pass uses it")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        with ThreadPoolExecutor(1) as pool:
+            return net.b(torch.tanh(pool.submit(net.a, x).result()))
+
+    return Training(Net(forward))
+
+
+@situation("a layer that the first pass builds", "refused: 'late.weight' was not there when the training pass began")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        if not hasattr(net, "late"):
+            net.late = nn.Linear(4, 4)
+        return net.b(torch.tanh(net.late(net.a(x))))
+
+    return Training(Net(forward))
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------------

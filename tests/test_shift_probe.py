@@ -218,7 +218,8 @@ def test_an_error_in_the_block_or_in_the_loss_leaves_everything_in_place() -> No
     assert shift.rows == []
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     probe.loss_fn = lambda output, target: 1 / 0
-    with pytest.raises(ZeroDivisionError), probe.observe(x, y):
+    said = r"cannot be run again \(ZeroDivisionError: division by zero\)"
+    with pytest.raises(ProbeError, match=said), probe.observe(x, y):
         pass
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())

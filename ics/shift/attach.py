@@ -7,6 +7,8 @@ count. An optimizer with a closure runs its passes inside its step; the first of
 """
 
 import csv
+import inspect
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ics.shift.diagnosis import alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
 from ics.shift.observation import Observation
 from ics.shift.passes import Batch, Start
+from ics.shift.state import Hold, places
 from ics.shift.watcher import Hook, TrainingPass, tensors_in
 
 if TYPE_CHECKING:
@@ -45,6 +49,10 @@ class Attachment:
         closure: Closure | None,
         calls: nn.Module,
     ) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer) and not hasattr(optimizer, "register_step_post_hook"):
+            raise ProbeError(
+                f"optimizer is a {type(optimizer).__name__}, not one of torch.optim, whose steps can be seen"
+            )
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ProbeError(f"every={every!r} is no number of steps; take 1 or more")
         self._probe, self._every, self._to, self._closure = probe, every, sink(to), closure
@@ -76,6 +84,7 @@ class Attachment:
         self._latest: Batch | None = None
         self._done: list[Batch] = []  # those whose gradients stand in .grad
         self._reached: list[Batch] | None = None  # in the backward pass under way
+        self._found, self._was_clear = list[Any](), True  # the marks of what was in .grad when it began; if anything
         self._start: Start | None = None
         self._trouble: str | None = None
         self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
@@ -85,13 +94,16 @@ class Attachment:
         self._hooks.close()
         self._due = False
 
-    def note_loss(self, y: Any, loss: Tensor) -> None:
-        """The loss of the last pass, and its targets."""
-        batch = self._latest
-        if self._due and batch and self._closure is None and loss.requires_grad and not self._watcher.paused:
+    def note_loss(self, outputs: Any, y: Any, loss: Tensor) -> None:
+        """The loss of a pass, that with these outputs or else the last one, and its targets."""
+        given = {id(tensor) for tensor in _tensors(outputs)}
+        batch = next((b for b in self._open.values() if given & {id(r()) for r in b.outputs}), self._latest)
+        if self._due and batch and self._closure is None and loss.requires_grad and not self._watcher.is_paused:
             if batch.loss is not None:
                 self._trouble = "its loss was computed more than once from one pass; give attach a closure"
             batch.y, batch.loss = y, loss.detach().clone()
+            batch.given = Hold(places([batch.call.args, batch.call.keywords, y]))
+            self._wait_for_backward(loss, batch)  # which meets the loss first, and then parameters that it uses itself
 
     # --- what happens before the update, in this order ---------------------------------------------------------------
 
@@ -103,43 +115,48 @@ class Attachment:
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
         batch = self._latest
-        if not self._due or batch is None or self._watcher.paused:
+        if not self._due or batch is None or self._watcher.is_paused:
             return
-        for tensor in tensors_in(output):
-            if tensor.requires_grad:
-                tensor.register_hook(lambda gradient: self._backward_begins(batch))  # type: ignore[no-untyped-call]
+        for tensor in _tensors(output):
+            batch.outputs.append(weakref.ref(tensor))
+            self._wait_for_backward(tensor, batch)
+
+    def _wait_for_backward(self, tensor: Tensor, batch: Batch) -> None:
+        if tensor.grad_fn is not None:
+            tensor.register_hook(lambda gradient: self._backward_begins(batch))  # type: ignore[no-untyped-call]
 
     def _see_loss(self, loss: nn.Module, args: Any, kwargs: Any, value: Tensor) -> None:
-        given = [*args, *kwargs.values()]
-        if len(given) == 2:
-            self.note_loss(given[1], value)
+        given = inspect.signature(loss.forward).bind(*args, **kwargs)
+        ordered = [*given.args, *given.kwargs.values()]
+        if len(ordered) == 2:
+            self.note_loss(ordered[0], ordered[1], value)
 
     def _backward_begins(self, batch: Batch) -> None:
-        if not self._due or self._watcher.paused:
+        if not self._due or self._watcher.is_paused or (self._reached is not None and batch in self._reached):
             return
         if batch in self._done:
             self._trouble = "there were several backward passes from one forward pass; give attach a closure"
         if batch not in self._open.values() or (self._inside is not None and len(self._done) > self._inside):
             return  # of an earlier step, or not the first evaluation of the optimizer's closure
         if self._reached is None:
-            self._reached = []
+            self._reached, self._found, self._was_clear = [], self._marks(), self._is_cleared()
             # queue_callback is how DistributedDataParallel, too, learns that a backward pass is over.
             torch.autograd.Variable._execution_engine.queue_callback(self._backward_ended)
-            if self._is_cleared():
-                if self._done:
-                    self._say(
-                        f"a pass before step {self._step} gives no row",
-                        "its gradients were cleared without a step (a GradScaler skips those that are not finite)",
-                    )
-                    self._done, self._trouble = [], None
-            elif not self._done:
-                self._trouble = ".grad held gradients of passes that were not seen, since it was not cleared before"
         self._reached.append(batch)
 
     def _backward_ended(self) -> None:
         reached, self._reached = self._reached or [], None
-        if self._is_cleared():  # torch.autograd.grad, as part of a loss
+        if self._marks() == self._found:  # torch.autograd.grad, as part of a loss
             return
+        if self._was_clear and self._done:
+            self._say(
+                f"a pass before step {self._step} gives no row",
+                "its gradients were cleared without a step (a GradScaler skips those that are not finite; a loop with "
+                "several optimizers clears those that it does not want)",
+            )
+            self._done, self._trouble = [], None
+        elif not (self._was_clear or self._done):
+            self._trouble = ".grad held gradients of passes that were not seen, since it was not cleared before"
         batches = [batch for batch in self._open.values() if batch in reached]
         for batch in batches:
             del self._open[id(batch)]
@@ -150,15 +167,22 @@ class Attachment:
         self._done += batches[:1]
         self._start = self._probe.begin(self._done)
 
+    def _marks(self) -> list[Any]:
+        """What changes where a backward pass leaves gradients."""
+        return [None if p.grad is None else (id(p.grad), p.grad._version) for p in self._probe.model.parameters()]
+
     def _is_cleared(self) -> bool:
         return all(p.grad is None or not bool(p.grad.any()) for p in self._probe.model.parameters())
 
     # --- the update ----------------------------------------------------------------------------------------------
 
     def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        self._inside = len(self._done)
+        if not _is_nested(optimizer):
+            self._inside = len(self._done)
 
     def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if _is_nested(optimizer):
+            return
         if self._due:
             try:
                 if self._trouble is not None or self._start is None:
@@ -180,12 +204,13 @@ class Attachment:
             except OtherGradients:
                 self._recomputes = recompute = True
                 self._probe.finish(start, observation, recompute=True)
-        except (TypeError, AttributeError) as error:
-            if any(batch.y is not None for batch in start.batches) or self._closure is not None:
+        except ProbeError as error:
+            is_known = all(batch.loss is not None for batch in start.batches) or self._closure is not None
+            if is_known or not isinstance(error.__cause__, TypeError | AttributeError):
                 raise
             raise ProbeError(
-                f"the loss of an unknown y cannot be computed ({error}); let the loop call probe.loss(outputs, y), or "
-                "give the probe a loss that is a module"
+                f"the loss of an unknown y cannot be computed ({error.__cause__}); let the loop call "
+                "probe.loss(outputs, y), or give the probe a loss that is a module"
             ) from error
         is_new = recompute and self._probe.ranks is None and not self._probe.recomputes
         if is_new and not alike(start.gradients, start.recomputed):
@@ -194,7 +219,7 @@ class Attachment:
             if factor is None and not self._is_compiled:
                 raise ProbeError(
                     "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, "
-                    "or passes weighted; give attach a closure"
+                    "passes weighted, or gradients left out; give attach a closure"
                 )
             how = "this within rounding" if factor is None else f"{factor:.4g} times this"
             self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
@@ -205,6 +230,22 @@ class Attachment:
         if why not in self._said:
             self._said.add(why)
             warnings.warn(f"{what}: {why}", stacklevel=2)
+
+
+def _is_nested(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a hook is of a step inside a step: a subclass calls `super().step()`, and torch has hooked both."""
+    frame: Any = sys._getframe(2)  # the wrapper that torch has put around `step`
+    code, steps = frame.f_code, 0
+    while frame is not None:
+        steps += frame.f_code is code and frame.f_locals.get("self") is optimizer
+        frame = frame.f_back
+    return steps > 1
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    """The tensors of what a model returns; those in the attributes of objects where there are no others."""
+    inside = [vars(leaf) for leaf in tree_leaves(outputs) if hasattr(leaf, "__dict__")]
+    return tensors_in(outputs) or tensors_in(inside)
 
 
 def sink(to: Any) -> Callable[[list[Row]], object]:

@@ -17,6 +17,7 @@ UNREPEATED = 1e-3  # relative distance of two tensors beyond what rounding can e
 
 def agree(one: Tensor, other: Tensor, exact: bool = False) -> bool:
     """Whether two tensors are the same, to the bit or within rounding."""
+    one, other = one.to_dense(), other.to_dense()
     if same_bits(one, other):
         return True
     if exact or one.shape != other.shape:
@@ -98,7 +99,8 @@ def _watched_repeat(passes: Passes) -> tuple[Gradients, list[tuple[str, list[Ten
 
 def common_factor(gradients: Gradients, repeated: Gradients) -> float | None:
     """c where G = c·G_repeated for all parameters together, within rounding: a gradient may be nothing but rounding."""
-    pairs = [(g.flatten(), repeated[p].flatten()) for p, g in gradients.items() if p in repeated]
+    zeros = {p: torch.zeros_like(p) for p in gradients.keys() | repeated.keys()}
+    pairs = [[of.get(p, zero).to_dense().flatten() for of in (gradients, repeated)] for p, zero in zeros.items()]
     length = sum(float(torch.vdot(h, h).real) for _, h in pairs)
     if not length:
         return None

@@ -162,7 +162,7 @@ def select_layers(layers: list[Layer], wanted: Sequence[int | str] | None, model
 def of_layer(layer: Layer, values: Mapping[nn.Parameter, Tensor | None]) -> Tensor:
     """A layer's part of gradients: in its weight's shape, or one vector where W_i is several tensors; None is zeros."""
     found = [(p, values.get(p)) for p in layer.parameters]
-    parts = [torch.zeros_like(p) if part is None else part.detach() for p, part in found]
+    parts = [torch.zeros_like(p) if part is None else part.detach().to_dense() for p, part in found]
     return parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])
 
 

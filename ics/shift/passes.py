@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils._pytree import tree_map_only
 
 from ics.shift.errors import ProbeError
 from ics.shift.state import Hold, Place, places, same_bits
@@ -42,6 +44,8 @@ class Batch:
     y: Any  # its targets
     training_pass: TrainingPass  # how it began
     loss: Tensor | None = None  # where that is known
+    given: Hold | None = None  # what the model was not given, such as y, as the loss found it
+    outputs: list[Any] = field(default_factory=list)  # weak references
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,13 @@ class Start:
 
     batches: list[Batch]
     gradients: Gradients  # what was in `.grad`
-    given: Hold  # the batches
     recomputed: dict[nn.Parameter, Tensor] = field(default_factory=dict)  # gradients computed anew, over all batches
 
 
 class Passes:
     """The training pass, to be run again on its batch; when this is left, everything is as it was when it was entered.
 
-    All state starts as the training pass found it, and what it was not given, such as y, as it was at `start`. With
+    All state starts as the training pass found it, and what it was not given, such as y, as in `given`. With
     `fresh_noise` random numbers go on from where they are now, instead of being the training pass's.
     """
 
@@ -68,14 +71,14 @@ class Passes:
         loss_fn: LossFunction,
         x: Any,
         y: Any,
-        start: Start | None = None,
+        given: Hold | None = None,
         fresh_noise: bool = False,
     ) -> None:
         self.watcher, self.training_pass = watcher, training_pass
         self._loss_fn, self._call, self._y = loss_fn, call_of(watcher.model, x), y
         self._is_closure = self._call.func is not watcher.model
         self._batch = (self._call.args, self._call.keywords, y)
-        self._given = start.given if start else Hold()
+        self._given = given or Hold()
         self._fresh = watcher.random_keys if fresh_noise else set()
         self.outputs: list[Tensor] = []  # of the last forward pass, in what may be nested containers, without graph
         self._open = ExitStack()
@@ -83,12 +86,15 @@ class Passes:
     def __enter__(self) -> "Passes":
         watcher = self.watcher
         with ExitStack() as stack:
-            stack.enter_context(watcher.pause())
+            stack.enter_context(watcher.measure())
+            stack.enter_context(torch.inference_mode(False))
+            stack.callback(register_optimizer_step_pre_hook(_refuse_step).remove)
             parameters = [p for p in watcher.model.parameters() if p.requires_grad]
             self._own = set(map(id, parameters))
             self._present = watcher.hold(self._batch)
             stack.callback(self._present.restore)
             noted = self.training_pass.hold
+            self._refuse_new(watcher.model.named_parameters())
             self._then = self._present | self._given | noted
             # Trainable parameter → its value now; and when the training pass began.
             self.new, self.old = ({p: hold.value(p) for p in parameters} for hold in (self._present, self._then))
@@ -138,17 +144,22 @@ class Passes:
 
     def forward(self) -> Any:
         """The model's outputs."""
-        with self._autocast():
-            outputs = self._call()
+        with self._autocast(self.training_pass.autocast):
+            given = self._call.args, self._call.keywords
+            args, kwargs = given if self._is_closure else tree_map_only(Tensor, _cut, given)
+            outputs = self._call.func(*args, **kwargs)
         self.outputs = [tensor.detach() for tensor in tensors_in(outputs)]
         return outputs
 
     def loss(self) -> Tensor:
         """The loss of a pass, a scalar."""
-        loss = self.forward()
+        return self.loss_of(self.forward())
+
+    def loss_of(self, loss: Any) -> Tensor:
+        """The loss of a pass with these outputs; those of a closure are the loss."""
         if not self._is_closure:
-            with self._autocast() if self.watcher.loss_autocast else ExitStack():
-                loss = self._loss_fn(loss, self._y)
+            with self._autocast(self.training_pass.autocast if self.watcher.loss_autocast else ()):
+                loss = self._loss_fn(loss, tree_map_only(Tensor, _cut, self._y))
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
             raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
@@ -201,8 +212,28 @@ class Passes:
                 self._starts[place.key] = self._then.values[place.key]
         self.watcher.changing = [place for key, (place, _) in self._starts.items() if key not in self._of_batch]
 
-    def _autocast(self) -> ExitStack:
-        stack = ExitStack()
-        for device_type, dtype in self.training_pass.autocast:
-            stack.enter_context(torch.autocast(device_type, dtype=dtype))
+    def _refuse_new(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+        for name, p in parameters:
+            if id(p) not in self.training_pass.hold.values:
+                raise ProbeError(f"{name!r} was not there when the training pass began; measure from the next step on")
+
+    def _autocast(self, noted: Iterable[tuple[str, torch.dtype]]) -> ExitStack:
+        """Autocast as it was noted, whatever it is now."""
+        stack, dtypes = ExitStack(), dict(noted)
+        for device_type in self.watcher.device_types:
+            if device_type in dtypes or torch.is_autocast_enabled(device_type):
+                dtype = dtypes.get(device_type)
+                stack.enter_context(torch.autocast(device_type, dtype=dtype, enabled=dtype is not None))
         return stack
+
+
+def _cut(tensor: Tensor) -> Tensor:
+    """An input as if it came from nowhere, where it comes from other networks, which are no part of the measurement."""
+    return tensor if tensor.grad_fn is None else tensor.detach().requires_grad_().clone()
+
+
+def _refuse_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    raise ProbeError(
+        f"the model or the loss steps an optimizer of its own ({type(optimizer).__name__}) in each pass, which cannot "
+        "be taken back; step it between the passes"
+    )

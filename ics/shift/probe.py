@@ -119,6 +119,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         self._layers: list[Layer] = []
         self._candidates: list[Candidate] = []
         self._weights: set[nn.Parameter] = set()  # W_1 … W_k
+        self._is_rounded = False  # whether passes give other bits when they are run again, and it was said
         self._habits: set[Any] = set()
         self._slow: dict[Hashable, frozenset[str]] = {}  # way through the model → layers that replay cannot measure
 
@@ -188,7 +189,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         """`loss_fn(outputs, y)`, seen by what `attach` has attached."""
         loss = self.loss_fn(outputs, y)
         if self._attachment is not None:
-            self._attachment.note_loss(y, loss)
+            self._attachment.note_loss(outputs, y, loss)
         return loss
 
     @contextmanager
@@ -229,8 +230,9 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         """All that is needed from before the update."""
         own = (p for p in self.model.parameters() if p.requires_grad)
         gradients = {p: p.grad.detach().clone() for p in own if p.grad is not None}
-        given = Hold(places((batch.call.args, batch.call.keywords, batch.y) for batch in batches))
-        return Start(list(batches), gradients, given)
+        for batch in batches:
+            batch.given = batch.given or Hold(places([batch.call.args, batch.call.keywords, batch.y]))
+        return Start(list(batches), gradients)
 
     def finish(
         self,
@@ -254,6 +256,10 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
                         found[layer.name] = layer, sums[0] + g, sums[1] + shifted
         except ProbeError as error:
             refused = error
+        except Exception as error:  # the user's code, in a pass that the loop did not run
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            refused = ProbeError(f"the training pass cannot be run again ({what})")
+            refused.__cause__ = error
         if self.ranks is not None:  # all of them or none: one that waited for another would wait for ever
             ready = torch.tensor(float(refused is None), device=next(self.model.parameters()).device)
             torch.distributed.all_reduce(ready, torch.distributed.ReduceOp.MIN, self.ranks)
@@ -279,11 +285,14 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         self, batch: Batch, start: Start, recompute: bool, observation: Observation | None
     ) -> list[tuple[Layer, Tensor, Tensor]]:
         """G and G' of every layer, in order of execution; the shift's origins go to the observation."""
-        with Passes(self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, start, self._fresh) as passes:
+        with Passes(
+            self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, batch.given, self._fresh
+        ) as passes:
             gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
             self._survey((batch.call.args, batch.call.keywords), gradients)
             moving = frozenset(p for p in passes.new if self._moved == "all" or p in self._weights)
             recording = self._record(passes, moving)
+            self._check_seen(recording, gradients)
             slow = self._slow.get(recording.way)
             shifted: dict[Layer, Tensor] | None = None
             if self._verify == "never" or (self._verify == "first" and slow is not None):
@@ -308,6 +317,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             [hook for m in modules for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())],
             {p: (p.requires_grad, p.shape, p.dtype, p in gradients) for p in self.model.parameters()},
             [(leaf.ndim, leaf.dtype, leaf.layout) for leaf in tensors_in(inputs)],
+            {place.key for place in self.watcher.changing},
         )
         if structure != self._structure:
             self._structure = structure
@@ -323,6 +333,16 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         self._layers = select_layers(layers, self._wanted, self.model)
         return recording
 
+    def _check_seen(self, recording: Recording, gradients: Gradients) -> None:
+        """Raise an error if a weight has a gradient although no pass was seen to use it."""
+        names = {p: name for name, p in self.model.named_parameters()}
+        for p, gradient in gradients.items():
+            if p in self._weights and p not in recording.first_use and bool(gradient.any()):
+                raise ProbeError(
+                    f"{names[p]!r} has a gradient, but where the pass uses it was not seen: in another thread, outside "
+                    "torch, or not in every pass; so what comes before which layer is unknown"
+                )
+
     def _by_replay(self, passes: Passes, recording: Recording, slow: Collection[str]) -> dict[Layer, Tensor] | None:
         """Layers that are proven by replay, the slow ones by the definition; None if the model went another way."""
         fast, rest = ([layer for layer in self._layers if (layer.name in slow) == is_slow] for is_slow in (False, True))
@@ -334,6 +354,13 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
     def _prove(self, passes: Passes, moving: frozenset[nn.Parameter], gradients: Gradients) -> dict[Layer, Tensor]:
         """Every layer by the definition; and which of them replay gives the same bits for."""
         exact = check_repeats(passes, gradients)
+        if not exact and not self._is_rounded:
+            self._is_rounded = True
+            warnings.warn(
+                "the training pass, run again, gives its gradients within rounding, not to the bit (other kernels, or "
+                "such as are not deterministic): G and G' differ by that, too",
+                stacklevel=4,
+            )
         recording = self._record(passes, moving)
         shifted = dict(definition.shifted_gradients(passes.start, passes.loss, self._layers))
         replayed: dict[Layer, Tensor] = {}

@@ -42,7 +42,7 @@ Handler = Callable[[nn.Module, Forward, Any, Any], Any]
 
 
 def record(passes: Passes, habits: set[Any], moved: Set[nn.Parameter] | None = None) -> "Recording":
-    """A forward pass that remembers every call, with some parameters updated; None: all that the update may move.
+    """A pass up to its loss that remembers every call, with some parameters updated; None: all that may move.
 
     Habits are what earlier recordings found, and this one adds to: modules whose outputs later code changes in place,
     and generators of random numbers that are drawn from.
@@ -52,8 +52,10 @@ def record(passes: Passes, habits: set[Any], moved: Set[nn.Parameter] | None = N
         passes.start(moved)
         recording = Recording(passes, habits, moved)
         with recording.route(recording.handle), recording:
-            passes.forward()
-        has_new_state = passes.look()
+            outputs = passes.forward()
+            with _disable_current_modes():  # to look at a parameter is not to use it
+                has_new_state = passes.look()  # before the loss, which may clear what a pass has left for it
+            passes.loss_of(outputs)
         if recording.finish() and not has_new_state:
             recording.is_sound = True
             break

@@ -6,21 +6,27 @@ their functions name. A `Hold` remembers what stands in them. Nothing is written
 their identity, tensors their storage and their version.
 """
 
+import builtins
+import dis
 import operator
 import random
 import sys
+import warnings
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from functools import cache, partial
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import numpy
 import torch
 from torch import Tensor, nn
+from torch.quasirandom import SobolEngine
 from torch.utils import data
 from torch.utils._pytree import tree_leaves
+
+from ics.shift.errors import ProbeError
 
 LARGEST = 200_000  # objects that a search visits at most: more of them are not a model's state but a program's
 
@@ -29,11 +35,12 @@ _FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", __package__.split(".")[0
 _HOLDERS = {"argparse", "collections", "queue", "types", "weakref", "_thread", "_weakrefset"}
 _TENSORS = {Tensor, nn.Parameter, nn.Buffer}
 _CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, bytearray, array} | _TENSORS
-_RANDOM = torch.Generator | random.Random | numpy.random.Generator | numpy.random.RandomState
-_OPEN = nn.Module | MethodType | CellType | partial | numpy.ndarray | _RANDOM  # type: ignore[type-arg]
+_NUMPY = numpy.random.Generator | numpy.random.BitGenerator | numpy.random.RandomState
+_RANDOM = torch.Generator | random.Random | SobolEngine | _NUMPY
+_OPEN = nn.Module | Tensor | MethodType | CellType | partial | numpy.ndarray | _RANDOM  # type: ignore[type-arg]
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
 _DATA = data.Dataset | data.DataLoader | data.Sampler  # type: ignore[type-arg]
-_NO_STATE = (BuiltinFunctionType, ModuleType, type)
+_ABSENT = object()  # stands for what a name that is free holds
 _CLOSED = BuiltinFunctionType | random.SystemRandom | torch.optim.Optimizer | _DATA
 
 
@@ -70,13 +77,19 @@ class TensorPlace(Place):
     def __init__(self, thing: Tensor) -> None:
         super().__init__(thing, self._look, self._write)
 
+    def _data(self) -> Tensor:
+        with torch._C.DisableTorchFunctionSubclass():
+            data: Tensor = self.thing.data
+            return data
+
     def _look(self) -> tuple[Tensor, Tensor, Any]:
-        alias = self.thing.data  # the same storage, whatever becomes of the tensor; without graph or version
+        alias = self._data()  # the same storage, whatever becomes of the tensor; without graph or version
         version = None if alias.is_inference() else torch.autograd._unsafe_preserve_version_counter(self.thing)  # type: ignore[attr-defined]
         return alias, alias.clone(), version
 
     def same(self, value: tuple[Tensor, Tensor, Any]) -> bool:
-        return _is_bound_alike(self.thing, value[0]) and same_bits(self.thing.data, value[1])
+        now = self._data()
+        return _is_bound_alike(now, value[0]) and same_bits(now, value[1])
 
     def retake(self, value: tuple[Tensor, Tensor, Any]) -> tuple[Tensor, Tensor, Any]:
         is_touched = value[2] is None or value[2].prev_versions[0] != self.thing._version  # and need not be compared
@@ -89,7 +102,7 @@ class TensorPlace(Place):
 
     def _write(self, value: tuple[Tensor, Tensor, Any]) -> None:
         alias, content, _ = value
-        if not _is_bound_alike(self.thing, alias):
+        if not _is_bound_alike(self._data(), alias):
             self.thing.data = alias
         if alias.layout == torch.strided and alias.untyped_storage().nbytes() == 0 < content.numel():
             alias.untyped_storage().resize_(content.untyped_storage().nbytes())
@@ -121,6 +134,10 @@ class Hold:
 
     def value(self, tensor: Tensor) -> Tensor:
         """The values that a tensor had."""
+        if id(tensor) not in self.values:
+            raise ProbeError(
+                f"a parameter of type {type(tensor).__name__} cannot be held, so that passes are repeatable"
+            )
         content: Tensor = self.values[id(tensor)][1][1]
         return content
 
@@ -142,22 +159,43 @@ class Hold:
 def places(roots: Iterable[Any]) -> list[Place]:
     """The places that can be reached from the roots by attributes, items, closures and the globals of functions.
 
-    Left alone: optimizers, data sets, other people's threads and files, iterators, and what the standard library, torch
-    and NumPy keep for themselves.
+    Of a class, the special methods are followed, and those that other functions name. Left alone: optimizers, data
+    sets, other people's threads and files, iterators, and what the standard library, torch and NumPy keep for
+    themselves.
     """
     found: list[Place] = []
     seen: dict[int, Any] = {}
+    named = {"forward"}
+    methods: dict[str, list[Any]] = {}  # that nobody has named yet
     queue = list(roots)
-    while queue and len(seen) < LARGEST:
+    while queue:
         thing = queue.pop()
-        if isinstance(thing, _PLAIN) or id(thing) in seen:
+        if _is_dead(thing) or isinstance(thing, _PLAIN) or id(thing) in seen:
             continue
+        if len(seen) == LARGEST:
+            warnings.warn(f"of all that the model can reach, {LARGEST:,} objects are held, and no more", stacklevel=2)
+            break
         seen[id(thing)] = thing  # kept alive, so that its id stays its own
         if type(thing) in _CONTAINERS or not _is_left_alone(thing):
             place, inside = _opened(thing)
             found += [place] if place else []
             queue.extend(inside)
+            if isinstance(thing, FunctionType):
+                new = _globals_and_names(thing.__code__)[1] - named
+                named |= new
+                queue.extend(method for name in new for method in methods.pop(name, ()))
+            elif isinstance(thing, type):
+                for name, method in _methods(thing):
+                    (queue if name.startswith("__") or name in named else methods.setdefault(name, [])).append(method)
     return found
+
+
+def _is_dead(thing: Any) -> bool:
+    """Whether a weak proxy has lost its object."""
+    try:
+        return thing.__class__ is None
+    except ReferenceError:
+        return True
 
 
 def _is_left_alone(thing: Any) -> bool:
@@ -167,7 +205,10 @@ def _is_left_alone(thing: Any) -> bool:
     if isinstance(thing, _OPEN):
         return False
     named = thing if isinstance(thing, type | FunctionType) else type(thing)
-    module = named.__module__ or ""  # functions made by exec have none
+    return _is_foreign(named.__module__ or "")  # functions made by exec have none
+
+
+def _is_foreign(module: str) -> bool:
     return module not in _HOLDERS and module.partition(".")[0] in _FOREIGN
 
 
@@ -180,7 +221,8 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case list() | set() | deque():
             return own(lambda: ((), tuple(thing)), partial(_refill, thing), _is_same), thing
         case Tensor():
-            return TensorPlace(thing) if type(thing) in _TENSORS else None, ()
+            is_plain = type(thing).__torch_dispatch__ is Tensor.__torch_dispatch__  # no wrapper of other tensors
+            return TensorPlace(thing) if is_plain else None, (thing.__dict__, thing._backward_hooks)
         case bytearray() | array():
             return own(lambda: thing[:], partial(operator.setitem, thing, slice(None))), ()
         case torch.Generator():
@@ -191,9 +233,10 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
             return own(thing.copy, partial(numpy.copyto, thing), _same_arrays), ()
         case numpy.random.RandomState():
             return own(thing.get_state, thing.set_state, _same_arrays), ()
+        case numpy.random.BitGenerator():
+            return own(partial(getattr, thing, "state"), partial(setattr, thing, "state"), _same_arrays), ()
         case numpy.random.Generator():
-            bits = thing.bit_generator
-            return own(partial(getattr, bits, "state"), partial(setattr, bits, "state"), _same_arrays), ()
+            return None, (thing.bit_generator,)
         case tuple() | frozenset():
             return None, thing
         case MethodType():
@@ -203,33 +246,86 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case CellType():
             return own(partial(_contents, thing), partial(_fill, thing), _is_same), _contents(thing)
         case FunctionType():
-            space = thing.__globals__
-            named = dict.fromkeys(_names(thing.__code__))
-            names = [name for name in named if name in space and not isinstance(space[name], _NO_STATE)]
-            place = _named(thing, names, space.__getitem__, space.__setitem__)
-            return place, (thing.__defaults__, thing.__kwdefaults__, thing.__closure__, *map(space.get, names))
+            spaces = list(_spaces(thing))
+            held = [space[name] for space, names in spaces for name in names if name in space]
+            inside = (thing.__defaults__, thing.__kwdefaults__, thing.__closure__, thing.__dict__, *held)
+            return own(partial(_read, spaces), partial(_write, spaces), _is_same), inside
         case type():
-            inside = vars(thing)  # most of which defines the class, and is no state
-            values = [(name, value) for name, value in inside.items() if not (name.startswith("__") or callable(value))]
-            names = [name for name, value in values if not hasattr(type(value), "__get__")]
-            return _named(thing, names), map(inside.get, [*names, "forward", "__call__"])
-    declared = [getattr(kind, "__slots__", ()) for kind in type(thing).__mro__]
-    slots = [name for some in declared for name in ((some,) if isinstance(some, str) else some)]
-    names = [name for name in slots if not name.startswith("__") and hasattr(thing, name)]
-    held = [getattr(thing, name) for name in names]
-    return _named(thing, names), (getattr(thing, "__dict__", None), type(thing), *held)
+            take, give = partial(_attributes, thing), partial(_reset, thing)
+            return own(take, give, _is_same), (*take()[1], *thing.__bases__)
+    slots = [name for kind in type(thing).__mro__ for name in _slots(kind)]
+    place = own(
+        lambda: tuple(getattr(thing, name, _ABSENT) for name in slots), partial(_set_slots, thing, slots), _is_same
+    )
+    held = [getattr(thing, name, None) for name in slots]
+    return place if slots else None, (getattr(thing, "__dict__", None), type(thing), *held)
 
 
-def _named(
-    thing: Any,
-    names: Sequence[str],
-    get: Callable[[str], Any] | None = None,
-    put: Callable[[str, Any], object] | None = None,
-) -> Place | None:
-    """Some names of a namespace: the globals of a function, the contents of a cell, attributes of a class or object."""
-    get, put = get or partial(getattr, thing), put or partial(setattr, thing)
-    place = Place(thing, lambda: tuple(map(get, names)), lambda values: [*map(put, names, values)], _is_same)
-    return place if names else None
+@cache
+def _globals_and_names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """What a function and those inside it name: globals; attributes, methods and what is imported."""
+    found = [_globals_and_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)]
+    own = {str(i.argval) for i in dis.get_instructions(code) if i.opname.endswith(("_GLOBAL", "_NAME"))}
+    return frozenset(own).union(*(g for g, _ in found)), frozenset(code.co_names).union(*(n for _, n in found))
+
+
+def _spaces(function: FunctionType) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The namespaces of modules that a function looks at, its own first, and the names that it looks for."""
+    space = function.__globals__
+    of_globals, names = _globals_and_names(function.__code__)
+    yield space, [name for name in of_globals if name in space or not hasattr(builtins, name)]
+    for module in (space.get(name) for name in of_globals):
+        if isinstance(module, ModuleType) and not _is_foreign(module.__name__):
+            yield vars(module), [name for name in names if name in vars(module)]
+
+
+def _read(spaces: Sequence[tuple[dict[str, Any], list[str]]]) -> tuple[Any, ...]:
+    return tuple(space.get(name, _ABSENT) for space, names in spaces for name in names)
+
+
+def _write(spaces: Sequence[tuple[dict[str, Any], list[str]]], values: Iterable[Any]) -> None:
+    places = ((space, name) for space, names in spaces for name in names)
+    for (space, name), value in zip(places, values, strict=True):
+        if value is _ABSENT:
+            space.pop(name, None)
+        elif space.get(name, _ABSENT) is not value:
+            space[name] = value
+
+
+def _methods(kind: type) -> Iterator[tuple[str, Any]]:
+    """The functions that a class defines, those of properties and the like too, by name."""
+    for name, value in vars(kind).items():
+        for part in ("fget", "__func__", "__wrapped__", None):
+            function = getattr(value, part, None) if part else value
+            if isinstance(function, FunctionType):
+                yield name, function
+
+
+def _attributes(kind: type) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Of what is in a class, what does not define it."""
+    inside = [(name, value) for name, value in vars(kind).items() if not (name.startswith("__") or callable(value))]
+    names = tuple(name for name, value in inside if not hasattr(type(value), "__get__"))
+    return names, tuple(vars(kind)[name] for name in names)
+
+
+def _reset(kind: type, value: tuple[tuple[str, ...], tuple[Any, ...]]) -> None:
+    for name in {*_attributes(kind)[0]} - {*value[0]}:
+        delattr(kind, name)
+    for name, attribute in zip(*value, strict=True):
+        setattr(kind, name, attribute)
+
+
+def _slots(kind: type) -> list[str]:
+    """The attributes of an object that are in no dictionary."""
+    return [n for n, v in vars(kind).items() if isinstance(v, MemberDescriptorType) and not n.startswith("__")]
+
+
+def _set_slots(thing: Any, names: Sequence[str], values: Iterable[Any]) -> None:
+    for name, value in zip(names, values, strict=True):
+        if value is not _ABSENT:
+            setattr(thing, name, value)
+        elif hasattr(thing, name):
+            delattr(thing, name)
 
 
 def _contents(cell: CellType) -> tuple[Any, ...]:
@@ -253,14 +349,6 @@ def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
             plain.__setitem__(thing, key, item)
     else:
         (plain.update if plain is set else plain.extend)(thing, items)
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """What a function and those inside it name: globals, and attributes too."""
-    yield from code.co_names
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _names(inner)
 
 
 def _is_same(a: Any, b: Any) -> bool:

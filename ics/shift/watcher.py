@@ -43,16 +43,18 @@ class TrainingPass:
     hold: Hold  # the state
     autocast: list[tuple[str, torch.dtype]]  # types of device for which it was on
     inputs: list[Tensor]
-    gradient: Tensor | None  # the largest entry of the first parameter's `.grad` at that moment
+    gradient: Tensor | None  # the length of the first parameter's `.grad` at that moment
 
 
 class PassWatcher:
     """Notes how a model's forward passes with gradients begin.
 
-    A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `Passes` or `pause` are
-    not noted: they are no training passes, or none that will be measured. All state is held, for nobody knows what a
-    pass will change for the first time, and how it was cannot be told afterwards.
+    A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `pause`, or while any
+    model is measured, are not noted: they are no training passes, or none that will be measured. All state is held,
+    for nobody knows what a pass will change for the first time, and how it was cannot be told afterwards.
     """
+
+    measuring = 0  # how many measurements are under way, of whatever model: their passes may run this one
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -60,11 +62,11 @@ class PassWatcher:
         self.changing: list[Place] = []  # what passes were seen to change, other than their batch
         self.hold_statistics = False  # whether those that `idle` tells of matter after all
         self.loss_autocast = True  # whether the loss, too, is computed under the model's autocast
-        self.paused = 0  # how many are open: measurements under way, steps that measure nothing
+        self._paused = 0  # how many are open
         self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
         self.listeners: list[Callable[[Any, Any, TrainingPass], None]] = []  # called with every pass that is noted
         devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
-        self._device_types = {device.type for device in devices}
+        self.device_types = {device.type for device in devices}
         others = [device for device in devices if device.type not in ("cpu", "meta")]
         own = [torch.get_device_module(device).default_generators[device.index] for device in others]
         self.random = places([torch.default_generator, *own])
@@ -99,20 +101,36 @@ class PassWatcher:
         if self._users == 0:
             self._hook.remove()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether a pass that begins now is not noted."""
+        return self._paused > 0 or PassWatcher.measuring > 0
+
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Inside, passes are not noted."""
-        self.paused += 1
+        self._paused += 1
         try:
             yield
         finally:
-            self.paused -= 1
+            self._paused -= 1
+
+    @staticmethod
+    @contextmanager
+    def measure() -> Iterator[None]:
+        """Inside, no model's passes are noted."""
+        PassWatcher.measuring += 1
+        try:
+            yield
+        finally:
+            PassWatcher.measuring -= 1
 
     def hold(self, batch: Any = ()) -> Hold:
         """All state there is, now: what model, losses and batch can reach, and the generators of random numbers."""
         # What can be reached changes only with what containers hold, which is cheaper to compare than to search.
         if self._containers is None or self._containers.changed():
-            self._reached = places(self._roots)
+            own = [*self.model.parameters(), *self.model.buffers()]
+            self._reached = places([*self._roots, *own])  # the last ones first: they count most
             self._containers = Hold(place for place in self._reached if not isinstance(place, TensorPlace))
         found = [*self.random, *self._foreign_random, *self._reached, *places([batch])]
         return Hold(found, like=self.last.hold if self.last else None)
@@ -137,16 +155,16 @@ class PassWatcher:
         if len(self.sleepers) == self._users:
             self.last = None
             return
-        if self.paused or not torch.is_grad_enabled() or self._is_inside():
+        if self.is_paused or not torch.is_grad_enabled() or self._is_inside():
             return
         inputs = [*args, *kwargs.values()]
         first = next(self.model.parameters(), None)
-        gradient = None if first is None else first.grad
+        gradient = first.grad if first is not None and first.is_leaf else None
         self.last = TrainingPass(
             self.hold(inputs),
-            [(t, torch.get_autocast_dtype(t)) for t in self._device_types if torch.is_autocast_enabled(t)],
+            [(t, torch.get_autocast_dtype(t)) for t in self.device_types if torch.is_autocast_enabled(t)],
             tensors_in(inputs),
-            None if gradient is None else gradient.detach().abs().max(),
+            None if gradient is None else gradient.detach().norm(),
         )
         for listener in self.listeners:
             listener(args, kwargs, self.last)
