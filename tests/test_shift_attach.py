@@ -5,6 +5,7 @@ import csv
 import gc
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,52 @@ def both_forward_then_both_backward(t: Training) -> None:
         t.update()
 
 
+def both_forward_then_both_losses(t: Training) -> None:
+    for i in range(0, 2 * STEPS, 2):
+        t.optimizer.zero_grad()
+        outputs = []
+        for x, y in t.batches[i : i + 2]:
+            t.passes.append((x, y, torch.get_rng_state()))
+            outputs.append((t.model(x), y))
+        for loss in [t.loss(*pair) for pair in outputs]:
+            loss.backward()
+        t.update()
+
+
+def in_static_buffers(t: Training, x: Tensor, y: Tensor) -> Tensor:
+    t.x, t.y = getattr(t, "x", x.clone()).copy_(x), getattr(t, "y", y.clone()).copy_(y)  # type: ignore[attr-defined]
+    t.passes.append((x, y, torch.get_rng_state()))
+    return t.loss(t.model(t.x), t.y)  # type: ignore[attr-defined]
+
+
+def from_another_network(t: Training, x: Tensor, y: Tensor) -> Tensor:
+    scale = torch.tensor(1.5, requires_grad=True)
+    t.passes.append((x * 1.5, y, torch.get_rng_state()))
+    return t.loss(t.model(x * scale), y)
+
+
+def after_a_failed_one(loss: Tensor) -> None:
+    def fail(gradient: Tensor) -> None:
+        raise ZeroDivisionError
+
+    doubled = loss * 1
+    with suppress(ZeroDivisionError):
+        handle = loss.grad_fn.next_functions[0][0].register_prehook(fail)  # type: ignore[union-attr]
+        doubled.backward(retain_graph=True)
+    handle.remove()
+    loss.backward()
+
+
+class StepInStep(torch.optim.SGD):
+    """Goes on after the step of the class that it inherits from; torch hooks both."""
+
+    def step(self, closure: Any = None) -> None:
+        super().step(closure)
+        with torch.no_grad():
+            for p in self.param_groups[0]["params"]:
+                p.mul_(0.9)
+
+
 def grad_scaler(t: Training) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     for x, y in t.batches[:STEPS]:
@@ -247,6 +294,10 @@ LOOPS: dict[str, tuple[Loop, str | None]] = {
     "closure": (closure, None),
     "accumulated": (accumulated, None),
     "both forward, then both backward": (both_forward_then_both_backward, None),
+    "both forward, then both losses": (both_forward_then_both_losses, None),
+    "accumulated in static buffers": (partial(loop, micro=2, loss=in_static_buffers), None),
+    "inputs from another network": (partial(loop, loss=from_another_network), None),
+    "a backward pass that failed before": (partial(loop, backward=after_a_failed_one), None),
     "scaled": (partial(loop, backward=third), "leave 0.3333 times this"),
     "accumulated, divided and clipped": (
         partial(loop, micro=3, backward=third, then=clip(0.5)),
@@ -267,6 +318,11 @@ def test_a_loop_has_the_definitions_bits(name: str, model: Any) -> None:
 @pytest.mark.parametrize("model", [chain, Noisy])
 def test_lbfgs_and_its_many_evaluations(model: Any) -> None:
     assert_exact(lambda: Training(model, lbfgs), closure)
+
+
+def test_a_step_inside_a_step_is_one() -> None:
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # or torch would hook the class that is inherited from alone
+    assert_exact(lambda: Training(chain, lambda p: StepInStep(p, lr=0.1)), plain)
 
 
 @pytest.mark.parametrize(("reentrant", "notice"), [(False, None), (True, "")])

@@ -84,7 +84,7 @@ class Attachment:
         self._latest: Batch | None = None
         self._done: list[Batch] = []  # those whose gradients stand in .grad
         self._reached: list[Batch] | None = None  # in the backward pass under way
-        self._found, self._was_clear = list[Any](), True  # the marks of what was in .grad when it began; if anything
+        self._task, self._found, self._was_clear = -1, list[Any](), True  # its number, and what .grad was before it
         self._start: Start | None = None
         self._trouble: str | None = None
         self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
@@ -132,6 +132,8 @@ class Attachment:
             self.note_loss(ordered[0], ordered[1], value)
 
     def _backward_begins(self, batch: Batch) -> None:
+        if self._reached is not None and torch._C._current_graph_task_id() != self._task:
+            self._reached = None  # of a backward pass that failed
         if not self._due or self._watcher.is_paused or (self._reached is not None and batch in self._reached):
             return
         if batch in self._done:
@@ -139,7 +141,8 @@ class Attachment:
         if batch not in self._open.values() or (self._inside is not None and len(self._done) > self._inside):
             return  # of an earlier step, or not the first evaluation of the optimizer's closure
         if self._reached is None:
-            self._reached, self._found, self._was_clear = [], self._marks(), self._is_cleared()
+            self._reached, self._task = [], torch._C._current_graph_task_id()
+            self._found, self._was_clear = self._marks(), self._is_cleared()
             # queue_callback is how DistributedDataParallel, too, learns that a backward pass is over.
             torch.autograd.Variable._execution_engine.queue_callback(self._backward_ended)
         self._reached.append(batch)

@@ -121,6 +121,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         self._weights: set[nn.Parameter] = set()  # W_1 … W_k
         self._is_rounded = False  # whether passes give other bits when they are run again, and it was said
         self._habits: set[Any] = set()
+        self._changing: set[int] = set()  # state that passes were seen to change when the layers were proven
         self._slow: dict[Hashable, frozenset[str]] = {}  # way through the model → layers that replay cannot measure
 
     @property
@@ -317,13 +318,16 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             [hook for m in modules for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())],
             {p: (p.requires_grad, p.shape, p.dtype, p in gradients) for p in self.model.parameters()},
             [(leaf.ndim, leaf.dtype, leaf.layout) for leaf in tensors_in(inputs)],
-            {place.key for place in self.watcher.changing},
         )
-        if structure != self._structure:
+        if structure != self._structure or not self._changing >= self._now_changing:
             self._structure = structure
             self._slow.clear()
             self._candidates = candidates(self.model, self._params, self._kinds, self._wanted)
             self._weights = {p for candidate in self._candidates for p in candidate.own}
+
+    @property
+    def _now_changing(self) -> set[int]:
+        return {place.key for place in self.watcher.changing}
 
     def _record(self, passes: Passes, moving: frozenset[nn.Parameter]) -> Recording:
         recording = replay.record(passes, self._habits, moving)
@@ -374,6 +378,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
                 f"measured by the definition, at a full pass each, since a shorter way has other bits: {names}",
                 stacklevel=4,
             )
+        self._changing = self._now_changing
         if any(not same_bits(passes.old[p], passes.new[p]) for p in passes.new):  # an update of nothing proves nothing
             self._slow[recording.way] = slow
         return shifted
