@@ -34,9 +34,10 @@ def read_request(config: DictConfig, hydra: Any) -> Request:
         settings = _plain(config, strict=True)
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     words = [str(word) for word in typed]
-    for group in COMPONENTS:
-        if group in settings and group not in hydra.runtime.choices:  # a list of options
-            word = next((word for word in words if word.startswith(f"{group}=[")), f"{group}=[a,b]")
+    lists = {word.partition("=")[0]: word for word in words if "=[" in word}
+    for group in (*COMPONENTS, "experiment", "scale"):
+        if group in lists or (group in COMPONENTS and group in settings and group not in hydra.runtime.choices):
+            word = lists.get(group, f"{group}=[a,b]")
             swept = re.sub(r"[\[\] ]", "", word)
             raise UserError(f"{word} lays options on top of each other; a sweep over them is -m {swept}")
     runs, overwrite, plan = (settings.pop(key, None) for key in ("runs", "overwrite", "plan"))

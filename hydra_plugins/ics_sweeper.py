@@ -75,6 +75,9 @@ class IcsSweeper(BasicSweeper):
             twins(grid)
             for job in grid:
                 jobs.setdefault(str(job), job)  # experiments may share runs
+        if not jobs:
+            swept = [str(override.input_line) for override in given.values() if override.is_sweep_override()]
+            raise UserError(f"{' '.join(swept)}: a sweep over nothing; give it a value")
         return list(jobs.values())
 
     def _grids(self, experiment: Override | None) -> Iterator[tuple[list[str], dict[str, Any]]]:

@@ -10,10 +10,16 @@ from typing import Any
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the file, make it durable, then rename over it: the file is always the old one or the new one.
 
+    A link stays one, and its target is written; a device or a pipe takes the content as it is.
+
     Raises:
         OSError: the disk is full, the folder not writable, …; the old file is intact and nothing is left beside it.
     """
-    write_beside(path, content).replace(path)
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+    else:
+        write_beside(path, content).replace(path)
 
 
 def write_beside(path: Path, content: bytes) -> Path:

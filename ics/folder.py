@@ -81,6 +81,9 @@ class RunFolder:
             return None
         if told.get("state") not in STATES:
             raise UserError(f"{self.path / STATUS}: the state is {told.get('state')!r}, not one of {', '.join(STATES)}")
+        for key in (key for key in told if key in ("step", "steps", "seconds") or key.startswith("rows.")):
+            if not isinstance(told[key], int | float if key == "seconds" else int):
+                raise UserError(f"{self.path / STATUS}: {key} is {told[key]!r}, not a number")
         rows = {key.removeprefix("rows."): count for key, count in told.items() if key.startswith("rows.")}
         known = {field.name: told[field.name] for field in fields(Status) if field.name in told}
         return Status(**known | {"rows": rows or None})
@@ -247,7 +250,7 @@ def _packed(home: Path, root: Path) -> Iterator[PackedRun]:
         header = [name.partition(".") for name in next(lines)]
         if header[0][0] != "run":
             raise UserError(f"{path}:1: the first column is {header[0][0]!r}, not 'run'")
-        for run, *cells in lines:
+        for run, *cells in filter(None, lines):  # a blank line is none
             if len(cells) != len(header) - 1:
                 raise UserError(f"{path}:{lines.line_num}: {len(cells) + 1} values instead of {len(header)}")
             row: dict[str, dict[str, Any]] = {}
@@ -263,7 +266,7 @@ def _packed(home: Path, root: Path) -> Iterator[PackedRun]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # which some editors begin with a mark
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -26,7 +26,8 @@ def program(main: Callable[[list[str] | None], int | None]) -> Callable[[list[st
                 stream.reconfigure(errors="backslashreplace")
         try:
             status = main(arguments) or 0
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it may be closed
+                sys.stdout.flush()
             return status
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes there

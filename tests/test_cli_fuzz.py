@@ -75,6 +75,10 @@ def test_many_command_lines(overrides: list[str], tmp_path: Path) -> None:
             "norm=[none,batch]",
             "error: norm=[none,batch] lays options on top of each other; a sweep over them is -m norm=",
         ),
+        (
+            "experiment=[fig1,fig2]",
+            "error: experiment=[fig1,fig2] lays options on top of each other; a sweep over them",
+        ),
         ("seed=0,1", "error: Ambiguous value for argument 'seed=0,1'"),
         ("seed=${nope}", "error: Interpolation key 'nope' not found"),
         ("optimizer.lr=", "error: optimizer 'sgd': lr"),

@@ -115,6 +115,12 @@ def test_a_signal_stops_the_program_with_the_usual_code(signum: int, code: int, 
     assert list(tmp_path.rglob("checkpoint.pt"))
 
 
+@pytest.mark.parametrize("words", ["seed=range(3,0)", "norm=glob(zz*)"])
+def test_a_sweep_over_nothing_is_refused(words: str, tmp_path: Path) -> None:
+    done = train("-m", "data=digits", "model=mlp", f"runs={tmp_path}", words)
+    assert (done.returncode, done.stderr) == (2, f"error: {words}: a sweep over nothing; give it a value\n")
+
+
 def test_every_experiment_of_a_sweep_brings_its_own_grid(tmp_path: Path) -> None:
     options = {"model": "mlp", "data": "digits", "measure": "none"}
     defaults = [{f"override /{group}": option} for group, option in options.items()]

@@ -94,6 +94,18 @@ def test_runs_can_be_added_and_the_bytes_are_those_of_packing_all_at_once(folder
     assert text.endswith("vgg-b/seed0,1,0,0.25,0.5,0.1\n")
 
 
+def test_marks_and_blank_lines_of_editors_are_read_and_runs_are_not_packed_into_themselves(
+    folders: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed"
+    pack(folders, packed)
+    path = packed / "runs.csv"
+    path.write_text(f"\ufeff{path.read_text(encoding='utf-8')}\n", encoding="utf-8")
+    assert {run.name for run in find_runs(packed)} == {run.name for run in find_runs(folders) if run.finished}
+    with pytest.raises(UserError, match="would hold its runs twice"):
+        pack(folders, folders)
+
+
 @pytest.mark.filterwarnings("ignore:1 of")
 def test_another_run_of_the_same_name_is_refused_unless_told(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -63,6 +63,22 @@ def test_any_terminal_will_do() -> None:
     assert out == "\\u2016G \\u2212 G\\u2032\\u2016\\u2082 agg\n"
 
 
+def test_closed_streams_are_no_error() -> None:
+    process = python("sys.stdout = None\n@program\ndef main(_):\n    return 3")
+    assert process.wait(60) == 3
+
+
+def test_a_link_stays_one_and_a_pipe_takes_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("old")
+    (tmp_path / "link.html").symlink_to("page.html")
+    write_text(tmp_path / "link.html", "new")
+    assert (tmp_path / "link.html").is_symlink() and (tmp_path / "page.html").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "text")
+    assert os.read(reader, 10) == b"text" and (tmp_path / "pipe").is_fifo()
+
+
 def test_a_failed_write_leaves_the_file_as_it_was_and_names_it(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     path = tmp_path / "claims.csv"

@@ -36,3 +36,13 @@ def test_without_its_last_state_it_cannot_be_lengthened(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="finished its 10 steps without keeping its last state.*lengthened to 60"):
         run(config(**forgetful), tmp_path)
     assert (tmp_path / "training.csv").read_bytes() == rows and (tmp_path / "DONE").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*is damaged")
+def test_with_its_last_state_damaged_neither(tmp_path: Path) -> None:
+    run(config(steps=10), tmp_path)
+    for path in tmp_path.glob("checkpoint*"):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="or that is damaged.*lengthened to 60"):
+        run(config(), tmp_path)
+    assert (tmp_path / "DONE").exists()

@@ -95,11 +95,11 @@ def check_folder(folder: Path, config: RunConfig) -> None:
         before is not None
         and before.finished
         and not before.covers(config.steps)
-        and not (folder / checkpoint.NEWEST).exists()
+        and not checkpoint.generations(folder)
     ):
         raise UserError(
-            f"{folder} finished its {before.steps} steps without keeping its last state, so that it cannot be "
-            f"lengthened to {config.steps}; overwrite=true starts it anew"
+            f"{folder} finished its {before.steps} steps without keeping its last state, or that is damaged, so that "
+            f"it cannot be lengthened to {config.steps}; overwrite=true starts it anew"
         )
 
 

@@ -118,7 +118,7 @@ class _Lines:
 def progress(name: str | None, total: int, done: int, unit: str = "step") -> "tqdm[Any]":
     """A bar to be updated by `update()`, a context manager; `done` of `total` steps are over, no name shows nothing."""
     shown: dict[str, Any] = {"desc": name, "total": total, "initial": done, "unit": unit, "disable": name is None}
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         return tqdm(**shown, leave=False)
     words = f"{{desc}}: {unit} {{n_fmt}} of {{total_fmt}} ({{percentage:.0f}}%), {{remaining}} left{{postfix}}"
     return tqdm(**shown, leave=False, file=_Lines(), bar_format=words, mininterval=INTERVAL, delay=INTERVAL, miniters=0)
