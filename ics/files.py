@@ -15,10 +15,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk is full, the folder not writable, …; the old file is intact and nothing is left beside it.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():  # before a link is resolved: /dev/stdout leads to a pipe without a path
         path.write_bytes(content)
     else:
+        path = path.resolve() if path.is_symlink() else path
         write_beside(path, content).replace(path)
 
 

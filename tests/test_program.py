@@ -74,9 +74,11 @@ def test_a_link_stays_one_and_a_pipe_takes_what_is_written(tmp_path: Path) -> No
     write_text(tmp_path / "link.html", "new")
     assert (tmp_path / "link.html").is_symlink() and (tmp_path / "page.html").read_text() == "new"
     os.mkfifo(tmp_path / "pipe")
-    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    write_text(tmp_path / "pipe", "text")
-    assert os.read(reader, 10) == b"text" and (tmp_path / "pipe").is_fifo()
+    reader, writer = os.pipe()
+    (tmp_path / "stdout").symlink_to(f"/proc/self/fd/{writer}")  # as /dev/stdout is, of a pipe
+    for name, end in (("pipe", os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)), ("stdout", reader)):
+        write_text(tmp_path / name, "text")
+        assert os.read(end, 10) == b"text" and (tmp_path / name).is_fifo()
 
 
 def test_a_failed_write_leaves_the_file_as_it_was_and_names_it(tmp_path: Path) -> None:
