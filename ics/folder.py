@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from ics.errors import UserError
-from ics.tables import Table
+from ics.tables import SEMICOLONS, Table
 
 State = Literal["running", "done", "diverged", "failed", "interrupted"]
 STATES: tuple[State, ...] = get_args(State)
@@ -26,6 +26,8 @@ FINISHED: tuple[State, ...] = ("done", "diverged")
 NO_STATUS = "no status"
 
 CONFIG, PROVENANCE, STATUS, TABLES, PACKED = "config.yaml", "provenance.json", "status.json", "tables.json", "runs.csv"
+
+_KINDS: dict[str, Any] = {"step": int, "steps": int, "seconds": (int, float), "started": str, "updated": str}
 
 # libyaml's reader is ten times faster where it was built; both construct plain data only.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -81,9 +83,12 @@ class RunFolder:
             return None
         if told.get("state") not in STATES:
             raise UserError(f"{self.path / STATUS}: the state is {told.get('state')!r}, not one of {', '.join(STATES)}")
-        for key in (key for key in told if key in ("step", "steps", "seconds") or key.startswith("rows.")):
-            if not isinstance(told[key], int | float if key == "seconds" else int):
-                raise UserError(f"{self.path / STATUS}: {key} is {told[key]!r}, not a number")
+        for key, value in told.items():
+            kind = int if key.startswith("rows.") else _KINDS.get(key, object)
+            if not isinstance(value, kind):
+                raise UserError(
+                    f"{self.path / STATUS}: {key} is {value!r}, not {'text' if kind is str else 'a number'}"
+                )
         rows = {key.removeprefix("rows."): count for key, count in told.items() if key.startswith("rows.")}
         known = {field.name: told[field.name] for field in fields(Status) if field.name in told}
         return Status(**known | {"rows": rows or None})
@@ -129,12 +134,13 @@ class RunFolder:
 class PackedRun(RunFolder):
     """One run among many in the packed folder `home`, below which its own folder was when it was packed.
 
-    `row` is what its files held, by the stems of their names; `schemas` are those of all runs.
+    `row` is what its files held, by the stems of their names; `schemas` are those of all runs, and `listed` their keys.
     """
 
     home: Path
     row: Mapping[str, dict[str, Any]]
     schemas: Mapping[str, Table]
+    listed: Container[str]
 
     @property
     def key(self) -> str:
@@ -246,20 +252,26 @@ def _packed(home: Path, root: Path) -> Iterator[PackedRun]:
     path = home / PACKED
     schemas = read_schemas(home / TABLES)
     lines = csv.reader(io.StringIO(_read(path), newline=""), strict=True)
+    rows = filter(None, lines)  # a blank line is none
+    listed: set[str] = set()
     try:
-        header = [name.partition(".") for name in next(lines)]
-        if header[0][0] != "run":
-            raise UserError(f"{path}:1: the first column is {header[0][0]!r}, not 'run'")
-        for run, *cells in filter(None, lines):  # a blank line is none
+        header = [name.partition(".") for name in next(rows)]
+        if (first := header[0][0]) != "run":
+            other = f"the first column is {first!r}, not 'run'"
+            raise UserError(f"{path}:1: {SEMICOLONS if first.startswith('run;') else other}")
+        for run, *cells in rows:
             if len(cells) != len(header) - 1:
                 raise UserError(f"{path}:{lines.line_num}: {len(cells) + 1} values instead of {len(header)}")
+            if run in listed:
+                raise UserError(f"{path}:{lines.line_num}: a second row for {run}; delete one of them")
+            listed.add(run)
             row: dict[str, dict[str, Any]] = {}
             for (file, _, key), cell in zip(header[1:], cells, strict=True):
                 if cell:
                     row.setdefault(file, {})[key] = from_cell(cell)
             place = home / run
             if place.is_relative_to(root):
-                yield PackedRun(place.relative_to(root).as_posix(), place, home, row, schemas)
+                yield PackedRun(place.relative_to(root).as_posix(), place, home, row, schemas, listed)
     except (csv.Error, StopIteration) as error:
         raise UserError(f"{path}:{max(lines.line_num, 1)}: not a line of CSV ({error})") from None
 

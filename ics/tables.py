@@ -11,6 +11,10 @@ KINDS: dict[Kind, Any] = {"int": int, "float": (int, float), "str": str}
 """Kind of a column → the types of its values."""
 
 
+SEMICOLONS = "values are separated by ';', as a spreadsheet with decimal commas writes them; save it with ',' and '.'"
+"""What is wrong with a CSV file of this kind."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table.

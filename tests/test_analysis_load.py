@@ -257,6 +257,10 @@ def test_what_a_spreadsheet_adds_is_read(tmp_path: Path) -> None:
             '{"state": "asleep"}',
             "status.json: the state is 'asleep', not one of running, done",
         ),
+        ("status.json", '{"state": "done", "steps": "many"}', "status.json: steps is 'many', not a number"),
+        ("status.json", '{"state": "done", "seconds": "x"}', "status.json: seconds is 'x', not a number"),
+        ("status.json", '{"state": "done", "rows": {"training": "x"}}', "status.json: rows.training is 'x', not a num"),
+        ("status.json", '{"state": "done", "updated": 5}', "status.json: updated is 5, not text"),
         ("provenance.json", "[]", "provenance.json: holds a list, not a dict"),
     ],
 )

@@ -102,8 +102,10 @@ def test_marks_and_blank_lines_of_editors_are_read_and_runs_are_not_packed_into_
     path = packed / "runs.csv"
     path.write_text(f"\ufeff{path.read_text(encoding='utf-8')}\n", encoding="utf-8")
     assert {run.name for run in find_runs(packed)} == {run.name for run in find_runs(folders) if run.finished}
-    with pytest.raises(UserError, match="would hold its runs twice"):
-        pack(folders, folders)
+    (tmp_path / "packed/vgg").mkdir()
+    for source, target in ((folders, folders), (folders, folders / "packed"), (packed, packed / "vgg")):
+        with pytest.raises(UserError, match="would hold runs twice"):
+            pack(source, target)
 
 
 @pytest.mark.filterwarnings("ignore:1 of")
@@ -164,10 +166,24 @@ def test_damage_to_a_packed_table_is_told_when_it_is_read(folders: Path, tmp_pat
         with pytest.raises(UserError, match=problem):
             runs["training"]
     text = (home / "runs.csv").read_text()
-    for damaged_text, problem in ((text[:-30], r"runs.csv:\d+: \d+ values instead of"), ("", "runs.csv:1: not a line")):
+    last = text.splitlines()[-1]
+    for damaged_text, problem in (
+        (text[:-30], r"runs.csv:\d+: \d+ values instead of"),
+        ("", "runs.csv:1: not a line"),
+        (f"{text}\n{last}\n", r"runs.csv:7: a second row for vgg-b/seed0; delete one"),
+        (text.replace(",", ";"), "runs.csv:1: values are separated by ';', as a spreadsheet"),
+    ):
         (home / "runs.csv").write_text(damaged_text)
         with pytest.raises(UserError, match=problem):
             load_runs(home)
+    (home / "runs.csv").write_text(text.removesuffix(f"{last}\n"))
+    with pytest.raises(UserError, match=r"shift.csv.gz: has rows of vgg-b/seed0, a run that runs.csv does not list"):
+        load_runs(home / "vgg")["shift"]
+    (home / "runs.csv").write_text(text)
+    schemas = json.loads((home / "tables.json").read_text())
+    (home / "tables.json").write_text(json.dumps([table for table in schemas if table["name"] != "shift"]))
+    with pytest.raises(UserError, match="status.json counts rows of 'shift', a table that tables.json does not list"):
+        load_runs(home)
 
 
 @pytest.mark.parametrize(

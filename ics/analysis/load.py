@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ics.analysis.read import read_packed, read_table
 from ics.errors import UserError
-from ics.folder import PackedRun, RunFolder, find_runs, packed_home
+from ics.folder import PACKED, STATUS, TABLES, PackedRun, RunFolder, find_runs, packed_home
 from ics.tables import Table
 
 _OWN = ("run", "status", "data_label", "arm")
@@ -190,8 +190,10 @@ class _Piece(NamedTuple):
 
 def _pieces(run: RunFolder, wanted: Sequence[str] | None) -> dict[str, _Piece]:
     """A run's tables by name; files are read, but for packed ones."""
-    found = {}
-    for name, table in run.tables().items():
+    found, tables = {}, run.tables()
+    if lost := (run.status.rows or {}).keys() - tables if run.status else set():
+        raise UserError(f"{run.path}: {STATUS} counts rows of {min(lost)!r}, a table that {TABLES} does not list")
+    for name, table in tables.items():
         if wanted is not None and name not in wanted:
             continue
         if isinstance(run, PackedRun):
@@ -218,7 +220,7 @@ def _parts(taken: Sequence[tuple[RunFolder, Mapping[str, _Piece]]]) -> dict[str,
             elif isinstance(run, PackedRun) and run.status and run.status.rows:
                 if piece.path not in packed:
                     packed[piece.path] = {}
-                    mine.append(partial(_of_packed, piece, packed[piece.path]))
+                    mine.append(partial(_of_packed, piece, packed[piece.path], run.listed))
                 packed[piece.path][run.key] = place, run.status.rows[name]
     return parts
 
@@ -227,10 +229,12 @@ def _of_run(frame: pd.DataFrame, place: int) -> _Rows:
     return frame, np.full(len(frame), place)
 
 
-def _of_packed(piece: _Piece, runs: Mapping[str, tuple[int, int]]) -> _Rows:
+def _of_packed(piece: _Piece, runs: Mapping[str, tuple[int, int]], listed: Container[str]) -> _Rows:
     """The rows of some runs of a packed folder: name there -> place in `Runs.settings`, number of rows."""
     frame = read_packed(piece.path, piece.table)
     run = frame.pop("run").array
+    for name in (name for name in run.categories if name not in listed):
+        raise UserError(f"{piece.path}: has rows of {name}, a run that {PACKED} does not list; pack the runs anew")
     place_of = np.array([runs[name][0] if name in runs else -1 for name in run.categories], dtype=np.intp)
     places = place_of[run.codes]
     counts = dict(zip(*np.unique(places, return_counts=True), strict=True))

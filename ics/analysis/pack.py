@@ -50,8 +50,9 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
         UserError: there is nothing to pack, a run is damaged, or would replace another.
     """
     home = packed_home(target) or target
-    if source.resolve().is_relative_to(home.resolve()) and not packed_home(source):
-        raise UserError(f"{source} lies in {home}, which would hold its runs twice; pack into another folder")
+    inner, outer = sorted((source.resolve(), home.resolve()), reverse=True)
+    if inner.is_relative_to(outer):
+        raise UserError(f"{source} and {home} lie in each other, which would hold runs twice; pack into another folder")
     new = _gathered(source, target.relative_to(home))
     old = _gathered(home, Path()) if packed_home(home) else _Runs({}, {}, {})
     other = [run for run in new.rows.keys() & old.rows.keys() if new.differs(run, old)]

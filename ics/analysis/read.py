@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ics.errors import UserError
-from ics.tables import Column, Table
+from ics.tables import SEMICOLONS, Column, Table
 
 Fault = Callable[[int, str], UserError]
 
@@ -116,8 +116,7 @@ def _check_lines(data: bytes, table: Table, fault: Fault) -> None:
     if header != table.header:
         problem = f"the columns are {', '.join(header)}; tables.json has {', '.join(table.header)}"
         if ",".join(header) == ";".join(table.header):
-            writes = "as a spreadsheet with decimal commas writes them"
-            problem = f"values are separated by ';', {writes}; save it with ',' and '.'"
+            problem = SEMICOLONS
         raise fault(1, problem)
     for line in np.flatnonzero(counts != len(header))[:1]:
         empty = not text.split("\n")[line]
