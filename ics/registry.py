@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, validate_call
+from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, validate_call
 
 from ics.errors import UserError
 
@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 """A number of things; bounded, so that a slip of the hand is refused here and not by an overflow later."""
+
+_CHECKS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class Registry(Generic[T]):
@@ -27,6 +29,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: what the components are, for messages ("network", "norm", …).
+        parts: the registries of options that are components themselves.
 
     Example:
         >>> shapes = Registry[str]("shape")
@@ -37,8 +40,9 @@ class Registry(Generic[T]):
         'box of side 3'
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, **parts: "Registry[Any]") -> None:
         self.kind = kind
+        self.parts = parts
         self._builders: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -82,10 +86,26 @@ class Registry(Generic[T]):
         except ValidationError as error:
             raise UserError(f"{self.kind} {name!r}: {first_problem(error)}") from None
 
+    def typed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings as the builder takes them, for which "0.1" is 0.1; what it would refuse stays as it is."""
+        builder = self._builders.get(str(settings.get("name")))
+        takes = inspect.signature(builder, eval_str=True).parameters if builder else {}
+        typed = {key: _typed(value, takes[key].annotation) for key, value in settings.items() if key in takes}
+        parts = {key: settings[key] for key in self.parts if isinstance(settings.get(key), Mapping)}
+        return {**settings, **typed, **{key: self.parts[key].typed(value) for key, value in parts.items()}}
+
+
+def _typed(value: Any, annotation: Any) -> Any:
+    try:
+        adapter = TypeAdapter(annotation, config=_CHECKS)
+        return adapter.dump_python(adapter.validate_python(value), mode="json")
+    except (ValidationError, PydanticUserError):
+        return value
+
 
 def _validated(builder: Callable[..., T]) -> Callable[..., T]:
     """The builder with its annotations enforced; of a class, those of its constructor."""
-    check = validate_call(config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
+    check = validate_call(config=_CHECKS)
     if not isinstance(builder, type):
         return check(builder)
     construct = check(builder.__init__)  # type: ignore[misc]  # the very class, no subclass

@@ -96,6 +96,12 @@ def test_bad_settings_get_one_clear_line(changes: dict[str, Any], message: str, 
     assert not (tmp_path / "run").exists()  # a run that never began leaves nothing behind
 
 
+def test_a_number_given_as_text_is_that_number() -> None:
+    texts = config(optimizer__lr="0.05", model__hidden=["16", 16], measure={"mine": {"quantity": "shift", "every": 4}})
+    assert texts == config(measure={"mine": {"quantity": "shift", "every": 4}})
+    assert texts.optimizer["lr"] == 0.05 and texts.model["hidden"] == [16, 16]
+
+
 def test_unknown_and_missing_settings() -> None:
     with pytest.raises(UserError, match="unknown setting 'stepps'; did you mean 'steps'?"):
         parse({"stepps": 1})

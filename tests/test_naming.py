@@ -40,6 +40,10 @@ def test_the_committed_names() -> None:
 ONE_RUN = [
     [["optimizer.weight_decay=5e-4"], ["optimizer.weight_decay=0.0005"], ["optimizer.weight_decay=5.0e-04"]],
     [["augment=true"], ["augment=True"], ["++augment=TRUE"]],
+    [["optimizer.lr=0.01"], ['optimizer.lr="0.01"'], ["optimizer.lr=${oc.decode:'0.01'}"]],
+    [["norm=batch", "+norm.eps=1e-3"], ["norm=batch", '+norm.eps="0.001"']],
+    [["+model.init={name: normal, std: 1}"], ['+model.init={name: normal, std: "1.0"}']],
+    [["+measure.shift.penalty=0.5"], ['+measure.shift.penalty="0.5"']],
     [["norm=batch"], ["norm={name: batch}"], ["norm.name=batch"], ["norm=group", "~norm.groups", "norm.name=batch"]],
     [["model=vgg11", "model.width=1"], ["model=vgg16", "model.depth=11"], ["model=vgg11", "steps=9"]],
     [["measure=none"], ["~measure.shift"], ["measure=landscape", "~measure.landscape"]],

@@ -4,9 +4,10 @@ from collections import OrderedDict
 
 from torch import nn
 
+from ics.nets.init import INITS
 from ics.registry import Registry
 
-NETS = Registry[nn.Module]("network")
+NETS = Registry[nn.Module]("network", init=INITS)
 """Builders with the context `norm: NormFactory, input_shape: tuple[int, ...], outputs: int`, then options."""
 
 NamedModule = tuple[str, nn.Module | None]

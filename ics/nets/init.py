@@ -16,6 +16,7 @@ WeightInit = Callable[[Tensor, torch.Generator], object]
 """Fills a weight (out, in, …) in place, drawing from the generator."""
 
 INITS = Registry[WeightInit | None]("initialisation")
+INITS.parts |= {"linear": INITS, "first": INITS}
 
 
 SCALED: dict[str, Callable[..., Tensor]] = {

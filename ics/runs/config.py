@@ -116,6 +116,9 @@ def parse(settings: dict[str, Any]) -> RunConfig:
         if key not in known:
             raise UserError(f"unknown setting {key!r}; {suggestion(str(key), known)}")
     try:
-        return RunConfig(**settings)
+        config = RunConfig(**settings)
     except ValidationError as error:
         raise UserError(f"setting {first_problem(error)}") from None
+    from ics.runs.train import typed  # imports torch
+
+    return typed(config)

@@ -19,9 +19,9 @@ from ics.data.seeding import generator
 from ics.errors import UserError
 from ics.laboratory import batch_norm_by_hand, running_stats, train_eval_gap  # noqa: F401 (each registers itself)
 from ics.quantities import QUANTITIES, Quantity, Step
-from ics.registry import import_plugin
+from ics.registry import Registry, import_plugin
 from ics.runs import checkpoint
-from ics.runs.config import RunConfig, Schedule
+from ics.runs.config import COMPONENTS, RunConfig, Schedule
 from ics.runs.device import choose_device, prepare
 from ics.runs.losses import LOSSES, correct, evaluate
 from ics.runs.optimizers import OPTIMIZERS
@@ -34,13 +34,32 @@ from ics.tables import Table
 DATA_ROOT = "ICS_DATA"  # environment variable: the folder that relative `data.root`s start from
 
 
+REGISTRIES: tuple[Registry[Any], ...] = (nets.NETS, nets.NORMS, DATASETS, OPTIMIZERS)
+
+
+def typed(config: RunConfig) -> RunConfig:
+    """The settings with the options of components as these take them, so that a run is the same however it is written.
+
+    Its plugin is imported.
+    """
+    if config.plugin is not None:
+        import_plugin(config.plugin)
+    components = {
+        setting: registry.typed(getattr(config, setting))
+        for setting, registry in zip(COMPONENTS, REGISTRIES, strict=True)
+    }
+    measure = {}
+    for table, schedule in config.measure.items():
+        _, *options = QUANTITIES.typed(_quantity(table, schedule)).items()
+        measure[table] = schedule.model_copy(update=dict(options))
+    return config.model_copy(update=components | {"measure": measure})
+
+
 class Training:
     """A run in memory."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        if config.plugin is not None:
-            import_plugin(config.plugin)
         self.device = choose_device(config.device)
         prepare(self.device, config.threads, config.deterministic)
         self.dataset = DATASETS.build(_located(config.data), seed=config.seed, device=self.device)
@@ -195,9 +214,13 @@ class Training:
     def _quantity(self, name: str, schedule: Schedule) -> tuple[Schedule, Quantity]:
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
             raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
-        options = schedule.options
-        kind = options.pop("quantity", name)  # by default a table is called after what it holds
-        return schedule, QUANTITIES.build({"name": kind, **options}, model=self.model, loss_fn=self.loss_fn)
+        return schedule, QUANTITIES.build(_quantity(name, schedule), model=self.model, loss_fn=self.loss_fn)
+
+
+def _quantity(table: str, schedule: Schedule) -> dict[str, Any]:
+    """The name and options of a quantity; by default a table is called after what it holds."""
+    options = schedule.options
+    return {"name": options.pop("quantity", table), **options}
 
 
 def _located(settings: Mapping[str, Any]) -> dict[str, Any]:
