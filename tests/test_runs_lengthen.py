@@ -38,11 +38,12 @@ def test_without_its_last_state_it_cannot_be_lengthened(tmp_path: Path) -> None:
     assert (tmp_path / "training.csv").read_bytes() == rows and (tmp_path / "DONE").exists()
 
 
-@pytest.mark.filterwarnings("ignore:.*is damaged")
-def test_with_its_last_state_damaged_neither(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*is left aside")
+@pytest.mark.parametrize("file", ["checkpoint.pt", "shift.csv"])
+def test_with_its_last_state_or_rows_damaged_neither(file: str, tmp_path: Path) -> None:
     run(config(steps=10), tmp_path)
-    for path in tmp_path.glob("checkpoint*"):
-        path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="or that is damaged.*lengthened to 60"):
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:-100])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="or that or the rows are damaged.*lengthened to 60"):
         run(config(), tmp_path)
-    assert (tmp_path / "DONE").exists()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -182,12 +182,32 @@ def test_a_checkpoint_that_runs_code_is_not_loaded(undisturbed: dict[str, bytes]
     assert results(tmp_path) == undisturbed
 
 
-def test_lost_rows_send_the_run_back_to_where_they_are_whole(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "edited",
+    [
+        lambda rows: rows[:100],
+        lambda rows: rows.replace(b"\n", b"\r\n"),
+        lambda rows: b"".join(line for i, line in enumerate(rows.splitlines(True)) if i != 2) + rows,
+    ],
+)
+def test_lost_or_edited_rows_send_the_run_back_to_where_they_are_whole(
+    edited: Callable[[bytes], bytes], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
     interrupted_run(tmp_path)
-    (tmp_path / "shift.csv").write_bytes((tmp_path / "shift.csv").read_bytes()[:100])
-    with pytest.warns(UserWarning, match="left aside"):
+    (tmp_path / "shift.csv").write_bytes(edited((tmp_path / "shift.csv").read_bytes()))
+    with pytest.warns(UserWarning, match="shift.csv is .* checkpoint.pt is left aside"):
         run(config(), tmp_path)
     assert results(tmp_path) == undisturbed
+
+
+def test_checkpoints_of_the_version_that_summed_up_no_rows_are_taken(
+    undisturbed: dict[str, bytes], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    interrupted_run(tmp_path)
+    state = torch.load(tmp_path / checkpoint.NEWEST, weights_only=True)
+    torch.save({key: value for key, value in state.items() if key != "checksums"}, tmp_path / checkpoint.NEWEST)
+    run(config(), tmp_path)
+    assert results(tmp_path) == undisturbed and not recwarn.list
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -4,15 +4,17 @@ import io
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ics.files import path_beside, write_beside
+from ics.runs.recorder import checksum
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-DAMAGED = (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError)
+DAMAGED = (OSError, EOFError, RuntimeError, TypeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
@@ -27,7 +29,10 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def generations(folder: Path) -> "list[dict[str, Any]]":
-    """The readable checkpoints of a run, newest first; a damaged one is warned about and left out."""
+    """The usable checkpoints of a run, newest first.
+
+    One that is damaged, or whose rows are not what they were, is warned about and left out.
+    """
     states = []
     for path in (folder / NEWEST, folder / PREVIOUS):
         if path.exists():
@@ -38,10 +43,29 @@ def generations(folder: Path) -> "list[dict[str, Any]]":
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 if not isinstance(state, dict):
                     raise ValueError("not a checkpoint")
-                states.append(state)
+                problem = _lost_rows(folder, **state)
             except DAMAGED as error:
-                warnings.warn(f"{path} is damaged ({type(error).__name__}) and left aside", stacklevel=2)
+                problem = f"{path} is damaged ({type(error).__name__})"
+            if problem is None:
+                states.append(state)
+            else:
+                warnings.warn(f"{problem}; {path.name} is left aside", stacklevel=2)
     return states
+
+
+def _lost_rows(
+    folder: Path, offsets: Mapping[str, int], checksums: Mapping[str, int] | None = None, **_: Any
+) -> str | None:
+    """Which of the CSV files is not what it was; checkpoints of an earlier version know only how long they were."""
+    for table, length in offsets.items():
+        path = folder / f"{table}.csv"
+        try:
+            found = checksum(path, length)
+        except (OSError, ValueError) as error:
+            return str(error)
+        if checksums and found != checksums[table]:
+            return f"{path} is not what it was when its checkpoint was taken"
+    return None
 
 
 def tidy(folder: Path, keep: bool) -> None:

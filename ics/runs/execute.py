@@ -98,8 +98,8 @@ def check_folder(folder: Path, config: RunConfig) -> None:
         and not checkpoint.generations(folder)
     ):
         raise UserError(
-            f"{folder} finished its {before.steps} steps without keeping its last state, or that is damaged, so that "
-            f"it cannot be lengthened to {config.steps}; overwrite=true starts it anew"
+            f"{folder} finished its {before.steps} steps without keeping its last state, or that or the rows are "
+            f"damaged; it cannot be lengthened to {config.steps}: overwrite=true starts it anew"
         )
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from ics.tables import Table, columns
 
@@ -53,12 +54,11 @@ class Recorder:
         self._tables = {table.name: table for table in tables}
         self._files: dict[str, io.FileIO] = {}
         self._ends = {name: 0 if offsets is None else offsets[name] for name in self._tables}
+        self._sums = {name: checksum(folder / f"{name}.csv", end) if end else 0 for name, end in self._ends.items()}
         try:
             for name, table in self._tables.items():
                 path = folder / f"{name}.csv"
                 self._files[name] = open(path, "w+b" if offsets is None else "r+b", buffering=0)  # noqa: SIM115
-                if path.stat().st_size < self._ends[name]:
-                    raise ValueError(f"{path} is shorter than when its checkpoint was taken")
                 self._cut(name)
                 if offsets is None:
                     self._append(name, [table.header])
@@ -70,11 +70,11 @@ class Recorder:
         """Append rows; columns are checked against the table."""
         self._append(table, [self._tables[table].format(row) for row in rows])
 
-    def sync(self) -> dict[str, int]:
-        """Make all rows durable and return the files' lengths in bytes, for a checkpoint."""
+    def sync(self) -> dict[str, dict[str, int]]:
+        """Make all rows durable and return, for a checkpoint, the files' lengths in bytes and what they sum up to."""
         for file in self._files.values():
             os.fsync(file.fileno())
-        return dict(self._ends)
+        return {"offsets": dict(self._ends), "checksums": dict(self._sums)}
 
     def close(self) -> None:
         """Close the files."""
@@ -94,7 +94,20 @@ class Recorder:
             self._cut(name)
             raise
         self._ends[name] += len(data)
+        self._sums[name] = crc32(data, self._sums[name])
 
     def _cut(self, name: str) -> None:
         self._files[name].truncate(self._ends[name])
         self._files[name].seek(self._ends[name])
+
+
+def checksum(path: Path, length: int) -> int:
+    """Of a file's first bytes.
+
+    Raises:
+        OSError: it cannot be read; ValueError: it is shorter.
+    """
+    data = path.read_bytes()[:length]
+    if len(data) < length:
+        raise ValueError(f"{path} is shorter than when its checkpoint was taken")
+    return crc32(data)

@@ -3,7 +3,6 @@
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -190,18 +189,14 @@ class Training:
         random = [torch.get_rng_state()]
         if self.device.type == "cuda":
             random.append(torch.cuda.get_rng_state(self.device))
-        state = {"step": self.step, "seconds": self.seconds, "offsets": recorder.sync(), "random": random}
+        state = {"step": self.step, "seconds": self.seconds, "random": random} | recorder.sync()
         weights = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         checkpoint.save(folder, state | weights)
 
     def _resume(self, folder: Path) -> Recorder:
-        """Take up the newest checkpoint that is whole and whose rows are still there; otherwise start anew."""
+        """Take up the newest checkpoint that is usable; otherwise start anew."""
         for state in checkpoint.generations(folder):
-            try:
-                recorder = Recorder(folder, self.tables, state["offsets"])
-            except (ValueError, KeyError, FileNotFoundError) as error:
-                warnings.warn(f"a checkpoint of {folder} is left aside: {error}", stacklevel=2)
-                continue
+            recorder = Recorder(folder, self.tables, state["offsets"])
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"][0])
