@@ -106,6 +106,9 @@ def test_marks_and_blank_lines_of_editors_are_read_and_runs_are_not_packed_into_
     for source, target in ((folders, folders), (folders, folders / "packed"), (packed, packed / "vgg")):
         with pytest.raises(UserError, match="would hold runs twice"):
             pack(source, target)
+    before = {path.name: path.read_bytes() for path in packed.glob("*.gz")}
+    pack(packed, packed)  # anew
+    assert before == {path.name: path.read_bytes() for path in packed.glob("*.gz")}
 
 
 @pytest.mark.filterwarnings("ignore:1 of")

@@ -51,7 +51,8 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
     """
     home = packed_home(target) or target
     inner, outer = sorted((source.resolve(), home.resolve()), reverse=True)
-    if inner.is_relative_to(outer):
+    is_anew = source.resolve() == target.resolve() and packed_home(source) is not None
+    if inner.is_relative_to(outer) and not is_anew:
         raise UserError(f"{source} and {home} lie in each other, which would hold runs twice; pack into another folder")
     new = _gathered(source, target.relative_to(home))
     old = _gathered(home, Path()) if packed_home(home) else _Runs({}, {}, {})
