@@ -1,6 +1,6 @@
 """A quantity of one's own: how far an update moves the weights.
 
-python scripts/train.py experiment=quick plugin=examples.own_quantity +measure.update_size.every=10
+python scripts/train.py experiment=quick plugin=examples.own_quantity measure.update_size.every=10
 """
 
 from collections.abc import Iterator

@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.ics_words import plain
 from ics.errors import UserError
 from ics.runs.config import COMPONENTS, parse
 from ics.runs.naming import Composed, Library, run_folder
@@ -33,7 +34,7 @@ def read_request(config: DictConfig, hydra: Any) -> Request:
     with reading():
         settings = _plain(config, strict=True)
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-    words = [str(word) for word in typed]
+    words = [plain(str(word)) for word in typed]
     lists = {word.partition("=")[0]: word for word in words if "=[" in word}
     for group in (*COMPONENTS, "experiment", "scale"):
         if group in lists or (group in COMPONENTS and group in settings and group not in hydra.runtime.choices):
@@ -81,14 +82,14 @@ def _plain(config: Any, strict: bool = False) -> Any:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """What the readers have against a command line or config file becomes a `UserError`; bugs stay bugs."""
+def reading(word: str = "") -> Iterator[None]:
+    """What the readers have against a command line, or a word, or a config file is a `UserError`; bugs stay bugs."""
     try:
         yield
     except Exception as error:
-        if not _is_readers(error):
+        if isinstance(error, BrokenPipeError) or not _is_readers(error):
             raise
-        raise UserError(in_one_line(error)) from error
+        raise UserError(": ".join(filter(None, [word, in_one_line(error)]))) from error
 
 
 def in_one_line(error: BaseException) -> str:
@@ -103,8 +104,9 @@ def in_one_line(error: BaseException) -> str:
         elif line.strip() and not line.startswith("See "):
             words.append(line.strip())
     told = " ".join(words + [", ".join(options)] * bool(options)) or type(error).__name__
-    override = getattr(error, "override", None)  # what the parser of overrides could not read
-    return f"{override}: {told}; put a value with signs of its own between quotes: 'key=\"…\"'" if override else told
+    if override := getattr(error, "override", None):  # what the parser of overrides could not read
+        told = f"{override}: {told}; put a value with signs of its own between quotes: 'key=\"…\"'"
+    return re.sub(r"(?<![^\s'])\+\+", "", told)  # which are not the person's
 
 
 def _is_readers(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 
 from hydra_plugins.ics_request import grid_of, read_request, reading
+from hydra_plugins.ics_words import hydra_word, plain
 from ics.errors import UserError
 from ics.runs.sweep import Job, carry_out, twins
 
@@ -66,17 +67,22 @@ class IcsSweeper(BasicSweeper):
     def _jobs(self, arguments: list[str]) -> list[Job]:
         """The grids of the experiments, each unless the command line gives a key, and the command line's."""
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        given = {override.get_key_element().lstrip("+~"): override for override in parser.parse_overrides(arguments)}
+        given = {override.key_or_group: override for override in parser.parse_overrides(arguments)}
         jobs: dict[str, Job] = {}
         for experiment, params in self._grids(given.get("experiment")):
-            own = [f"{key}={_swept(key, value)}" for key, value in params.items() if key not in given]
+            own = [
+                hydra_word(f"{key}={_swept(key, value)}") for key, value in params.items() if plain(key) not in given
+            ]
             words = parser.parse_overrides([*own, *arguments, *experiment])  # of those with one key the last counts
-            grid = [self._job(tuple(job)) for job in self.split_arguments(words, max_batch_size=None)[0]]
+            for word in words:
+                with reading(plain(str(word.input_line))):
+                    self.split_arguments([word], max_batch_size=None)
+            grid = [self._job(job) for job in self.split_arguments(words, max_batch_size=None)[0]]
             twins(grid)
             for job in grid:
                 jobs.setdefault(str(job), job)  # experiments may share runs
         if not jobs:
-            swept = [str(override.input_line) for override in given.values() if override.is_sweep_override()]
+            swept = [plain(str(override.input_line)) for override in given.values() if override.is_sweep_override()]
             raise UserError(f"{' '.join(swept)}: a sweep over nothing; give it a value")
         return list(jobs.values())
 
@@ -89,18 +95,19 @@ class IcsSweeper(BasicSweeper):
             word = [f"experiment={name}"]
             yield word, grid_of(self.hydra_context.config_loader.load_sweep_config(self.config, word).hydra)
 
-    def _job(self, words: tuple[str, ...]) -> Job:
+    def _job(self, words: list[str]) -> Job:
+        plain_words = tuple(map(plain, words))
         try:
             with reading():
-                config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
-                return Job(words, read_request(config, config.hydra))
+                config = self.hydra_context.config_loader.load_sweep_config(self.config, words)
+                return Job(plain_words, read_request(config, config.hydra))
         except UserError as error:
-            return Job(words, None, str(error))
+            return Job(plain_words, None, str(error))
 
     def _launch(self, jobs: list[Job]) -> dict[Job, str]:
         """Run jobs; what their launcher has to say against them."""
         try:
-            results = self.launcher.launch([list(job.words) for job in jobs], initial_job_idx=0)
+            results = self.launcher.launch([[*map(hydra_word, job.words)] for job in jobs], initial_job_idx=0)
         except Exception as error:  # an engine tells so of a job that was killed; the folders tell the rest
             first_line = next(iter(str(error).splitlines()), "")
             print(f"the launcher stopped with {type(error).__name__}: {first_line}", file=sys.stderr)

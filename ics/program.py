@@ -21,13 +21,14 @@ def program(main: Callable[[list[str] | None], int | None]) -> Callable[[list[st
     @wraps(main)
     def run(arguments: list[str] | None = None) -> int:
         os.environ["MPLBACKEND"] = "agg"
+        nowhere = open(os.devnull, "w")  # noqa: SIM115 (to the end, for streams that are closed)
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
             status = main(arguments) or 0
-            if sys.stdout is not None:  # it may be closed
-                sys.stdout.flush()
+            sys.stdout.flush()
             return status
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes there

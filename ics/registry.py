@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -129,11 +129,13 @@ def import_plugin(name: str) -> None:
         raise UserError(f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def suggestion(name: str, known: list[str]) -> str:
-    """The known names as a phrase, with the closest one first where there is one."""
+def suggestion(name: str, known: list[str], inside: Iterable[str] = ()) -> str:
+    """The known names as a phrase, with the closest one first where there is one, which may be `inside` one of them."""
     if not known:
         return "there are none"
-    close = difflib.get_close_matches(name, known, n=1)
+    lower = {key.lower(): key for key in known}
+    close = [key for key in inside if key.endswith(f".{name}")]
+    close += [lower[key] for key in difflib.get_close_matches(name.lower(), lower, n=1)]
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(known)}"
 

@@ -1,12 +1,13 @@
 """Train and measure: `python scripts/train.py experiment=quick norm=batch seed=0`; `-m` sweeps. See --help."""
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from ics.program import program
+
+CONF = Path(__file__).parents[1] / "conf"
 
 
 @program
@@ -15,10 +16,10 @@ def main(arguments: list[str] | None) -> None:
     import hydra
 
     from hydra_plugins.ics_request import reading
+    from hydra_plugins.ics_words import hydra_words
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its own way
-    home = str(Path.home())
-    sys.argv = [re.sub(r"^([^=]+=)~(?=/|$)", lambda found: found[1] + home, word) for word in sys.argv]
+    sys.argv[1:] = hydra_words(sys.argv[1:], lambda group: sorted(file.stem for file in (CONF / group).glob("*.yaml")))
     with reading():
         hydra.main(version_base="1.3", config_path="../conf", config_name="train")(one)()
 
@@ -38,7 +39,7 @@ def one(config: Any) -> str:
     alone = hydra_config.mode == RunMode.RUN
     try:
         request = read_request(config, hydra_config)
-        given = {word.lstrip("+~").partition("=")[0] for word in request.command}
+        given = {word.lstrip("~").partition("=")[0] for word in request.command}
         rest = [f"{key}={value}" for key, value in grid_of(hydra_config).items() if key not in given]
         if alone and rest:
             print(f"one run of a grid; with -m it is all of {' '.join(rest)}", file=sys.stderr)

@@ -69,7 +69,17 @@ def test_many_command_lines(overrides: list[str], tmp_path: Path) -> None:
     [
         ("norm=foo", "error: In 'train': Could not find 'norm/foo' Available options in 'norm': batch, batch_by_hand"),
         ("optimizer.lr=0", "error: optimizer 'sgd': lr: Input should be greater than 0 (got 0)"),
-        ("x=1", "error: Could not override 'x'. To append to your config use +x=1"),
+        ("x=1", "error: unknown setting 'x'; known: plugin, experiment, "),
+        ("lr=0.1", "error: unknown setting 'lr'; did you mean 'optimizer.lr'? known: "),
+        ("SEED=1", "error: unknown setting 'SEED'; did you mean 'seed'? known: "),
+        ("evaluation.evry=1", "error: unknown setting 'evaluation.evry'; did you mean 'every'? known: every, "),
+        (
+            "measure.shift={every: 1, layers: [fc1,nowhere]}",
+            "error: there is no layer 'nowhere'; the measurable layers are 1 (fc1)",
+        ),
+        ("norm=null", "error: norm=null: leave it out, or choose from batch, batch_by_hand, "),
+        ("norm:batch", "error: 'norm:batch' is no setting; write key=value without spaces around =, as norm=batch"),
+        ("--norm=batch", "error: unrecognized arguments: --norm=batch; a setting is written without dashes"),
         ("model={", "error: model={: no viable alternative at input '{'; put a value with signs"),
         (
             "norm=[none,batch]",
@@ -108,6 +118,10 @@ def test_the_line_says_what_is_wrong(override: str, line: str, tmp_path: Path) -
             "data=digits would fail: data set 'digits' has no option 'root'",
         ),
         (["model.hidden=[8],[9]", "norm=none,[none,batch]"], "model.hidden=[8] norm=[none,batch] would fail: norm=["),
+        (
+            ["measure.shift.every=1", "measure.shift.layers=[fc1],[fc9]"],
+            "measure.shift.layers=[fc9] would fail: there is no layer 'fc9'; ",
+        ),
         (["optimizer.lr=5e-2,0.05"], "optimizer.lr=0.05 and optimizer.lr=0.05 are one run, "),
         (["seed=0,1", "~model"], "seed=0 would fail: setting model is missing"),
     ],

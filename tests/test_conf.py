@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from programs import ROOT, SMALL, Program, python, train
 from small_runs import PATIENCE, wait_for
 
+from hydra_plugins.ics_words import hydra_word
 from ics import load_runs, nets
 from ics.data import DATASETS
 from ics.quantities import QUANTITIES
@@ -38,7 +39,7 @@ SHAPES = {"gaussian": (10,), "mnist": (1, 28, 28), "digits": (1, 8, 8)}
 
 def composed(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", list(overrides))
+        config = compose("train", list(map(hydra_word, overrides)))
     settings: Any = OmegaConf.to_container(config, resolve=True)
     return {key: value for key, value in settings.items() if key not in ("runs", "overwrite", "plan")}
 
@@ -69,7 +70,8 @@ def test_every_experiment_starts_with_its_command_composes_and_can_be_built(expe
 )
 def test_every_option_composes_and_can_be_built(group: str, option: str) -> None:
     extra = {"vgg": ["data=cifar10"], "deep_linear": ["data=gaussian"], "mlp": ["data=mnist"]}
-    default = ["model=mlp", "data=digits"] if group in ("norm", "optimizer", "measure") else []
+    extra["dln"] = ["model=deep_linear", "data=gaussian"]
+    default = ["model=mlp", "data=digits"] if group in ("norm", "optimizer") else []
     fitting = next((words for name, words in extra.items() if option.startswith(name)), [])
     model = {"mnist": ["model=mlp"], "digits": ["model=mlp"], "gaussian": ["model=deep_linear"]}.get(option, [])
     root = ["data.root=x"] if option == "image_folder" else []

@@ -64,8 +64,18 @@ def test_any_terminal_will_do() -> None:
 
 
 def test_closed_streams_are_no_error() -> None:
-    process = python("sys.stdout = None\n@program\ndef main(_):\n    return 3")
+    process = python("sys.stdout = sys.stderr = None\n@program\ndef main(_):\n    print(1, sys.stderr)\n    return 3")
     assert process.wait(60) == 3
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])
+def test_hydras_own_pages_may_be_cut_short(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *words]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_link_stays_one_and_a_pipe_takes_what_is_written(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def run_states(root: str | Path) -> pd.DataFrame:
     """
     rows = [{"run": run.name} | _status(run) for run in find_runs(Path(root))]
     if not rows:
-        raise UserError(f"no runs in {root}; python scripts/train.py makes some")
+        which = f"no runs in {root}" if Path(root).is_dir() else f"there is no folder {root}"
+        raise UserError(f"{which}; python scripts/train.py makes runs")
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -27,7 +27,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ics.quantities.base import LossFunction, Row, Step
 from ics.shift import Layer, ProbeError
-from ics.shift.layers import ParameterUse, candidates, find_layers, select_layers
+from ics.shift.layers import Kinds, ParameterUse, candidates, find_layers, select_layers
 from ics.shift.passes import Passes
 from ics.shift.watcher import PassWatcher, TrainingPass
 
@@ -89,7 +89,22 @@ class PassQuantity:
 
 At = Literal["input", "layer", "pre_activation"]
 Keys = tuple[Annotated[int, Field(ge=1)] | str, ...]  # a person's choice of layers: 1-based indices or names
+CALLED = (nn.Linear, _ConvNd)
 T = TypeVar("T")
+
+
+def check_layers(wanted: Keys | None, model: nn.Module, kinds: Kinds = None) -> None:
+    """Refuse before the first pass what cannot be a layer, as though the model used all in the order of their names.
+
+    Raises:
+        ProbeError: there is no such layer.
+    """
+    if wanted is not None:
+        select_layers(
+            find_layers(model.parameters(), candidates(model, "weight", kinds, None if kinds else wanted)),
+            wanted,
+            model,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +124,7 @@ class LayerQuantity(PassQuantity):
     """
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction, layers: Keys | None, at: At) -> None:
+        check_layers(layers, model, CALLED)
         super().__init__(model, loss_fn)
         self._wanted = layers
         self._at: At = at
@@ -159,7 +175,7 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
     def note(module: nn.Module, args: Any, output: Any) -> None:
         call = calls[module]
         calls[module] += 1
-        if isinstance(module, nn.Linear | _ConvNd):
+        if isinstance(module, CALLED):
             ends.setdefault(module, (module, call, output, output._version))
         elif at == "pre_activation" and _is_norm_or_noise(module) and isinstance(output, Tensor):
             for layer_module, (_, _, tensor, version) in ends.items():
@@ -168,13 +184,13 @@ def _survey(model: nn.Module, passes: Passes, wanted: Keys | None, at: At) -> li
                     ends[layer_module] = (module, call, output, output._version)
 
     use = ParameterUse(model.parameters())
-    leaves = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd) or not any(m.children())]
+    leaves = [m for m in model.modules() if isinstance(m, CALLED) or not any(m.children())]
     with ExitStack() as hooks, use:
         for module in leaves:
             hooks.enter_context(module.register_forward_hook(note))
         passes.forward()
     modules = dict(model.named_modules(remove_duplicate=False))
-    called = candidates(model, "weight", (nn.Linear, _ConvNd), None)
+    called = candidates(model, "weight", CALLED, None)
     chosen = select_layers(find_layers(use.first_use, called), wanted, model)
     for layer in chosen:
         if wanted is not None and modules[layer.name] not in ends:

@@ -10,7 +10,7 @@ from pydantic import NonNegativeFloat
 from torch import nn
 
 from ics.quantities.base import LAYER, LAYER_INDEX, QUANTITIES, STEP, LossFunction, Row, Step
-from ics.quantities.passes import Keys
+from ics.quantities.passes import Keys, check_layers
 from ics.shift import ShiftProbe
 from ics.tables import Table, columns
 
@@ -66,6 +66,7 @@ class Shift(ProbeQuantity):
         moved: Literal["all", "weights"] = "all",
         penalty: NonNegativeFloat = 0.0,
     ) -> None:
+        check_layers(layers, model)
         super().__init__(
             ShiftProbe(model, loss_fn, layers=layers, noise=noise, params=params, moved=moved, penalty=penalty)
         )
@@ -111,4 +112,5 @@ class Origins(ProbeQuantity):
         layers: Keys | None = None,
         noise: Literal["same", "fresh"] = "same",
     ) -> None:
+        check_layers(layers, model)
         super().__init__(ShiftProbe(model, loss_fn, layers=layers, noise=noise), origins=True)

@@ -111,10 +111,7 @@ def parse(settings: dict[str, Any]) -> RunConfig:
     Raises:
         UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
     """
-    known = list(RunConfig.model_fields)
-    for key in settings:
-        if key not in known:
-            raise UserError(f"unknown setting {key!r}; {suggestion(str(key), known)}")
+    _check_keys(settings, RunConfig)
     try:
         config = RunConfig(**settings)
     except ValidationError as error:
@@ -122,3 +119,13 @@ def parse(settings: dict[str, Any]) -> RunConfig:
     from ics.runs.train import typed  # imports torch
 
     return typed(config)
+
+
+def _check_keys(settings: dict[str, Any], kind: type[_Settings], above: str = "") -> None:
+    inside = [f"{key}.{option}" for key, value in settings.items() if isinstance(value, dict) for option in value]
+    for key, value in settings.items():
+        field = kind.model_fields.get(key)
+        if field is None:
+            raise UserError(f"unknown setting '{above}{key}'; {suggestion(str(key), list(kind.model_fields), inside)}")
+        if isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, _Settings):
+            _check_keys(value, field.annotation, f"{key}.")

@@ -43,30 +43,28 @@ def run(
         Interrupted: a signal asked to stop; the run is saved.
     """
     if not overwrite:
-        check_folder(folder, config)
-        before = read_status(folder)
+        with _writable(folder):
+            check_folder(folder, config)
+            before = read_status(folder)
         if before is not None and before.covers(config.steps):
             return before
     with _told():
         training = Training(config)  # first of all, so that a run that cannot begin leaves nothing behind
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with owned(folder), Requests() as requests:
-            return _run(training, folder, command, overwrite, name, requests)
-    except OSError as error:
-        where = error.filename or folder
-        reason = error.strerror or type(error).__name__
-        raise UserError(f"{where}: {reason}; mend that and run again, what was written before is intact") from error
-    except UserError:
-        if folder in made and training.step == 0:  # nor does one that fails before its first update
-            shutil.rmtree(folder)
-            with contextlib.suppress(OSError):  # others may have moved in
-                for path in made[1:]:
-                    path.rmdir()
-        raise
-    finally:
-        training.close()
+    with _writable(folder):
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with owned(folder), Requests() as requests:
+                return _run(training, folder, command, overwrite, name, requests)
+        except UserError:
+            if folder in made and training.step == 0:  # nor does one that fails before its first update
+                shutil.rmtree(folder)
+                with contextlib.suppress(OSError):  # others may have moved in
+                    for path in made[1:]:
+                        path.rmdir()
+            raise
+        finally:
+            training.close()
 
 
 def check_folder(folder: Path, config: RunConfig) -> None:
@@ -107,6 +105,17 @@ def try_out(config: RunConfig) -> None:
     """Build a run, or say why it cannot be built, and keep nothing."""
     with _told():
         Training(config).close()
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Turns what a disk has against a folder into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{where}: {reason}; mend that and run again, what was written before is intact") from error
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ class Job:
 def own_words(job: Job, jobs: Sequence[Job]) -> str:
     """The overrides that a job has and not every other one; its last where it has none."""
     own = [word for word in job.words if not all(word in other.words for other in jobs)]
-    return " ".join(own or job.words[-1:])
+    return " ".join(own or job.words[-1:]) or "the run"
 
 
 def twins(jobs: Sequence[Job]) -> None:

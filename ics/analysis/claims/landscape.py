@@ -64,6 +64,6 @@ def claims() -> Iterator[Claim]:
                 place="not in the paper (Cohen et al. 2021)",
                 statistic=SHARPNESS,
                 holds=Range(-AT_THE_EDGE, AT_THE_EDGE),
-                experiment=f"{experiment} +measure.sharpness.every=500" if model == "vgg" else experiment,
+                experiment=f"{experiment} measure.sharpness.every=500" if model == "vgg" else experiment,
                 headline=False,
             )
