@@ -199,6 +199,7 @@ GOOD = "step,loss,accuracy\n0,2.5,0.1\n100,2.25,nan\n200,2.0,0.5\n"
         (lambda s: s.replace("\n100", "\r100"), 2, r"a stray character '\r'"),
         (lambda s: s.replace(",", ";").replace(".", ","), 1, "values are separated by ';', as a spreadsheet"),
         (lambda s: s.replace("2.25", '"2,25"'), 3, "column 'loss' holds floats, not '2,25' (a decimal comma"),
+        (lambda s: s.replace("\n200", '\n"1,200"'), 4, "column 'step' holds ints, not '1,200' (write it without the"),
         (lambda s: s.replace("2.25", '"2.25'), 4, "not a line of CSV"),
     ],
 )

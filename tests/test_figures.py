@@ -69,7 +69,12 @@ def test_what_is_drawn(tmp_path: Path) -> None:
     assert "VGG-11, width ×0.25, on digits, 200 steps" in words(canvas)
     assert "How to read" in words(canvas)
     assert "for layer #10 has no numbers" in words(canvas)
-    assert entries(canvas) == ["BatchNorm (3 seeds)", "paper: digitised, VGG on CIFAR-10, one run", "ideal"]
+    assert entries(canvas) == [
+        "BatchNorm (3 seeds)",
+        "paper: digitised, VGG on CIFAR-10, one run",
+        "standard: the paper's alone",
+        "ideal",
+    ]
 
 
 def test_another_learning_rate_has_its_row_without_the_papers_curve(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tools import dots, lines, saved, sheet, sheets, words
+from figure_tools import dots, entries, lines, saved, sheet, sheets, words
 from made_up_paper import copies
 
 from ics.analysis import load_runs
@@ -65,6 +65,29 @@ def test_scales_have_a_figure_each(tmp_path: Path) -> None:
     copies(tmp_path, "vgg", **some)
     copies(tmp_path, "vgg", settings={"experiment": "half", "model": {"width": 0.5}}, **some)
     assert sorted(sheets("fig11", load_runs(tmp_path))) == ["fig11_cifar10_vgg16_w0.5", "fig11_cifar10_vgg16_w1"]
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    copies(tmp_path, "vgg", arms=["batch"], rates=[0.1], settings={"steps": 2}, last_step=2)
+    runs = load_runs(tmp_path)
+    canvas = sheet("fig3a", runs)
+    assert "standard: the paper's alone" in entries(canvas)
+    runs["shift"].loc[:, "l2"] = math.inf
+    texts = [[text.get_text() for text in panel.texts] for panel in sheet("fig3a", runs).axes]
+    assert [text for panel in texts for text in panel] == ["no finite value"]  # layer 10, where the paper has no scale
+    bar = sheet("fig11", load_runs(_pair(tmp_path / "pair"))).axes[-1]
+    assert len({tick.get_text() for tick in bar.get_yticklabels()}) == len(bar.get_yticks())
+
+
+def _pair(root: Path) -> Path:
+    copies(root, "vgg", arms=["none", "batch"], rates=[0.1], settings={"steps": 2}, last_step=2)
+    return root
+
+
+def test_runs_of_one_step_are_no_training(tmp_path: Path) -> None:
+    copies(tmp_path, "dln", settings={"steps": 1}, last_step=1)
+    with pytest.raises(MissingRuns, match="runs of a single step"):
+        sheets("fig3b", load_runs(tmp_path))
 
 
 def test_the_landscape_as_it_is_drawn(runs: Runs) -> None:

@@ -146,8 +146,9 @@ def _value(column: Column, text: str, line: int, fault: Fault) -> float:
             raise ValueError
         value = int(text) if column.kind == "int" else float(text)
     except ValueError:
-        comma = " (a decimal comma; write a point)" if re.fullmatch(r"\s*[+-]?\d*,\d+(e[+-]?\d+)?", text) else ""
-        raise fault(line, f"column {column.name!r} holds {column.kind}s, not {text!r}{comma}") from None
+        ways = {"int": " (write it without the comma)", "float": " (a decimal comma; write a point)"}
+        way = ways[column.kind] if re.fullmatch(r"\s*[+-]?[\d,]*,\d+(e[+-]?\d+)?", text) else ""
+        raise fault(line, f"column {column.name!r} holds {column.kind}s, not {text!r}{way}") from None
     if column.kind == "int" and not -(2**63) <= value < 2**63:
         raise fault(line, f"column {column.name!r}: {text} is too large for an int")
     return value

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
+import pandas as pd
+
 from ics.analysis.load import Runs
 from ics.errors import UserError
 from ics.figures.sheet import Sheet
@@ -100,6 +102,8 @@ def find(figure: Figure, runs: Runs | None) -> Iterator[tuple[str, Any]]:
     if nothing:
         unfinished = len(runs.skipped) if runs is not None else 0
         some = f" (unfinished ones are left out: {unfinished})" if unfinished else ""
+        if runs is not None and runs.settings.get("steps", pd.Series()).eq(1).any():
+            some += " (runs of a single step are no course of training)"
         raise MissingRuns(f"the runs for {figure.name} are missing{some}; make them with: {figure.command}")
 
 

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ics.analysis.seeds import over_seeds
 from ics.analysis.select import select
@@ -151,7 +151,13 @@ def _distances(runs: PaperRuns) -> Sheet:
         axes.label_outer()
         panels.append(axes)
     place = sheet.add_subplot(grid[0, -1])
-    bar = sheet.colorbar(ScalarMappable(norm, colours), cax=place, label="training step", format="{x:,.0f}")
+    bar = sheet.colorbar(
+        ScalarMappable(norm, colours),
+        cax=place,
+        label="training step",
+        format="{x:,.0f}",
+        ticks=MaxNLocator(6, integer=True),
+    )
     bar.ax.grid(visible=False)
     bar.outline.set_linewidth(0.4)
     return sheet

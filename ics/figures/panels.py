@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -75,6 +76,8 @@ def draw(
     ours, papers = curves(runs, quantity, rate, layers, arms)
     draw_curves(axes, ours)
     draw_paper(axes, papers, "value", runs.last_step)
+    if papers.empty and not np.isfinite(ours["value"]).any():
+        axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", va="center", color=style.GREY)
 
 
 def curves(
@@ -105,10 +108,21 @@ def training_axis(axes: Axes, quantity: str) -> None:
         axes.set_ylim(0, 103)
 
 
-def legend(runs: PaperRuns, *others: Handle) -> list[list[Handle]]:
-    """The legend: arms with their seeds; then the paper's curves, crosses, and what else is drawn."""
-    paper = handle(f"paper: digitised, {PAPERS_NETS[runs.model]}, one run", **style.PAPER)
-    return [arm_handles(runs), [*([paper] if runs.overlaid else []), *diverged_handles(runs), *others]]
+def legend(runs: PaperRuns, *others: Handle, shown: Collection[str] = ()) -> list[list[Handle]]:
+    """The legend: arms with their seeds; then the paper's curves, crosses, and what else is drawn.
+
+    Of arms that are `shown` in any case there may be no runs, but a curve of the paper's.
+    """
+    alone = [arm for arm in runs.papers_arms if arm in shown and arm not in runs.arms]
+    all_of_it = handle(f"paper: digitised, {PAPERS_NETS[runs.model]}, one run", **style.PAPER)
+    paper = [all_of_it] if runs.papers_arms else []
+    paper += [
+        handle(
+            f"{style.ARMS[arm].label}: the paper's alone", **style.PAPER | {"color": style.darker(style.COLOURS[arm])}
+        )
+        for arm in alone
+    ]
+    return [arm_handles(runs), [*paper, *diverged_handles(runs), *others]]
 
 
 def arm_handles(runs: ScaleRuns) -> list[Handle]:

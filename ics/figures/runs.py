@@ -116,9 +116,9 @@ class PaperRuns(ScaleRuns):
     paper: pd.DataFrame
 
     @property
-    def overlaid(self) -> bool:
-        """Whether the paper has curves at any of the rates."""
-        return len(select(self.paper, lr=list(self.rates))) > 0
+    def papers_arms(self) -> list[str]:
+        """The arms of which the paper has curves at any of the rates."""
+        return list(select(self.paper, lr=list(self.rates))["arm"].unique())
 
     def ours(self, quantity: str, rate: float, layer: int | None = None) -> pd.DataFrame:
         """Our curves at a rate; runs that diverged end there."""

@@ -29,11 +29,13 @@ HOW_TO_READ = (
 def _figure(runs: PaperRuns) -> Sheet:
     notes = f"{HOW_TO_READ} {SEEDS}"
     unnumbered = runs.paper.loc[~runs.paper["axis_labelled"], "layer"].unique()
-    if runs.overlaid:
+    if runs.papers_arms:
         these = " and ".join(f"#{number}" for number in unnumbered)
         notes += f" The paper's ℓ₂ axis for layer {these} has no numbers, so its curve there is left out."
     title = f"Figure 3({LETTERS[runs.model]}). {runs.scale.title}"
-    sheet = Sheet(title, legend(runs, handle("ideal", **style.IDEAL)), notes, body=2.6 * len(runs.rates))
+    sheet = Sheet(
+        title, legend(runs, handle("ideal", **style.IDEAL), shown=ARMS.shown), notes, body=2.6 * len(runs.rates)
+    )
     layers = runs.layers(NETS[runs.model][0], runs.measured.curve("ics_l2"))
     grid = sheet.grid(
         len(runs.rates), 1 + len(layers), left=0.1, width_ratios=[1.05] + [1] * len(layers), wspace=0.36, hspace=0.13
