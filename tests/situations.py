@@ -508,6 +508,15 @@ def _() -> Training:
     return Training(deep(), score, loss=lambda t, x, y: score(half(t, x), y))
 
 
+@situation("mixed precision, the backward pass in it")
+def _() -> Training:
+    def backward(loss: Tensor) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    return Training(deep(), loss=lambda t, x, y: cross_entropy(half(t, x), y), backward=backward)
+
+
 # --- changes of the model between steps -------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.passes import Gradients, Passes
 from ics.shift.state import same_bits
-from ics.shift.watcher import tensors_in
+from ics.shift.watcher import MIXED, tensors_in
 
 UNREPEATED = 1e-3  # relative distance of two tensors beyond what rounding can explain
 
@@ -35,13 +35,13 @@ def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
 def check_repeats(passes: Passes, gradients: Gradients) -> bool:
     """Whether the training pass, run again, gives its gradients to the bit; an error says why if not even nearly."""
     watcher = passes.watcher
-    for watcher.loss_autocast in (True, False) if passes.training_pass.autocast else (True,):
+    for watcher.mixed in MIXED if passes.training_pass.autocast else MIXED[:1]:
         repeated = passes.repeat(statistics=True)
         passes.look()
         if alike(gradients, repeated):
             break
     else:
-        watcher.loss_autocast = True
+        watcher.mixed = MIXED[0]
         _explain(passes, gradients)
     if watcher.idle() and not alike(repeated, passes.repeat(), exact=True):
         passes.hold_statistics()

@@ -81,13 +81,14 @@ class Passes:
         self._given = given or Hold()
         self._fresh = watcher.random_keys if fresh_noise else set()
         self.outputs: list[Tensor] = []  # of the last forward pass, in what may be nested containers, without graph
-        self._open = ExitStack()
+        self._open, self._of_backward = ExitStack(), ExitStack()
 
     def __enter__(self) -> "Passes":
         watcher = self.watcher
         with ExitStack() as stack:
             stack.enter_context(watcher.measure())
             stack.enter_context(torch.inference_mode(False))
+            stack.callback(lambda: self._of_backward.close())
             stack.callback(register_optimizer_step_pre_hook(_refuse_step).remove)
             parameters = [p for p in watcher.model.parameters() if p.requires_grad]
             self._own = set(map(id, parameters))
@@ -140,6 +141,8 @@ class Passes:
                 self._is_old[p] = old
         for leaf in self._leaves:
             leaf.grad = None
+        self._of_backward.close()
+        self._of_backward = self._autocast(self.training_pass.autocast if "backward" in self.watcher.mixed else ())
         torch.clear_autocast_cache()  # it would hand out casts of weights that have changed since
 
     def forward(self) -> Any:
@@ -158,7 +161,7 @@ class Passes:
     def loss_of(self, loss: Any) -> Tensor:
         """The loss of a pass with these outputs; those of a closure are the loss."""
         if not self._is_closure:
-            with self._autocast(self.training_pass.autocast if self.watcher.loss_autocast else ()):
+            with self._autocast(self.training_pass.autocast if "loss" in self.watcher.mixed else ()):
                 loss = self._loss_fn(loss, tree_map_only(Tensor, _cut, self._y))
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
@@ -214,8 +217,10 @@ class Passes:
 
     def _refuse_new(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
         for name, p in parameters:
-            if id(p) not in self.training_pass.hold.values:
-                raise ProbeError(f"{name!r} was not there when the training pass began; measure from the next step on")
+            held = self.training_pass.hold.values.get(id(p))
+            if held is None or held[1][1].shape != p.shape:
+                what = "was not there" if held is None else f"had no shape {tuple(p.shape)}"
+                raise ProbeError(f"{name!r} {what} when the training pass began; measure from the next step on")
 
     def _autocast(self, noted: Iterable[tuple[str, torch.dtype]]) -> ExitStack:
         """Autocast as it was noted, whatever it is now."""

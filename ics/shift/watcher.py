@@ -3,7 +3,7 @@
 import contextlib
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from ics.shift.errors import ProbeError
 from ics.shift.state import Hold, Place, TensorPlace, places
 
 _NORMS = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")  # not what others derive from them
+MIXED: tuple[Set[str], ...] = ({"loss"}, set(), {"loss", "backward"})  # what loops have in autocast, beside the model
 _CALL = nn.Module._call_impl.__code__
 
 
@@ -61,7 +62,7 @@ class PassWatcher:
         self.last: TrainingPass | None = None  # the last pass noted
         self.changing: list[Place] = []  # what passes were seen to change, other than their batch
         self.hold_statistics = False  # whether those that `idle` tells of matter after all
-        self.loss_autocast = True  # whether the loss, too, is computed under the model's autocast
+        self.mixed = MIXED[0]  # what else is computed under the model's autocast
         self._paused = 0  # how many are open
         self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
         self.listeners: list[Callable[[Any, Any, TrainingPass], None]] = []  # called with every pass that is noted
