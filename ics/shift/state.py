@@ -217,9 +217,9 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
     own = partial(Place, thing)
     match thing:
         case dict():
-            return own(lambda: (tuple(thing), tuple(thing.values())), partial(_refill, thing), _is_same), thing.values()
+            return own(lambda: (*thing, *thing.values()), partial(_refill, thing), _is_same), thing.values()
         case list() | set() | deque():
-            return own(lambda: ((), tuple(thing)), partial(_refill, thing), _is_same), thing
+            return own(partial(tuple, thing), partial(_refill, thing), _is_same), thing
         case Tensor():
             is_plain = type(thing).__torch_dispatch__ is Tensor.__torch_dispatch__  # no wrapper of other tensors
             return TensorPlace(thing) if is_plain else None, (thing.__dict__, thing._backward_hooks)
@@ -339,16 +339,16 @@ def _fill(cell: CellType, contents: tuple[Any, ...]) -> None:
         del cell.cell_contents
 
 
-def _refill(thing: Any, value: tuple[Sequence[Any], Sequence[Any]]) -> None:
+def _refill(thing: Any, values: Sequence[Any]) -> None:
     """By the plain type's own methods: those of a Counter would add to what is there."""
-    keys, items = value
     plain: Any = next(kind for kind in (OrderedDict, dict, list, set, deque) if isinstance(thing, kind))
     plain.clear(thing)
     if isinstance(thing, dict):
+        keys, items = values[: len(values) // 2], values[len(values) // 2 :]
         for key, item in zip(keys, items, strict=True):
             plain.__setitem__(thing, key, item)
     else:
-        (plain.update if plain is set else plain.extend)(thing, items)
+        (plain.update if plain is set else plain.extend)(thing, values)
 
 
 def _is_same(a: Any, b: Any) -> bool:
