@@ -358,6 +358,23 @@ situation("a batch that requires a gradient itself")(
     lambda: Training(tower(), x=lambda: torch.randn(6, 4, requires_grad=True))
 )
 
+
+@situation("a batch that is one dictionary")
+def _() -> Training:
+    forward = lambda net, batch: net.b(torch.tanh(net.a(batch["x"] * batch["mask"])))  # noqa: E731
+    batch = lambda: {"x": torch.randn(6, 4), "mask": torch.rand(6, 4)}  # noqa: E731
+    return Training(Net(forward), x=batch, loss=lambda t, x, y: cross_entropy(t.model(x), y))
+
+
+@situation("a batch that is one packed sequence")
+def _() -> Training:
+    forward = lambda net, batch: net.b(net.lstm(batch)[1][0][0])  # noqa: E731
+    batch = lambda: pack_padded_sequence(torch.randn(4, 6, 4), [4, 3, 3, 2, 1, 1])  # noqa: E731
+    training = Training(Net(forward, lstm=nn.LSTM(4, 4)), x=batch, loss=lambda t, x, y: cross_entropy(t.model(x), y))
+    del training.model.a
+    return training
+
+
 situation("another batch", "refused: observe was given another batch than the model's last training pass")(
     lambda: Training(tower(), observed=lambda x: x + 1)
 )

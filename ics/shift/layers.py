@@ -133,6 +133,7 @@ def find_layers(order: Iterable[nn.Parameter], candidates: Iterable[Candidate]) 
     if not found:
         raise ProbeError(
             "the model has no measurable layer: no module with a trainable weight matrix took part in the forward pass"
+            "; parameters that are layers can be named in layers=[…]"
         )
     layers = []
     for index, (_, found_as) in enumerate(sorted(found.values(), key=lambda item: item[0]), start=1):

@@ -29,10 +29,12 @@ LossFunction = Callable[[Any, Any], Tensor]
 Call = partial[Any]  # the model on a batch, or a closure that calls it as it likes and returns the loss
 
 
-def call_of(model: nn.Module, x: Any) -> Call:
-    """The model on a tensor, a tuple (`model(*x)`) or a dictionary (`model(**x)`)."""
+def call_of(model: nn.Module, x: Any, noted: TrainingPass) -> Call:
+    """The model on a tensor, a tuple (`model(*x)`) or a dictionary (`model(**x)`); or on any object as it was noted."""
     if isinstance(x, partial):
         return x
+    if type(x) is noted.sole:
+        return partial(model, x)
     return partial(model, **x) if isinstance(x, Mapping) else partial(model, *(x if isinstance(x, tuple) else (x,)))
 
 
@@ -75,7 +77,7 @@ class Passes:
         fresh_noise: bool = False,
     ) -> None:
         self.watcher, self.training_pass = watcher, training_pass
-        self._loss_fn, self._call, self._y = loss_fn, call_of(watcher.model, x), y
+        self._loss_fn, self._call, self._y = loss_fn, call_of(watcher.model, x, training_pass), y
         self._is_closure = self._call.func is not watcher.model
         self._batch = (self._call.args, self._call.keywords, y)
         self._given = given or Hold()
@@ -186,7 +188,8 @@ class Passes:
         )
         if not is_same and not self._is_closure:  # a closure knows its batch itself
             raise ProbeError(
-                "observe was given another batch than the model's last training pass; give it that very batch"
+                "observe was given another batch than the model's last training pass; give it that very batch, "
+                "or use attach with a closure for a loss of several passes"
             )
 
     def look(self) -> bool:

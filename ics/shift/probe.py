@@ -198,8 +198,8 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         """Measure around an update. Enter after `loss.backward()`, step the optimizer inside.
 
         Args:
-            x: the batch the gradients come from, as the model takes it: a tensor, a tuple (`model(*x)`) or a dict
-                (`model(**x)`).
+            x: the batch the gradients come from, as the model takes it: a tensor or any one object (`model(x)`), a
+                tuple of arguments (`model(*x)`), or a dict of them (`model(**x)`).
             y: its targets, as `loss_fn` takes them.
             keep_gradients: keep every layer's G and G' as tensors.
             origins: find out as well which earlier block's update moved each layer's gradient, at about k/2 more passes
@@ -212,7 +212,8 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             ProbeError: no forward pass or no gradients came before; there is no measurable layer, or a wanted one does
                 not exist; the loss is not a scalar; the training pass, run again, gives other gradients.
         """
-        start = self.begin([Batch(call_of(self.model, x), y, self.watcher.last_pass())])
+        noted = self.watcher.last_pass()
+        start = self.begin([Batch(call_of(self.model, x, noted), y, noted)])
         if not (start.gradients or self.recomputes):
             raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
         observation = Observation()

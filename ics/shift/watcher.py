@@ -44,6 +44,7 @@ class TrainingPass:
     hold: Hold  # the state
     autocast: list[tuple[str, torch.dtype]]  # types of device for which it was on
     inputs: list[Tensor]
+    sole: type | None  # the type of what the model was given, if that was one object
     gradient: Tensor | None  # the length of the first parameter's `.grad` at that moment
 
 
@@ -140,8 +141,8 @@ class PassWatcher:
         """The last training pass."""
         if self.last is None:
             raise ProbeError(
-                "no forward pass with gradients has been seen; call model(x) before you measure (an attached probe "
-                "sees those of steps that are due)"
+                "no forward pass with gradients has been seen; call model(x), not model.forward(x), before you measure "
+                "(an attached probe sees those of steps that are due)"
             )
         return self.last
 
@@ -165,6 +166,7 @@ class PassWatcher:
             self.hold(inputs),
             [(t, torch.get_autocast_dtype(t)) for t in self.device_types if torch.is_autocast_enabled(t)],
             tensors_in(inputs),
+            type(args[0]) if len(inputs) == len(args) == 1 else None,
             None if gradient is None else gradient.detach().norm(),
         )
         for listener in self.listeners:
