@@ -101,7 +101,7 @@ def test_it_is_one_small_file_that_fetches_nothing(report: Path) -> None:
     assert report.stat().st_size <= page.MAX_BYTES
     found = Page(text_of(report))
     assert len(found.fetched) == 4  # figures
-    assert all(address.startswith("data:image/png;base64,") for address in found.fetched)
+    assert all(address.startswith("data:image/webp;base64,") for address in found.fetched)
     assert [link for link in found.links if not link.startswith("#")] == ["https://arxiv.org/abs/1805.11604"]
     assert {link.removeprefix("#") for link in found.links if link.startswith("#")} <= found.ids
     assert "default-src 'none'" in text_of(report)

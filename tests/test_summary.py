@@ -165,4 +165,5 @@ def test_the_pages_say_what_the_committed_tables_say() -> None:
 
 def test_every_table_that_can_be_measured_is_on_the_page() -> None:
     text = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-    assert [name for name in QUANTITIES if f"## `{name}.csv`" not in text] == []
+    ours = [name for name, made in QUANTITIES._builders.items() if made.__module__.startswith("ics.")]  # no plugin's
+    assert len(ours) > 5 and [name for name in ours if f"## `{name}.csv`" not in text] == []

@@ -116,7 +116,7 @@ def split_by_scale(
         slug, title = _names(runs.iloc[0])
         for name, value in ((named or {}) | options).items():
             slug += f"_{name.split('.')[-1]}-{value}"
-            title += f", {name} {value}"
+            title += f", {name} {value}" if name != "steps" else ""  # which it says anyway
         slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in slug)
         # The same run made twice, for two experiments, is one run.
         yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]))

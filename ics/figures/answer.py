@@ -67,7 +67,7 @@ def _figure(found: pd.DataFrame) -> Sheet:
     hspace = GAP * len(blocks) / (ROW * sum(lines))
     sheet = Sheet(covariate_shift.QUESTION, [_legend(found)], HOW_TO_READ, body, above=0.42, below=0.3)
     grid = sheet.grid(
-        len(blocks), len(PANELS), left=LABELS, right=0.985, wspace=0.09, hspace=hspace, height_ratios=lines
+        len(blocks), len(PANELS), left=LABELS, right=0.985, wspace=0.16, hspace=hspace, height_ratios=lines
     )
     for number, rows in enumerate(blocks):
         panels = [sheet.add_subplot(grid[number, column]) for column in range(len(PANELS))]

@@ -17,7 +17,7 @@ from ics.figures.sheet import Sheet
 from ics.processes import begun, cores
 
 # Dots per inch, number of colours (lines on white need few), and about how long an image is then, as text.
-QUALITIES = ((170, 64, 113_000), (140, 48, 83_000), (115, 32, 57_000), (90, 16, 36_000))
+QUALITIES = ((170, 64, 90_000), (140, 48, 66_000), (115, 32, 47_000), (90, 16, 26_000))
 MAX_BYTES = 1_500_000
 """Of all images together, about."""
 
@@ -29,7 +29,7 @@ def draw_images(figures: Sequence[Figure], runs: Runs | None) -> tuple[list[dict
 
     Returns:
         A record for each at each scale, in order: id (name of its file, for links), figure, title, how_to_read (the
-        sentences that belong below it), image (a PNG as `data:` address), width and height (in CSS pixels). All are of
+        sentences that belong below it), image (as `data:` address), width and height (in CSS pixels). All are of
         the best of `QUALITIES` in which so many fit into `MAX_BYTES`, else the last. And what is missing.
     """
     missing, pictures = [], []
@@ -70,7 +70,10 @@ def _encoded(drawn: bytes, dpi: int, colours: int) -> str:
     best = QUALITIES[0][0]
     if dpi != best:
         image = image.resize([round(side * dpi / best) for side in image.size], Image.Resampling.LANCZOS)
-    png = io.BytesIO()
     # Median cut, the default, would give thin lines and small marks the colour of something larger.
-    image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    few = image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
+    packed = io.BytesIO()
+    few.save(
+        packed, "WEBP", lossless=True, quality=50, method=2
+    )  # a fifth smaller than a PNG, and made in half the time
+    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}"
