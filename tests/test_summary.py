@@ -14,6 +14,7 @@ from ics.analysis.load import load_runs
 from ics.analysis.specifications import specifications
 from ics.errors import UserError
 from ics.quantities import QUANTITIES
+from ics.report.answer import evidence
 from ics.report.summary import (
     answer_line,
     beside_table,
@@ -64,6 +65,12 @@ def claim(**changes: object) -> dict[str, object]:
         "network": "VGG",
         "scale": "vgg",
         "scale_title": "VGG somewhere",
+        "setup": "vgg",
+        "steps": 1000,
+        "phase": "whole",
+        "arm": "batch",
+        "against": "standard",
+        "layers": "5 10",
         "lr": 0.1,
         "quantity": "ics_l2",
         "unit": "log10 ratio",
@@ -102,11 +109,19 @@ def test_the_table_of_the_shift() -> None:
     assert answer_line(pd.DataFrame(rows)).startswith("**As often as not.** In 1 of the 2 comparisons")
 
 
+def test_shorter_runs_of_a_setup_are_no_evidence_beside_longer_ones() -> None:
+    one, three, longer = claim(n=1, steps=9000, effect=9.0), claim(), claim(steps=2000, effect=2.0)
+    elsewhere = claim(setup="other", effect=3.0, scale_title="other")
+    for rows in ([one, three, longer, elsewhere], [longer, elsewhere, three, one]):
+        assert evidence(pd.DataFrame(rows))["effect"].sort_values().tolist() == [2.0, 3.0]
+        assert answer_line(pd.DataFrame(rows)).startswith("**No.** In all 2 comparisons")
+
+
 def test_the_first_table_has_a_row_for_each_network_and_rate() -> None:
     rows = [
         claim(claim="noisy_nearly_matches_bn", text="noisy", quantity="train_accuracy_percent"),
         claim(),
-        claim(scale_title="VGG elsewhere", effect=9.0),
+        claim(scale_title="VGG elsewhere", setup="elsewhere", effect=9.0),
         claim(quantity="ics_cosine"),
         claim(lr=0.01),
     ]
@@ -141,7 +156,8 @@ def test_where_the_answer_hangs_on_the_reading() -> None:
 
 
 def test_the_seeds_that_would_decide() -> None:
-    rows = [claim(seeds_to_decide=n) for n in (float("nan"), 20.0, 9.0, float("inf"))]
+    found = float("nan"), 20.0, 9.0, float("inf")
+    rows = [claim(seeds_to_decide=n, lr=10.0**-i) for i, n in enumerate(found)]
     lines = power_table(pd.DataFrame(rows)).splitlines()[2:]
     assert [line.split(" | ")[-1] for line in lines] == ["9 |", "20 |"]
 

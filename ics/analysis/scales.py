@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -49,11 +50,13 @@ class Scale:
         slug: for file names.
         title: for people; it begins with the network.
         runs: their rows of `Runs.settings`, one per norm, learning rate, seed and whatever else is compared.
+        setup: the slug without the number of steps: a run is the beginning of a longer one of the same set-up.
     """
 
     slug: str
     title: str
     runs: pd.DataFrame
+    setup: str = ""
 
     @cached_property
     def network(self) -> str:
@@ -113,18 +116,24 @@ def split_by_scale(
     """
     for options, runs in _groups(settings, sweep, measures):
         _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
-        slug, title = _names(runs.iloc[0])
+        setup, title = _names(runs.iloc[0])
+        length = ""
         for name, value in ((named or {}) | options).items():
-            slug += f"_{name.split('.')[-1]}-{value}"
-            title += f", {name} {value}" if name != "steps" else ""  # which it says anyway
-        slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in slug)
+            part = f"_{name.split('.')[-1]}-{value}"
+            if name == "steps":  # which the title says anyway
+                length = part
+            else:
+                setup, title = setup + part, f"{title}, {name} {value}"
+        slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in setup + length)
         # The same run made twice, for two experiments, is one run.
-        yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]))
+        yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]), setup)
 
 
 @lru_cache(maxsize=64)
 def scales_with(runs: Runs, model: str, *tables: str) -> tuple[Scale, ...]:
     """The scales of a network's runs that have all of certain tables, under the same names whatever the tables.
+
+    Those nearest to the paper's come first: its set-up, then the widest, then the longest.
 
     Raises:
         UserError: see `split_by_scale`.
@@ -137,7 +146,13 @@ def scales_with(runs: Runs, model: str, *tables: str) -> tuple[Scale, ...]:
     for of_group, group in _of_network(runs, model):
         measured = group[group["run"].isin(have)]
         scales += split_by_scale(measured, measures=tables, named=of_group) if len(measured) else ()
-    return tuple(scales)
+    return tuple(sorted(scales, key=_smallness))
+
+
+def _smallness(scale: Scale) -> tuple[bool, float, int]:
+    run = scale.runs.iloc[0]
+    width = run.get("model.width")
+    return not has_found_setup(run), -float(width) if isinstance(width, Real) else 0.0, -int(run["steps"])
 
 
 @lru_cache(maxsize=16)

@@ -55,6 +55,8 @@ COLUMNS = {
     "layers": "the paper's layers; all: every one but the first; empty: the quantity knows no layers",
     "seeds_to_decide": f"seeds or pairs that would decide it with a chance of {POWER:.0%}, were effect and spread "
     f"those found; inf: more than {MOST_SEEDS}; empty: decided, a detail, or no spread known",
+    "setup": "the scale without the number of steps: shorter runs of a set-up are the beginnings of longer ones",
+    "steps": "of the runs",
 }
 
 
@@ -181,6 +183,8 @@ def _verdict(claim: Claim, measured: Measured) -> dict[str, Any]:
         "network": scale.network,
         "data": str(scale.runs["data_label"].iloc[0]),
         "papers_own": int(scale.is_papers_own),
+        "setup": scale.setup,
+        "steps": int(scale.runs["steps"].iloc[0]),
         "value": numbers[0].mean() if seeds else math.nan,
         "value_against": numbers[1].mean() if seeds and claim.against else math.nan,
         **vars(found),
