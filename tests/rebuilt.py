@@ -97,10 +97,12 @@ def frozen(thing: Any, seen: dict[int, Any]) -> Any:
         return (
             str(dense.dtype),
             dense.shape,
-            dense.clone().numpy().tobytes(),
+            None if dense.is_meta else dense.clone().numpy().tobytes(),
             thing.requires_grad,
             inside(thing.grad) if thing.is_leaf else None,
         )
+    if isinstance(thing, np.ndarray) and thing.dtype == object:
+        return [inside(item) for item in thing.flat]
     if isinstance(thing, np.ndarray | array | bytearray):
         return bytes(thing)
     if isinstance(thing, dict):

@@ -6,6 +6,9 @@
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -18,7 +21,7 @@ from rebuilt import Training
 from reference import cross_entropy
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -185,6 +188,71 @@ def _() -> Training:
     return training
 
 
+@situation("state in attributes of a list's, a dictionary's and an array's subclass")
+def _() -> Training:
+    kinds = (type("Listed", (list,), {}), type("Mapped", (dict,), {}), type("Filled", (numpy.ndarray,), {}))
+    things = [*(kind() for kind in kinds[:2]), numpy.zeros(1).view(kinds[2])]
+    return counted(lambda net: sum(raised(thing, "calls") for thing in net.things), things=things)
+
+
+@situation("state of a class attribute that can be called, of a descriptor, of an enumeration and of a metaclass")
+def _() -> Training:
+    class Descriptor(Derived):
+        def __get__(self, owner: Any, kind: Any) -> float:
+            return raised(self)
+
+    class Meta(type):
+        def raised(cls) -> float:
+            return raised(Meta)
+
+    class Part(metaclass=Meta):
+        norm, described = nn.BatchNorm1d(4), Descriptor()
+
+    stored = Enum("Stored", {"ONE": [0.0]})
+
+    def calls(net: Any) -> float:
+        stored.ONE.value[0] += 1
+        running = net.part.norm(torch.ones(2, 4)).sum() + net.part.norm.running_mean.sum()
+        return net.part.described + type(net.part).raised() + stored.ONE.value[0] + running.item()
+
+    return counted(calls, part=Part())
+
+
+@situation("state in a frozen object with slots, in an array of objects and in a context variable")
+def _() -> Training:
+    @dataclass(frozen=True, slots=True)
+    class Frozen:
+        count: float = 0
+
+    variable: ContextVar[float] = ContextVar("variable")
+    variable.set(0)
+    objects = numpy.array([Derived(), None], dtype=object)
+
+    def calls(net: Any) -> float:
+        object.__setattr__(net.part, "count", net.part.count + 1)
+        variable.set(variable.get() + 1)
+        return net.part.count + variable.get() + raised(objects[0])
+
+    return counted(calls, part=Frozen(), kept=objects)
+
+
+@situation("state in another module, in one that a pass imports, by `globals()`, and in a method found by its name")
+def _() -> Training:
+    import made_up_state
+
+    made_up_state.CALLS = made_up_state.inner.CALLS = made_up_state.LATE = made_up_state.NAMED = 0
+    return counted(made_up_state.calls, part=made_up_state.Named())
+
+
+@situation("a zero that only changes its sign")
+def _() -> Training:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        net.zero.neg_()
+        return net.b(torch.tanh(net.a(x) * (1 + torch.copysign(torch.tensor(0.5), net.zero))))
+
+    return Training(Net(forward, zero=torch.zeros(())))
+
+
 @situation("an engine of Sobol numbers, and a bit generator of NumPy's")
 def _() -> Training:
     sobol, bits = torch.quasirandom.SobolEngine(4, scramble=True, seed=0), numpy.random.PCG64(3)
@@ -212,6 +280,31 @@ def _() -> Training:
 def _() -> Training:
     model = Net(lambda net, x: torch.tanh(net.a(x)))
     return Training(model, lambda out, y: cross_entropy(model.b(out), y))
+
+
+@situation("parameters that are views of one buffer, registered in another order than they are used")
+def _() -> Training:
+    model = Net(lambda net, x: net.b(torch.tanh(net.a(torch.tanh(net.c(x))))), c=nn.Linear(4, 4))
+    buffer = nn.utils.parameters_to_vector(model.parameters()).detach()
+    nn.utils.vector_to_parameters(buffer, model.parameters())
+    return Training(model)
+
+
+@situation("`parametrize.cached()` around forward pass, backward pass and update")
+def _() -> Training:
+    training = Training(tower(parametrizations.weight_norm(nn.Linear(4, 4)), nn.Tanh()))
+
+    def loss(t: Training, x: Tensor, y: Tensor) -> Tensor:
+        with parametrize.cached():
+            return cross_entropy(t.model(x), y)
+
+    training.loss = loss
+    return training
+
+
+@situation("a part of the model on no device")
+def _() -> Training:
+    return Training(Net(lambda net, x: net.b(torch.tanh(net.a(x))), unused=nn.Linear(4, 4, device="meta")))
 
 
 @situation("a layer that works in another thread", "refused: 'a.weight' has a gradient, but where the pass uses it")
@@ -452,7 +545,7 @@ def _() -> Training:
     return Training(Net(forward))
 
 
-situation("activation checkpointing, reentrant", "a, c")(
+situation("activation checkpointing, reentrant", "c")(
     lambda: Training(Net(lambda net, x: net.b(checkpoint(net.c, net.a(x), use_reentrant=True)), c=nn.Linear(4, 4)))
 )
 
@@ -583,6 +676,28 @@ situation("modes changed between the training pass and `observe`")(
 )
 
 # --- the loop ---------------------------------------------------------------------------------------------------------
+
+
+@situation("gradients scaled from some step on, behind an embedding", "refused: all gradients are 2 times those of")
+def _() -> Training:
+    model = Net(lambda net, x: net.b(torch.tanh(net.a(net.words(x)))), words=nn.Embedding(5, 4))
+    step = [0]
+    return Training(
+        model,
+        x=lambda: torch.randint(0, 5, (6,)),
+        begin=lambda t, number: step.__setitem__(0, number),
+        backward=lambda loss: (loss * (2 if step[0] > 1 else 1)).backward(),
+    )
+
+
+@situation("a term that the loss gains later, of the last layer alone", "refused: the training pass, run again, gives")
+def _() -> Training:
+    model, step = tower(), [0]
+    return Training(
+        model,
+        begin=lambda t, number: step.__setitem__(0, number),
+        backward=lambda loss: (loss + (step[0] > 1) * model[2].weight.square().sum()).backward(),
+    )
 
 
 situation("gradients scaled", "refused: all gradients are 8 times those of the loss")(

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ics.shift.diagnosis import alike, common_factor
+from ics.shift.diagnosis import HOOKED, alike, common_factor
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.metrics import METRICS
 from ics.shift.observation import Observation
-from ics.shift.passes import Batch, Start
+from ics.shift.passes import Batch, Start, check_loss
 from ics.shift.state import Hold, places
 from ics.shift.watcher import Hook, TrainingPass, tensors_in
 
@@ -53,14 +53,28 @@ class Attachment:
             raise ProbeError(
                 f"optimizer is a {type(optimizer).__name__}, not one of torch.optim, whose steps can be seen"
             )
+        self._probe = probe
+        if type(probe.model).__call__ is not nn.Module.__call__:
+            raise ProbeError(
+                f"{type(probe.model).__name__} has a __call__ of its own, so that what the loop gives it cannot be "
+                "seen; use observe"
+            )
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ProbeError(f"every={every!r} is no number of steps; take 1 or more")
-        self._probe, self._every, self._to, self._closure = probe, every, sink(to), closure
+        self._every, self._to, self._closure = every, sink(to), closure
+        self._optimizer = weakref.ref(optimizer)
+        if not self._updated:
+            raise ProbeError(
+                "the optimizer holds no parameter of the model, so its step is no update of it; attach the one that "
+                "does, or use observe around all that moves them"
+            )
         self._watcher = probe.watcher
         self._is_compiled = calls is not probe.model
         self.targets: Any = None
         self._step, self._said, self._recomputes = 0, set[str](), False
         self._hooks = ExitStack()
+        self._is_orphaned = False  # for the optimizer is no more
+        self._hooks.callback(weakref.finalize(optimizer, self._orphan).detach)
         self._hooks.callback(self._watcher.sleepers.discard, self)
         self._hooks.callback(self._watcher.listeners.remove, self._begin)
         self._watcher.listeners.append(self._begin)
@@ -76,6 +90,12 @@ class Attachment:
             self._hooks.enter_context(probe.loss_fn.register_forward_hook(hook, with_kwargs=True))
         self._clear()
 
+    @property
+    def _updated(self) -> set[nn.Parameter]:
+        """The model's parameters that the optimizer holds."""
+        groups = getattr(self._optimizer(), "param_groups", ())
+        return {p for group in groups for p in group["params"]} & {*self._probe.model.parameters()}
+
     def _clear(self) -> None:
         self._due = self._step % self._every == 0
         (self._watcher.sleepers.discard if self._due else self._watcher.sleepers.add)(self)
@@ -87,6 +107,10 @@ class Attachment:
         self._task, self._found, self._was_clear = -1, list[Any](), True  # its number, and what .grad was before it
         self._start: Start | None = None
         self._trouble: str | None = None
+        self._missing = (
+            "no backward pass from an output of the model was seen before it; where the loop calls "
+            "torch.compile(model), give that as calls="
+        )
         self._inside: int | None = None  # how many were done before the optimizer's step, which may have a closure
 
     def detach(self) -> None:
@@ -96,9 +120,16 @@ class Attachment:
 
     def note_loss(self, outputs: Any, y: Any, loss: Tensor) -> None:
         """The loss of a pass, that with these outputs or else the last one, and its targets."""
+        if not self._due or self._closure is not None or self._watcher.is_paused:
+            return
+        try:
+            check_loss(loss)
+        except ProbeError as error:
+            self._trouble = str(error)
+            return
         given = {id(tensor) for tensor in _tensors(outputs)}
         batch = next((b for b in self._open.values() if given & {id(r()) for r in b.outputs}), self._latest)
-        if self._due and batch and self._closure is None and loss.requires_grad and not self._watcher.is_paused:
+        if batch and loss.requires_grad and _may_come_from(loss, batch.outputs):
             if batch.loss is not None:
                 self._trouble = "its loss was computed more than once from one pass; give attach a closure"
             batch.y, batch.loss = y, loss.detach().clone()
@@ -107,8 +138,15 @@ class Attachment:
 
     # --- what happens before the update, in this order ---------------------------------------------------------------
 
+    def _orphan(self) -> None:
+        self._is_orphaned = True
+        self._watcher.sleepers.discard(self)  # to say so, should the training go on
+
     def _begin(self, args: Any, kwargs: Any, training_pass: TrainingPass) -> None:
-        if self._due:
+        if self._is_orphaned:
+            self.detach()
+            self._say("nothing is measured any more", "the attached optimizer is gone; attach the one that is stepped")
+        elif self._due:
             call = partial(self._closure) if self._closure else partial(self._probe.model, *args, **kwargs)
             self._latest = batch = Batch(call, self.targets, training_pass)
             self._open[id(batch)] = batch
@@ -149,13 +187,19 @@ class Attachment:
 
     def _backward_ended(self) -> None:
         reached, self._reached = self._reached or [], None
+        if not reached:  # the step has been done within the backward pass
+            return
         if self._marks() == self._found:  # torch.autograd.grad, as part of a loss
+            self._missing = (
+                "its backward pass left nothing in .grad: torch.autograd.grad, or a hook that takes gradients away; "
+                "use observe"
+            )
             return
         if self._was_clear and self._done:
             self._say(
                 f"a pass before step {self._step} gives no row",
-                "its gradients were cleared without a step (a GradScaler skips those that are not finite; a loop with "
-                "several optimizers clears those that it does not want)",
+                "its gradients were cleared without a step of this optimizer (a GradScaler skips those that are not "
+                "finite; a loop with several optimizers clears those that it does not want; attach a new one)",
             )
             self._done, self._trouble = [], None
         elif not (self._was_clear or self._done):
@@ -175,7 +219,8 @@ class Attachment:
         return [None if p.grad is None else (id(p.grad), p.grad._version) for p in self._probe.model.parameters()]
 
     def _is_cleared(self) -> bool:
-        return all(p.grad is None or not bool(p.grad.any()) for p in self._probe.model.parameters())
+        """Whether nothing stands in `.grad` of what is updated; another optimizer's may keep theirs."""
+        return all(p.grad is None or not bool(p.grad.any()) for p in self._updated if p.requires_grad)
 
     # --- the update ----------------------------------------------------------------------------------------------
 
@@ -188,15 +233,28 @@ class Attachment:
             return
         if self._due:
             try:
+                if torch._C._current_graph_task_id() != -1:
+                    raise ProbeError("the optimizer steps within the backward pass; step it after that")
                 if self._trouble is not None or self._start is None:
-                    raise ProbeError(self._trouble or "no backward pass from an output of the model was seen before it")
+                    self._probe.check_model()
+                    raise ProbeError(self._trouble or self._missing)
                 found = self._measure(self._start)
             except ProbeError as error:
                 self._say(f"step {self._step} gives no row", str(error))
             else:
-                self._to([{"step": self._step, **asdict(row)} for row in found.rows])
-        self._step += 1
-        self._clear()
+                self._send([{"step": self._step, **asdict(row)} for row in found.rows])
+            finally:
+                self._step += 1
+                self._clear()
+        else:
+            self._step += 1
+            self._clear()
+
+    def _send(self, rows: list[Row]) -> None:
+        try:
+            self._to(rows)
+        except Exception as error:  # no reason for the training to end
+            self._say(f"the rows of step {self._step} are lost", f"{type(error).__name__}: {error}")
 
     def _measure(self, start: Start) -> Observation:
         observation = Observation()
@@ -220,18 +278,23 @@ class Attachment:
             # What backward passes leave must be the loss's gradient, but for a factor, and a compiled model's rounding.
             factor = common_factor(start.gradients, start.recomputed)
             if factor is None and not self._is_compiled:
+                own = "loss_fn(model(x), y)", "give attach a closure"
+                if self._closure is not None:
+                    own = "the closure", "or the closure draws random numbers before it first calls the model"
                 raise ProbeError(
-                    "the loop's gradient is not that of loss_fn(model(x), y), nor a multiple of it: terms were added, "
-                    "passes weighted, or gradients left out; give attach a closure"
+                    f"the loop's gradient is not that of {own[0]}, nor a multiple of it: terms were added, passes "
+                    f"weighted, or gradients left out; {own[1]}"
+                    + (HOOKED if any(p._post_accumulate_grad_hooks for p in start.gradients) else "")
                 )
             how = "this within rounding" if factor is None else f"{factor:.4g} times this"
             self._say("G is computed anew as the gradient of the loss", f"backward passes leave {how}")
         return observation
 
     def _say(self, what: str, why: str) -> None:
-        """Each reason once."""
-        if why not in self._said:
-            self._said.add(why)
+        """Each reason once, whatever numbers are in it."""
+        reason = "".join(letter for letter in why if not letter.isdigit())
+        if reason not in self._said:
+            self._said.add(reason)
             warnings.warn(f"{what}: {why}", stacklevel=2)
 
 
@@ -245,6 +308,20 @@ def _is_nested(optimizer: torch.optim.Optimizer) -> bool:
     return steps > 1
 
 
+def _may_come_from(loss: Tensor, outputs: Sequence["weakref.ref[Tensor]"]) -> bool:
+    """Whether a loss was computed from one of these, or they are no more; a criterion may serve several models."""
+    wanted = {output.grad_fn for ref in outputs if (output := ref()) is not None}
+    queue, seen = [loss.grad_fn], set[Any]()
+    while queue:
+        node = queue.pop()
+        if node in wanted:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            queue += [below for below, _ in node.next_functions]
+    return not wanted
+
+
 def _tensors(outputs: Any) -> list[Tensor]:
     """The tensors of what a model returns; those in the attributes of objects where there are no others."""
     inside = [vars(leaf) for leaf in tree_leaves(outputs) if hasattr(leaf, "__dict__")]
@@ -256,6 +333,10 @@ def sink(to: Any) -> Callable[[list[Row]], object]:
     if isinstance(to, list):
         return to.extend
     if isinstance(to, str | Path):
+        try:
+            Path(to).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProbeError(f"to={str(to)!r} cannot be written ({error.strerror})") from error
         return lambda rows: _append(Path(to), rows)
     if hasattr(to, "add_scalar"):
         return lambda rows: [to.add_scalar(*named, rows[0]["step"]) for named in scalars(rows).items()]

@@ -9,31 +9,42 @@ from torch import Tensor, nn
 
 from ics.shift.errors import OtherGradients, ProbeError
 from ics.shift.passes import Gradients, Passes
-from ics.shift.state import same_bits
 from ics.shift.watcher import MIXED, tensors_in
 
 UNREPEATED = 1e-3  # relative distance of two tensors beyond what rounding can explain
 
+HOOKED = "; or a hook that runs once gradients are accumulated changes them"
+
 
 def agree(one: Tensor, other: Tensor, exact: bool = False) -> bool:
     """Whether two tensors are the same, to the bit or within rounding."""
+    return distance(one, other) <= (0 if exact else UNREPEATED)
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """Between two tensors, as a share of the other's length; NaN is like NaN."""
     one, other = one.to_dense(), other.to_dense()
-    if same_bits(one, other):
-        return True
-    if exact or one.shape != other.shape:
-        return False
-    away, length = torch.linalg.vector_norm(one - other), torch.linalg.vector_norm(other)
-    return bool(away <= UNREPEATED * length)
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return float("inf")
+    if torch.equal(one, other) or bool(torch.isclose(one, other, rtol=0, atol=0, equal_nan=True).all()):
+        return 0.0
+    away = torch.linalg.vector_norm(one - other) / torch.linalg.vector_norm(other)
+    return float(away.nan_to_num(nan=float("inf")))
 
 
 def alike(one: Gradients, other: Gradients, exact: bool = False) -> bool:
     """Whether two sets of gradients agree, every parameter's; one that is missing is zero."""
+    return farthest(one, other) <= (0 if exact else UNREPEATED)
+
+
+def farthest(one: Gradients, other: Gradients) -> float:
+    """The largest distance between a parameter's gradients in two sets."""
     zeros = {p: torch.zeros_like(p) for p in one.keys() | other.keys()}
-    return all(agree(one.get(p, zero), other.get(p, zero), exact) for p, zero in zeros.items())
+    return max((distance(one.get(p, zero), other.get(p, zero)) for p, zero in zeros.items()), default=0.0)
 
 
-def check_repeats(passes: Passes, gradients: Gradients) -> bool:
-    """Whether the training pass, run again, gives its gradients to the bit; an error says why if not even nearly."""
+def repeated_as(gradients: Gradients, passes: Passes) -> Gradients:
+    """What the training pass, run again, gives; an error says why if that is not even nearly what it gave."""
     watcher = passes.watcher
     for watcher.mixed in MIXED if passes.training_pass.autocast else MIXED[:1]:
         repeated = passes.repeat(statistics=True)
@@ -45,7 +56,7 @@ def check_repeats(passes: Passes, gradients: Gradients) -> bool:
         _explain(passes, gradients)
     if watcher.idle() and not alike(repeated, passes.repeat(), exact=True):
         passes.hold_statistics()
-    return alike(gradients, repeated, exact=True)
+    return repeated
 
 
 def _explain(passes: Passes, gradients: Gradients) -> NoReturn:
@@ -81,6 +92,7 @@ def _explain(passes: Passes, gradients: Gradients) -> NoReturn:
     raise OtherGradients(
         "the training pass, run again, gives other gradients, each time alike: the loss was computed otherwise than "
         "loss_fn(model(x), y), or something changed between that pass and observe"
+        + (HOOKED if passes.is_hooked else "")
     )
 
 

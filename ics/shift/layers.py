@@ -50,10 +50,10 @@ class ParameterUse(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._registered = {parameter: place for place, parameter in enumerate(parameters)}
-        # What is behind a tensor: the parameter that it is itself, or those of whose storage it is a view.
-        self._behind = {id(parameter): [parameter] for parameter in self._registered}
+        self._ids = {id(parameter): [parameter] for parameter in self._registered}
+        self._stored: dict[int, list[tuple[range, nn.Parameter]]] = {}  # several parameters may share a storage
         for parameter in self._registered:
-            self._behind.setdefault(storage_of(parameter), []).append(parameter)
+            self._stored.setdefault(storage_of(parameter), []).append((_span(parameter), parameter))
         self.first_use: dict[nn.Parameter, int] = {}
         self.clock = itertools.count()
 
@@ -62,11 +62,30 @@ class ParameterUse(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.__name__.partition(".")[0]
         if not (func.is_view or name.endswith("_like") or name.startswith("new_")):
             tensors = tensors_in((args, kwargs))
-            behind = [self._behind.get(id(t)) or self._behind.get(storage_of(t), []) for t in tensors]
-            new = {p for found in behind for p in found} - self.first_use.keys()
+            new = {p for tensor in tensors for p in self._behind(tensor)} - self.first_use.keys()
             for parameter in sorted(new, key=self._registered.__getitem__):
                 self.first_use[parameter] = next(self.clock)
         return result
+
+    def _behind(self, tensor: Tensor) -> list[nn.Parameter]:
+        """The parameter that a tensor is itself, or those of whose numbers it is a view."""
+        if id(tensor) in self._ids:
+            return self._ids[id(tensor)]
+        stored = self._stored.get(storage_of(tensor), [])
+        if len(stored) == 1:
+            return [stored[0][1]]
+        seen = _span(tensor) if stored else range(0)
+        return [p for span, p in stored if span.start < seen.stop and seen.start < span.stop]
+
+
+def _span(tensor: Tensor) -> range:
+    """The bytes of its storage between which a tensor's numbers lie."""
+    if tensor.layout != torch.strided or not tensor.numel():
+        return range(0)
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    length = 1 + sum((size - 1) * stride for size, stride in steps)
+    start = tensor.storage_offset()
+    return range(start * tensor.element_size(), (start + length) * tensor.element_size())
 
 
 def storage_of(tensor: Tensor) -> int:

@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils._python_dispatch import _pop_mode
 from torch.utils._pytree import tree_map_only
 
 from ics.shift.errors import ProbeError
@@ -83,7 +85,8 @@ class Passes:
         self._given = given or Hold()
         self._fresh = watcher.random_keys if fresh_noise else set()
         self.outputs: list[Tensor] = []  # of the last forward pass, in what may be nested containers, without graph
-        self._open, self._of_backward = ExitStack(), ExitStack()
+        self._open, self._of_backward, self._present = ExitStack(), ExitStack(), Hold()
+        self.is_hooked = False  # whether hooks on gradients, which passes leave out, may change those of the loop
 
     def __enter__(self) -> "Passes":
         watcher = self.watcher
@@ -91,11 +94,13 @@ class Passes:
             stack.enter_context(watcher.measure())
             stack.enter_context(torch.inference_mode(False))
             stack.callback(lambda: self._of_backward.close())
-            stack.callback(register_optimizer_step_pre_hook(_refuse_step).remove)
+            stack.callback(_leave_modes, torch._C._len_torch_dispatch_stack())
+            stack.callback(register_optimizer_step_pre_hook(self._refuse_step).remove)
             parameters = [p for p in watcher.model.parameters() if p.requires_grad]
             self._own = set(map(id, parameters))
             self._present = watcher.hold(self._batch)
             stack.callback(self._present.restore)
+            stack.callback(_refill_cache, dict(parametrize._cache))
             noted = self.training_pass.hold
             self._refuse_new(watcher.model.named_parameters())
             self._then = self._present | self._given | noted
@@ -113,6 +118,7 @@ class Passes:
             for leaf in self._leaves:
                 stack.callback(setattr, leaf, "grad", leaf.grad)
                 if hooks := leaf._post_accumulate_grad_hooks:  # an optimizer's step may be among them
+                    self.is_hooked = True
                     stack.callback(hooks.update, dict(hooks))
                     hooks.clear()
             stack.enter_context(torch.enable_grad())
@@ -120,7 +126,12 @@ class Passes:
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self._open.__exit__(*exc)
+        try:
+            self._open.__exit__(*exc)
+        except BaseException:  # Ctrl-C while things were put back
+            self._open.close()
+            self._present.restore()
+            raise
 
     def start(
         self, moved: Container[nn.Parameter] | None = None, same_noise: bool = False, statistics: bool = False
@@ -143,6 +154,7 @@ class Passes:
                 self._is_old[p] = old
         for leaf in self._leaves:
             leaf.grad = None
+        _refill_cache({})
         self._of_backward.close()
         self._of_backward = self._autocast(self.training_pass.autocast if "backward" in self.watcher.mixed else ())
         torch.clear_autocast_cache()  # it would hand out casts of weights that have changed since
@@ -153,6 +165,8 @@ class Passes:
             given = self._call.args, self._call.keywords
             args, kwargs = given if self._is_closure else tree_map_only(Tensor, _cut, given)
             outputs = self._call.func(*args, **kwargs)
+        if self._is_closure and any(p.grad is not None and bool(p.grad.any()) for p in self.new):
+            raise ProbeError("the closure computes gradients; give one that only returns the loss, without backward()")
         self.outputs = [tensor.detach() for tensor in tensors_in(outputs)]
         return outputs
 
@@ -165,10 +179,8 @@ class Passes:
         if not self._is_closure:
             with self._autocast(self.training_pass.autocast if "loss" in self.watcher.mixed else ()):
                 loss = self._loss_fn(loss, tree_map_only(Tensor, _cut, self._y))
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
-            raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
-        return loss
+        check_loss(loss)
+        return loss  # type: ignore[no-any-return]
 
     def repeat(self, statistics: bool = False) -> dict[nn.Parameter, Tensor]:
         """The training pass again: what it leaves in `.grad`; its loss is in `value` then."""
@@ -177,7 +189,7 @@ class Passes:
         self.value = loss.detach().clone()
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
-        return {p: p.grad.detach().clone() for p in self.new if p.grad is not None}
+        return {p: p.grad.detach() for p in self.new if p.grad is not None}
 
     def check_batch(self) -> None:
         """Raise an error if this is not the training pass's batch."""
@@ -218,6 +230,14 @@ class Passes:
                 self._starts[place.key] = self._then.values[place.key]
         self.watcher.changing = [place for key, (place, _) in self._starts.items() if key not in self._of_batch]
 
+    def _refuse_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Of an optimizer that moves what is held: others may be at work in other threads."""
+        if any(id(p) in self._present.values for group in optimizer.param_groups for p in group["params"]):
+            raise ProbeError(
+                f"the model or the loss steps an optimizer of its own ({type(optimizer).__name__}) in each pass, which "
+                "cannot be taken back; step it between the passes"
+            )
+
     def _refuse_new(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
         for name, p in parameters:
             held = self.training_pass.hold.values.get(id(p))
@@ -235,13 +255,25 @@ class Passes:
         return stack
 
 
+def check_loss(loss: Any) -> None:
+    """Raise an error if something is no loss."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
+        raise ProbeError(f"loss_fn must return a scalar tensor, not {what}; reduce it, say with .mean()")
+
+
+def _leave_modes(depth: int) -> None:
+    """Leave what Ctrl-C has kept from being left."""
+    while torch._C._len_torch_dispatch_stack() > depth:
+        _pop_mode()
+
+
+def _refill_cache(values: dict[Any, Any]) -> None:
+    """What `parametrize.cached()` keeps of weights: each pass fills it anew."""
+    parametrize._cache.clear()
+    parametrize._cache.update(values)
+
+
 def _cut(tensor: Tensor) -> Tensor:
     """An input as if it came from nowhere, where it comes from other networks, which are no part of the measurement."""
     return tensor if tensor.grad_fn is None else tensor.detach().requires_grad_().clone()
-
-
-def _refuse_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-    raise ProbeError(
-        f"the model or the loss steps an optimizer of its own ({type(optimizer).__name__}) in each pass, which cannot "
-        "be taken back; step it between the passes"
-    )

@@ -8,7 +8,7 @@ third of that.
 
 import warnings
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ics.shift import definition, replay
 from ics.shift.attach import Attachment, Closure
-from ics.shift.diagnosis import agree, check_repeats
+from ics.shift.diagnosis import agree, farthest, repeated_as
 from ics.shift.errors import ProbeError
 from ics.shift.layers import Candidate, Kinds, Layer, Params, candidates, find_layers, merged, of_layer, select_layers
 from ics.shift.metrics import METRICS, compare
@@ -120,6 +120,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         self._candidates: list[Candidate] = []
         self._weights: set[nn.Parameter] = set()  # W_1 … W_k
         self._is_rounded = False  # whether passes give other bits when they are run again, and it was said
+        self._notices: list[str] = []  # to be given once the measurement is over: a warning may be made an error
         self._habits: set[Any] = set()
         self._changing: set[int] = set()  # state that passes were seen to change when the layers were proven
         self._slow: dict[Hashable, frozenset[str]] = {}  # way through the model → layers that replay cannot measure
@@ -212,10 +213,14 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             ProbeError: no forward pass or no gradients came before; there is no measurable layer, or a wanted one does
                 not exist; the loss is not a scalar; the training pass, run again, gives other gradients.
         """
+        self.check_model()
         noted = self.watcher.last_pass()
         start = self.begin([Batch(call_of(self.model, x, noted), y, noted)])
         if not (start.gradients or self.recomputes):
-            raise ProbeError("no parameter has a gradient; call loss.backward() before probe.observe(x, y)")
+            raise ProbeError(
+                "no parameter has a gradient; call loss.backward() before probe.observe(x, y), and step the optimizer "
+                "inside, not in hooks of the backward pass"
+            )
         observation = Observation()
         with self.watcher.pause():  # an update may run passes of its own
             yield observation
@@ -227,6 +232,10 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         if self._watcher is None:
             raise ProbeError("the probe is closed; make a new one")
         return self._watcher
+
+    def check_model(self) -> None:
+        """Raise an error if the model is of a kind that cannot be measured, which it may have become."""
+        _refuse_wrapped(self.model)
 
     def begin(self, batches: Sequence[Batch]) -> Start:
         """All that is needed from before the update."""
@@ -259,6 +268,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         except ProbeError as error:
             refused = error
         except Exception as error:  # the user's code, in a pass that the loop did not run
+            _raise_interrupt(error)
             what = f"{type(error).__name__}: {error}".splitlines()[0]
             refused = ProbeError(f"the training pass cannot be run again ({what})")
             refused.__cause__ = error
@@ -280,6 +290,8 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             for layer, values in zip(pairs, table, strict=True)
         ]
         observation.gradients = {layer.name: pair for layer, pair in pairs.items()} if keep_gradients else {}
+        while self._notices:
+            warnings.warn(self._notices.pop(0), stacklevel=3)
 
     # --- the measurement -----------------------------------------------------------------------------------------
 
@@ -290,7 +302,9 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         with Passes(
             self.watcher, batch.training_pass, self.loss_fn, batch.call, batch.y, batch.given, self._fresh
         ) as passes:
-            gradients = self._recomputed(passes, batch, start) if recompute else start.gradients
+            # Every time, since a loop may compute its loss otherwise from some step on.
+            repeated = self._repeated(passes, batch, start if recompute else None)
+            gradients = repeated if recompute else start.gradients
             self._survey((batch.call.args, batch.call.keywords), gradients)
             moving = frozenset(p for p in passes.new if self._moved == "all" or p in self._weights)
             recording = self._record(passes, moving)
@@ -298,11 +312,10 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             slow = self._slow.get(recording.way)
             shifted: dict[Layer, Tensor] | None = None
             if self._verify == "never" or (self._verify == "first" and slow is not None):
-                shifted = self._by_replay(passes, recording, slow or frozenset())
-            first = self._layers[0]
-            # Where nothing has moved before the very first layer, G' must be G, or the passes were not the same.
-            is_known = not (self._fresh or first.before)
-            if shifted is None or (is_known and not agree(of_layer(first, gradients), shifted[first])):
+                shifted = self._by_replay(passes, recording, slow or frozenset(), repeated)
+            pairs_of_g = ((of_layer(layer, gradients), of_layer(layer, repeated)) for layer in self._layers)
+            is_repeated = all(agree(*pair) for pair in pairs_of_g)
+            if shifted is None or not is_repeated:
                 shifted = self._prove(passes, moving, gradients)
             pairs = {layer: (of_layer(layer, gradients), shifted[layer]) for layer in self._layers}
             if observation is not None:
@@ -348,47 +361,54 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
                     "torch, or not in every pass; so what comes before which layer is unknown"
                 )
 
-    def _by_replay(self, passes: Passes, recording: Recording, slow: Collection[str]) -> dict[Layer, Tensor] | None:
+    def _by_replay(
+        self, passes: Passes, recording: Recording, slow: Collection[str], repeated: Gradients
+    ) -> dict[Layer, Tensor] | None:
         """Layers that are proven by replay, the slow ones by the definition; None if the model went another way."""
-        fast, rest = ([layer for layer in self._layers if (layer.name in slow) == is_slow] for is_slow in (False, True))
-        with suppress(Exception):  # whatever a skip has broken, the definition does without it
-            found = dict(replay.shifted_gradients(passes, recording, fast))
+        # Where nothing has moved before a layer, G' is the training pass's gradient.
+        found = {layer: of_layer(layer, repeated) for layer in self._layers if not (self._fresh or layer.before)}
+        moved = [layer for layer in self._layers if layer not in found]
+        fast, rest = ([layer for layer in moved if (layer.name in slow) == is_slow] for is_slow in (False, True))
+        try:
+            found |= dict(replay.shifted_gradients(passes, recording, fast))
             return found | dict(definition.shifted_gradients(passes.start, passes.loss, rest))
-        return None
+        except Exception as error:  # whatever a skip has broken, the definition does without it
+            _raise_interrupt(error)
+            return None
 
     def _prove(self, passes: Passes, moving: frozenset[nn.Parameter], gradients: Gradients) -> dict[Layer, Tensor]:
         """Every layer by the definition; and which of them replay gives the same bits for."""
-        exact = check_repeats(passes, gradients)
-        if not exact and not self._is_rounded:
+        repeated = repeated_as(gradients, passes)
+        away = farthest(gradients, repeated)
+        if away and not self._is_rounded:
             self._is_rounded = True
-            warnings.warn(
-                "the training pass, run again, gives its gradients within rounding, not to the bit (other kernels, or "
-                "such as are not deterministic): G and G' differ by that, too",
-                stacklevel=4,
+            self._notices.append(
+                f"the training pass, run again, gives its gradients to within {away:.0e}, not to the bit (other "
+                "kernels, such as are not deterministic, or state that cannot be held): G and G' differ by that, too"
             )
         recording = self._record(passes, moving)
         shifted = dict(definition.shifted_gradients(passes.start, passes.loss, self._layers))
-        replayed: dict[Layer, Tensor] = {}
-        with suppress(Exception):
-            replayed.update(replay.shifted_gradients(passes, recording, self._layers))
-        proven = {layer.name for layer, g in replayed.items() if agree(g, shifted[layer], exact)}
+        replayed = self._by_replay(passes, recording, (), repeated) or {}
+        proven = {layer.name for layer, g in replayed.items() if agree(g, shifted[layer], exact=not away)}
         slow = frozenset(layer.name for layer in self._layers) - proven
         if slow and slow != self._slow.get(recording.way):
             names = ", ".join(sorted(slow))
-            warnings.warn(
-                f"measured by the definition, at a full pass each, since a shorter way has other bits: {names}",
-                stacklevel=4,
+            self._notices.append(
+                f"measured by the definition, at a full pass each, since a shorter way has other bits: {names}"
             )
         self._changing = self._now_changing
         if any(not same_bits(passes.old[p], passes.new[p]) for p in passes.new):  # an update of nothing proves nothing
             self._slow[recording.way] = slow
         return shifted
 
-    def _recomputed(self, passes: Passes, batch: Batch, start: Start) -> Gradients:
-        """The gradients of the training pass, run again."""
-        passes.check_batch()
+    def _repeated(self, passes: Passes, batch: Batch, start: Start | None) -> Gradients:
+        """The gradients of the training pass, run again; those that are computed anew are added up in `start`."""
+        if start is not None:
+            passes.check_batch()
         gradients = passes.repeat()
         passes.look()
+        if start is None:
+            return gradients
         if batch.loss is not None and not agree(passes.value, batch.loss.to(passes.value)):
             raise ProbeError(
                 f"the loss was {float(batch.loss):.6g} in the loop and is {float(passes.value):.6g} here: it is not "
@@ -407,6 +427,14 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             before = start.batches[0].training_pass.hold
             gradient = gradient + self._penalty * of_layer(layer, {p: before.value(p) for p in layer.parameters})
         return gradient
+
+
+def _raise_interrupt(error: BaseException | None) -> None:
+    """Raise the Ctrl-C that an error came of, as where torch is interrupted in the midst of something."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+        error = error.__context__
 
 
 def _refuse_wrapped(model: nn.Module) -> None:

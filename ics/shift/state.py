@@ -11,10 +11,12 @@ import dis
 import operator
 import random
 import sys
+import threading
 import warnings
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from functools import cache, partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -32,16 +34,31 @@ LARGEST = 200_000  # objects that a search visits at most: more of them are not 
 
 _FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", __package__.split(".")[0]} - {"__main__"}
 # Modules of the standard library whose objects hold what others put into them.
-_HOLDERS = {"argparse", "collections", "queue", "types", "weakref", "_thread", "_weakrefset"}
+_HOLDERS = {"argparse", "collections", "queue", "types", "weakref", "_thread", "_weakrefset", "torch.distributions"}
 _TENSORS = {Tensor, nn.Parameter, nn.Buffer}
 _CONTAINERS = {dict, OrderedDict, list, tuple, set, frozenset, deque, bytearray, array} | _TENSORS
 _NUMPY = numpy.random.Generator | numpy.random.BitGenerator | numpy.random.RandomState
 _RANDOM = torch.Generator | random.Random | SobolEngine | _NUMPY
-_OPEN = nn.Module | Tensor | MethodType | CellType | partial | numpy.ndarray | _RANDOM  # type: ignore[type-arg]
+_OPEN = (
+    nn.Module | Tensor | MethodType | BuiltinFunctionType | CellType | partial | ContextVar | numpy.ndarray | _RANDOM  # type: ignore[type-arg]
+)
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
 _DATA = data.Dataset | data.DataLoader | data.Sampler  # type: ignore[type-arg]
+_LOCKS = (
+    *map(type, (threading.Lock(), threading.RLock())),
+    threading.Condition,
+    threading.Event,
+    threading.Semaphore,
+    threading.Barrier,
+    threading.Thread,
+)
+GENERATORS = random.seed.__self__, numpy.random.get_state.__self__  # type: ignore[attr-defined]
+"""Python's and NumPy's generators of random numbers that everyone shares."""
+
+_RANDOM_MODULES = random, numpy.random
+_WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a number → type of its bits
 _ABSENT = object()  # stands for what a name that is free holds
-_CLOSED = BuiltinFunctionType | random.SystemRandom | torch.optim.Optimizer | _DATA
+_CLOSED = random.SystemRandom | torch.optim.Optimizer | _DATA
 
 
 class Place:
@@ -53,8 +70,9 @@ class Place:
         take: Callable[[], Any],
         give: Callable[[Any], object],
         equal: Callable[[Any, Any], bool] = operator.eq,
+        key: int = 0,  # where a thing has two places
     ) -> None:
-        self.thing, self.key, self.take, self._give, self._equal = thing, id(thing), take, give, equal
+        self.thing, self.key, self.take, self._give, self._equal = thing, key or id(thing), take, give, equal
 
     def same(self, value: Any) -> bool:
         """Whether it holds that value now."""
@@ -159,14 +177,16 @@ class Hold:
 def places(roots: Iterable[Any]) -> list[Place]:
     """The places that can be reached from the roots by attributes, items, closures and the globals of functions.
 
-    Of a class, the special methods are followed, and those that other functions name. Left alone: optimizers, data
-    sets, other people's threads and files, iterators, and what the standard library, torch and NumPy keep for
-    themselves.
+    Of a class, the special methods are followed, and those that other functions name; all of a file where one of its
+    functions looks them up by `getattr`. Left alone: optimizers, data sets, what other threads use as well, files,
+    iterators, and what the standard library, torch and NumPy keep for themselves.
     """
     found: list[Place] = []
     seen: dict[int, Any] = {}
     named = {"forward"}
-    methods: dict[str, list[Any]] = {}  # that nobody has named yet
+    methods: dict[str, list[FunctionType]] = {}  # that nobody has named yet
+    unnamed: set[str | None] = set()  # modules whose functions find methods by other means
+    has_threads = threading.active_count() > 1
     queue = list(roots)
     while queue:
         thing = queue.pop()
@@ -176,17 +196,24 @@ def places(roots: Iterable[Any]) -> list[Place]:
             warnings.warn(f"of all that the model can reach, {LARGEST:,} objects are held, and no more", stacklevel=2)
             break
         seen[id(thing)] = thing  # kept alive, so that its id stays its own
-        if type(thing) in _CONTAINERS or not _is_left_alone(thing):
-            place, inside = _opened(thing)
-            found += [place] if place else []
-            queue.extend(inside)
+        is_plain = type(thing) in _CONTAINERS
+        if is_plain or not (_is_left_alone(thing) or (has_threads and _is_shared(thing))):
+            for place, inside in (_opened(thing),) if is_plain else (_opened(thing), _attributes_of(thing)):
+                found += [place] if place else []
+                queue.extend(inside)
             if isinstance(thing, FunctionType):
-                new = _globals_and_names(thing.__code__)[1] - named
+                of_globals, names = _globals_and_names(thing.__code__)
+                new = names - named
                 named |= new
                 queue.extend(method for name in new for method in methods.pop(name, ()))
+                if "getattr" in of_globals and thing.__module__ not in unnamed:
+                    unnamed.add(thing.__module__)
+                    here = (m for same in methods.values() for m in same if m.__module__ == thing.__module__)
+                    queue.extend([*here])
             elif isinstance(thing, type):
                 for name, method in _methods(thing):
-                    (queue if name.startswith("__") or name in named else methods.setdefault(name, [])).append(method)
+                    is_used = name.startswith("__") or name in named or method.__module__ in unnamed
+                    (queue if is_used else methods.setdefault(name, [])).append(method)
     return found
 
 
@@ -208,8 +235,15 @@ def _is_left_alone(thing: Any) -> bool:
     return _is_foreign(named.__module__ or "")  # functions made by exec have none
 
 
+def _is_shared(thing: Any) -> bool:
+    """Whether an object is made for several threads: what another one has done to it meanwhile is not to be undone."""
+    return not isinstance(thing, nn.Module | type) and any(
+        isinstance(value, _LOCKS) for value in getattr(thing, "__dict__", {}).values()
+    )
+
+
 def _is_foreign(module: str) -> bool:
-    return module not in _HOLDERS and module.partition(".")[0] in _FOREIGN
+    return module.partition(".")[0] in _FOREIGN and not {module, module.rpartition(".")[0]} & _HOLDERS
 
 
 def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
@@ -230,7 +264,8 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case random.Random():
             return own(thing.getstate, thing.setstate), ()
         case numpy.ndarray():
-            return own(thing.copy, partial(numpy.copyto, thing), _same_arrays), ()
+            items = thing.flat if thing.dtype == object else ()
+            return own(thing.copy, partial(numpy.copyto, thing), _same_arrays), items
         case numpy.random.RandomState():
             return own(thing.get_state, thing.set_state, _same_arrays), ()
         case numpy.random.BitGenerator():
@@ -241,6 +276,10 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
             return None, thing
         case MethodType():
             return None, (thing.__self__, thing.__func__)
+        case BuiltinFunctionType():
+            return None, (thing.__self__,)
+        case ContextVar():
+            return own(partial(thing.get, _ABSENT), partial(_set, thing), _is_same), (thing.get(None),)
         case partial():
             return None, (thing.func, thing.args, thing.keywords)
         case CellType():
@@ -248,17 +287,24 @@ def _opened(thing: Any) -> tuple[Place | None, Iterable[Any]]:
         case FunctionType():
             spaces = list(_spaces(thing))
             held = [space[name] for space, names in spaces for name in names if name in space]
-            inside = (thing.__defaults__, thing.__kwdefaults__, thing.__closure__, thing.__dict__, *held)
+            drawn = GENERATORS if _names_random(thing, held) else ()
+            inside = (thing.__defaults__, thing.__kwdefaults__, thing.__closure__, thing.__dict__, *held, *drawn)
             return own(partial(_read, spaces), partial(_write, spaces), _is_same), inside
         case type():
-            take, give = partial(_attributes, thing), partial(_reset, thing)
-            return own(take, give, _is_same), (*take()[1], *thing.__bases__)
-    slots = [name for kind in type(thing).__mro__ for name in _slots(kind)]
-    place = own(
-        lambda: tuple(getattr(thing, name, _ABSENT) for name in slots), partial(_set_slots, thing, slots), _is_same
-    )
-    held = [getattr(thing, name, None) for name in slots]
-    return place if slots else None, (getattr(thing, "__dict__", None), type(thing), *held)
+            held = [value for value in vars(thing).values() if not isinstance(value, FunctionType)]
+            inside = (*held, *thing.__bases__, type(thing))
+            return own(partial(_attributes, thing), partial(_reset, thing), _is_same), inside
+    return None, ()
+
+
+def _attributes_of(thing: Any) -> tuple[Place | None, Iterable[Any]]:
+    """The same of an object's attributes: those in no dictionary are a place."""
+    if isinstance(thing, FunctionType | type):
+        return None, ()
+    slots = [slot for kind in type(thing).__mro__ for slot in _slots(kind)]
+    take, give = partial(_read_slots, thing, slots), partial(_set_slots, thing, slots)
+    inside = (getattr(thing, "__dict__", None), type(thing), *take())
+    return Place(thing, take, give, _is_same, key=-id(thing)) if slots else None, inside
 
 
 @cache
@@ -273,10 +319,25 @@ def _spaces(function: FunctionType) -> Iterator[tuple[dict[str, Any], list[str]]
     """The namespaces of modules that a function looks at, its own first, and the names that it looks for."""
     space = function.__globals__
     of_globals, names = _globals_and_names(function.__code__)
-    yield space, [name for name in of_globals if name in space or not hasattr(builtins, name)]
-    for module in (space.get(name) for name in of_globals):
-        if isinstance(module, ModuleType) and not _is_foreign(module.__name__):
-            yield vars(module), [name for name in names if name in vars(module)]
+    looked_up = of_globals | space.keys() if "globals" in of_globals else of_globals
+    yield space, [name for name in looked_up if name in space or not hasattr(builtins, name)]
+    package = space.get("__package__") or ""
+    imported = (sys.modules.get(full) for name in names for full in (name, f"{package}.{name}"))
+    modules, seen = [*map(space.get, of_globals), *imported], list[Any]()
+    while modules:
+        module = modules.pop()
+        if isinstance(module, ModuleType) and not _is_foreign(module.__name__) and module not in seen:
+            seen.append(module)
+            found = [name for name in names if name in vars(module)]
+            yield vars(module), found
+            modules += [vars(module)[name] for name in found]
+
+
+def _names_random(function: FunctionType, held: Iterable[Any]) -> bool:
+    """Whether a function may draw from the generators that everyone shares."""
+    return "random" in _globals_and_names(function.__code__)[1] or any(
+        value is module for value in held for module in _RANDOM_MODULES
+    )
 
 
 def _read(spaces: Sequence[tuple[dict[str, Any], list[str]]]) -> tuple[Any, ...]:
@@ -303,7 +364,7 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
 
 def _attributes(kind: type) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """Of what is in a class, what does not define it."""
-    inside = [(name, value) for name, value in vars(kind).items() if not (name.startswith("__") or callable(value))]
+    inside = [(name, value) for name, value in vars(kind).items() if not name.startswith("__")]
     names = tuple(name for name, value in inside if not hasattr(type(value), "__get__"))
     return names, tuple(vars(kind)[name] for name in names)
 
@@ -315,17 +376,32 @@ def _reset(kind: type, value: tuple[tuple[str, ...], tuple[Any, ...]]) -> None:
         setattr(kind, name, attribute)
 
 
-def _slots(kind: type) -> list[str]:
+def _slots(kind: type) -> list[MemberDescriptorType]:
     """The attributes of an object that are in no dictionary."""
-    return [n for n, v in vars(kind).items() if isinstance(v, MemberDescriptorType) and not n.startswith("__")]
+    return [v for n, v in vars(kind).items() if isinstance(v, MemberDescriptorType) and not n.startswith("__")]
 
 
-def _set_slots(thing: Any, names: Sequence[str], values: Iterable[Any]) -> None:
-    for name, value in zip(names, values, strict=True):
-        if value is not _ABSENT:
-            setattr(thing, name, value)
-        elif hasattr(thing, name):
-            delattr(thing, name)
+def _read_slots(thing: Any, slots: Sequence[MemberDescriptorType]) -> tuple[Any, ...]:
+    def read(slot: MemberDescriptorType) -> Any:
+        try:
+            return slot.__get__(thing)
+        except AttributeError:
+            return _ABSENT
+
+    return tuple(map(read, slots))
+
+
+def _set_slots(thing: Any, slots: Sequence[MemberDescriptorType], values: Iterable[Any]) -> None:
+    for slot, now, value in zip(slots, _read_slots(thing, slots), values, strict=True):
+        if value is _ABSENT and now is not _ABSENT:
+            slot.__delete__(thing)
+        elif value is not now:
+            slot.__set__(thing, value)
+
+
+def _set(variable: "ContextVar[Any]", value: Any) -> None:
+    if value is not _ABSENT:  # which cannot be had back
+        variable.set(value)
 
 
 def _contents(cell: CellType) -> tuple[Any, ...]:
@@ -359,7 +435,7 @@ def _is_same(a: Any, b: Any) -> bool:
         return False
     if type(a) is tuple:
         return len(a) == len(b) and (all(map(operator.is_, a, b)) or all(map(_is_same, a, b)))
-    return isinstance(a, int | float | complex | str | bytes) and bool(a == b)
+    return isinstance(a, int | float | complex | str | bytes) and bool(a == b) and (bool(a) or repr(a) == repr(b))
 
 
 def _same_arrays(a: Any, b: Any) -> bool:
@@ -376,10 +452,14 @@ def _is_bound_alike(tensor: Tensor, alias: Tensor) -> bool:
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same values, NaN being the same as NaN."""
+    """Whether two tensors hold the same bits: 0 is not −0, and NaN is NaN."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     try:
-        return torch.equal(a, b) or bool(torch.isclose(a, b, rtol=0, atol=0, equal_nan=True).all())
+        if a.is_complex():
+            a, b = torch.view_as_real(a), torch.view_as_real(b)
+        if a.is_floating_point():
+            a, b = (tensor.view(_WHOLE[tensor.element_size()]) for tensor in (a, b))
+        return torch.equal(a, b)
     except (RuntimeError, NotImplementedError):  # a type that cannot be compared counts as changed
         return False

@@ -1,14 +1,13 @@
 """How training passes begin: noted by hooks on the model, at the cost of a few microseconds each."""
 
 import contextlib
-import random
 import sys
+import threading
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -16,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from ics.shift.errors import ProbeError
-from ics.shift.state import Hold, Place, TensorPlace, places
+from ics.shift.state import GENERATORS, Hold, Place, TensorPlace, places
 
 _NORMS = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")  # not what others derive from them
 MIXED: tuple[Set[str], ...] = ({"loss"}, set(), {"loss", "backward"})  # what loops have in autocast, beside the model
@@ -51,12 +50,12 @@ class TrainingPass:
 class PassWatcher:
     """Notes how a model's forward passes with gradients begin.
 
-    A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `pause`, or while any
-    model is measured, are not noted: they are no training passes, or none that will be measured. All state is held,
-    for nobody knows what a pass will change for the first time, and how it was cannot be told afterwards.
+    A model has one at most, which all who measure it share (`PassWatcher.of`). Passes inside `pause`, or in a thread
+    that measures some model, are not noted: they are no training passes, or none that will be measured. All state is
+    held, for nobody knows what a pass will change for the first time, and how it was cannot be told afterwards.
     """
 
-    measuring = 0  # how many measurements are under way, of whatever model: their passes may run this one
+    _here = threading.local()  # its `measuring`: whether this thread measures some model: passes may run this one
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -68,11 +67,11 @@ class PassWatcher:
         self.sleepers: set[Any] = set()  # users who need no pass until they leave this; all in it: none is noted
         self.listeners: list[Callable[[Any, Any, TrainingPass], None]] = []  # called with every pass that is noted
         devices = {t.device for t in [torch.empty(0), *model.parameters(), *model.buffers()]}
-        self.device_types = {device.type for device in devices}
+        self.device_types = {device.type for device in devices} - {"meta"}
         others = [device for device in devices if device.type not in ("cpu", "meta")]
         own = [torch.get_device_module(device).default_generators[device.index] for device in others]
         self.random = places([torch.default_generator, *own])
-        self._foreign_random = places([random.seed.__self__, numpy.random.get_state.__self__])  # type: ignore[attr-defined]
+        self._foreign_random = places(GENERATORS)
         self.random_keys = {place.key for place in [*self.random, *self._foreign_random]}
         self._roots: list[Any] = [model]
         self._reached: list[Place] = []
@@ -106,7 +105,7 @@ class PassWatcher:
     @property
     def is_paused(self) -> bool:
         """Whether a pass that begins now is not noted."""
-        return self._paused > 0 or PassWatcher.measuring > 0
+        return self._paused > 0 or getattr(PassWatcher._here, "measuring", False)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -120,12 +119,13 @@ class PassWatcher:
     @staticmethod
     @contextmanager
     def measure() -> Iterator[None]:
-        """Inside, no model's passes are noted."""
-        PassWatcher.measuring += 1
+        """Inside, no model's passes are noted in this thread."""
+        before = getattr(PassWatcher._here, "measuring", False)
+        PassWatcher._here.measuring = True
         try:
             yield
         finally:
-            PassWatcher.measuring -= 1
+            PassWatcher._here.measuring = before
 
     def hold(self, batch: Any = ()) -> Hold:
         """All state there is, now: what model, losses and batch can reach, and the generators of random numbers."""
@@ -134,15 +134,17 @@ class PassWatcher:
             own = [*self.model.parameters(), *self.model.buffers()]
             self._reached = places([*self._roots, *own])  # the last ones first: they count most
             self._containers = Hold(place for place in self._reached if not isinstance(place, TensorPlace))
-        found = [*self.random, *self._foreign_random, *self._reached, *places([batch])]
+        # Other threads may draw from what all share: then only what the model is seen to draw from is put back.
+        foreign = self._foreign_random if threading.active_count() == 1 else ()
+        found = [*self.random, *foreign, *self._reached, *places([batch])]
         return Hold(found, like=self.last.hold if self.last else None)
 
     def last_pass(self) -> TrainingPass:
         """The last training pass."""
         if self.last is None:
             raise ProbeError(
-                "no forward pass with gradients has been seen; call model(x), not model.forward(x), before you measure "
-                "(an attached probe sees those of steps that are due)"
+                "no forward pass with gradients has been seen; call model(x), not model.forward(x) or a compiled copy, "
+                "before you measure (an attached probe sees those of steps that are due)"
             )
         return self.last
 
@@ -159,6 +161,9 @@ class PassWatcher:
             return
         if self.is_paused or not torch.is_grad_enabled() or self._is_inside():
             return
+        hooks: Any = model._forward_pre_hooks
+        mine = next(key for key, hook in hooks.items() if getattr(hook, "owner", None) is self)
+        hooks.move_to_end(mine, last=False)  # another one may have been put before it
         inputs = [*args, *kwargs.values()]
         first = next(self.model.parameters(), None)
         gradient = first.grad if first is not None and first.is_leaf else None
@@ -169,7 +174,7 @@ class PassWatcher:
             type(args[0]) if len(inputs) == len(args) == 1 else None,
             None if gradient is None else gradient.detach().norm(),
         )
-        for listener in self.listeners:
+        for listener in [*self.listeners]:
             listener(args, kwargs, self.last)
 
     def _is_inside(self) -> bool:
