@@ -586,3 +586,128 @@ def test_a_users_hook_that_changes_the_input_changes_it_once() -> None:
         return training
 
     assert_exact(build, plain)
+
+
+# --- what else loops do: rows, or the true cause ----------------------------------------------------------------------
+
+
+def told(training: Training, loop: Loop, loss_fn: Any = cross_entropy, **attach: Any) -> tuple[list[int], list[str]]:
+    """The steps that have rows, and what was said."""
+    rows: list[Any] = []
+    with ShiftProbe(training.model, loss_fn) as probe, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        probe.attach(training.optimizer, **{"to": rows} | attach)
+        training.loss = probe.loss
+        loop(training)
+    return sorted({row["step"] for row in rows}), [str(w.message) for w in caught]
+
+
+def test_a_loss_that_is_no_tensor_does_not_end_the_training() -> None:
+    def summed(t: Training, x: Tensor, y: Tensor) -> Tensor:
+        return t.forward(x, y)["ce"]  # type: ignore[index,no-any-return]
+
+    steps, said = told(Training(), partial(loop, loss=summed), lambda out, y: {"ce": cross_entropy(out, y)})
+    assert (steps, said) == (
+        [],
+        ["step 0 gives no row: loss_fn must return a scalar tensor, not dict; reduce it, say with .mean()"],
+    )
+
+
+def test_rows_that_nobody_takes_do_not_end_the_training(tmp_path: Path) -> None:
+    def full(rows: Any) -> None:
+        raise OSError("disk full")
+
+    assert told(Training(), plain, to=full)[1] == ["the rows of step 0 are lost: OSError: disk full"]
+    assert told(Training(), plain, to=tmp_path / "new" / "rows.csv")[1] == []
+    assert (tmp_path / "new" / "rows.csv").read_text().count("\n") == 1 + 5 * STEPS
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ProbeError, match=r"file/rows\.csv' cannot be written"):
+        told(Training(), plain, to=str(tmp_path / "file" / "rows.csv"))
+
+
+def test_what_cannot_be_seen_is_refused_at_once() -> None:
+    class Own(nn.Linear):
+        def __call__(self, x: Tensor) -> Any:
+            return super().__call__(x / 2)
+
+    with pytest.raises(ProbeError, match="Own has a __call__ of its own"):
+        told(Training(lambda: Own(6, 4)), plain)
+    training = Training()
+    training.optimizer = Training().optimizer
+    with pytest.raises(ProbeError, match="the optimizer holds no parameter of the model"):
+        told(training, plain)
+
+
+def test_an_optimizer_in_the_place_of_the_attached_one() -> None:
+    def replaced(t: Training) -> None:
+        plain(t)
+        t.optimizer = torch.optim.Adam(t.model.parameters())
+        gc.collect()
+        plain(t)
+
+    gone = "nothing is measured any more: the attached optimizer is gone; attach the one that is stepped"
+    assert told(Training(), replaced) == ([0, 1, 2], [gone])
+    assert told(Training(), replaced, every=100) == ([0], [gone])
+
+
+def test_one_criterion_of_two_models() -> None:
+    criterion = nn.CrossEntropyLoss()
+
+    def both(t: Training) -> None:
+        other = chain()
+        for x, y in t.batches[:STEPS]:
+            t.optimizer.zero_grad()
+            first, second = t.model(x), other(x)
+            losses = criterion(first, y), criterion(second, y)
+            losses[1].backward()
+            losses[0].backward()
+            t.optimizer.step()
+
+    assert told(Training(), both, criterion) == ([0, 1, 2], [])
+
+
+def test_an_optimizer_that_steps_within_the_backward_pass() -> None:
+    def fused(t: Training) -> None:
+        handle = next(t.model.parameters()).register_post_accumulate_grad_hook(lambda p: t.optimizer.step())
+        plain(t)
+        handle.remove()
+
+    steps, said = told(Training(), fused)
+    assert steps == [] or 0 not in steps
+    assert said[0] == "step 0 gives no row: the optimizer steps within the backward pass; step it after that"
+
+
+def test_a_closure_that_goes_backward_itself() -> None:
+    training = Training()
+    x, y = training.batches[0]
+
+    def closure() -> Tensor:
+        loss = training.forward(x, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    steps, said = told(training, plain, closure=closure)
+    assert steps == [] and "the closure computes gradients; give one that only returns the loss" in said[0]
+
+
+def test_a_hook_that_was_put_before_the_probes() -> None:
+    def hooked(t: Training) -> None:
+        t.model.register_forward_pre_hook(lambda model, args: (args[0].square(),), prepend=True)
+        plain(t)
+
+    steps, said = told(Training(), hooked)
+    assert steps == [1, 2]
+    assert len(said) == 1
+
+
+def test_gradients_of_what_another_optimizer_moves_may_stay() -> None:
+    training = Training()
+    training.optimizer = torch.optim.SGD([p for p in training.model.parameters() if p.ndim > 1], lr=0.1)
+    assert told(training, plain) == ([0, 1, 2], [])
+
+
+def test_the_bit_by_bit_reasons_are_said_once_whatever_their_numbers() -> None:
+    def added(t: Training, x: Tensor, y: Tensor) -> Tensor:
+        return t.loss(t.model(x), y) + t.loss(t.model(x), y)
+
+    assert len(told(Training(), partial(loop, loss=added))[1]) == 1

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from rebuilt import STEPS, check, frozen, hooks
@@ -20,6 +21,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ics import ProbeError, ShiftProbe
+from ics.shift.state import TensorPlace
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -113,3 +115,72 @@ def test_a_copy_of_a_watched_model_has_a_probe_of_its_own() -> None:
             assert [row.l2 for row in shift.rows] == [0, 0]
             with pytest.raises(ProbeError, match="no forward pass"), probe.observe(x, y):
                 pass
+
+
+@pytest.mark.parametrize("call", range(0, 14, 2))
+def test_an_interrupt_while_things_are_put_back(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 3))
+    optimizer, calls, put = torch.optim.SGD(model.parameters(), lr=0.1), itertools.count(), TensorPlace.put
+    x, y = torch.randn(6, 4), torch.randint(0, 3, (6,))
+    cross_entropy(model(x), y).backward()
+    after: list[Any] = []
+
+    def interrupted(place: TensorPlace, value: Any) -> None:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        put(place, value)
+
+    with ShiftProbe(model, cross_entropy) as probe:
+        cross_entropy(model(x), y)
+        model.zero_grad()
+        cross_entropy(model(x), y).backward()
+        monkeypatch.setattr(TensorPlace, "put", interrupted)
+        with suppress(KeyboardInterrupt), probe.observe(x, y):
+            optimizer.step()
+            after.append(held(model))
+    assert next(calls) > call
+    assert held(model) == after[0]
+
+
+def test_other_threads_are_left_alone() -> None:
+    """What they do while a pass is measured is not undone, nor are they taken for the model's own."""
+
+    class Shared:
+        """Filled by a thread whenever it is asked, which draws from NumPy's generator and trains a model of its own."""
+
+        def __init__(self) -> None:
+            self.go, self.done, self.stop = threading.Event(), threading.Event(), False
+            self.items: list[float] = []
+            weight = nn.Parameter(torch.zeros(1))
+            self.optimizer = torch.optim.SGD([weight], lr=1.0)
+            self.thread = threading.Thread(target=self.fill)
+            self.thread.start()
+
+        def fill(self) -> None:
+            while self.go.wait() and not self.stop:
+                self.go.clear()
+                self.items.append(numpy.random.rand())
+                self.optimizer.step()
+                self.done.set()
+
+    shared = Shared()
+
+    def loss_fn(out: Tensor, y: Tensor) -> Tensor:
+        shared.done.clear()
+        shared.go.set()
+        shared.done.wait(20)  # no assertion here, whose globals pytest makes its own
+        return cross_entropy(out, y)
+
+    try:
+        model, x, y = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), torch.randn(6, 4), torch.randint(0, 3, (6,))
+        with ShiftProbe(model, loss_fn) as probe:
+            loss_fn(model(x), y).backward()
+            with probe.observe(x, y) as shift:
+                pass
+        assert len(shift.rows) == 2
+        assert shared.thread.is_alive()
+        assert len(set(shared.items)) == len(shared.items) > 3
+    finally:
+        shared.stop = True
+        shared.go.set()
+        shared.thread.join()

@@ -232,7 +232,8 @@ def _is_left_alone(thing: Any) -> bool:
     if isinstance(thing, _OPEN):
         return False
     named = thing if isinstance(thing, type | FunctionType) else type(thing)
-    return _is_foreign(named.__module__ or "")  # functions made by exec have none
+    module = named.__module__
+    return _is_foreign(module if isinstance(module, str) else "")  # functions made by exec have none
 
 
 def _is_shared(thing: Any) -> bool:
