@@ -3,6 +3,8 @@
 import copy
 import csv
 import gc
+import itertools
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -711,3 +713,73 @@ def test_the_bit_by_bit_reasons_are_said_once_whatever_their_numbers() -> None:
         return t.loss(t.model(x), y) + t.loss(t.model(x), y)
 
     assert len(told(Training(), partial(loop, loss=added))[1]) == 1
+
+
+def test_what_a_closure_can_reach_is_held() -> None:
+    def build(attach: bool) -> tuple[Training, nn.Module, list[Any]]:
+        training, rows = Training(), list[Any]()
+        judge = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+        def adversarial() -> Tensor:
+            value: Tensor = -judge(training.model(training.batches[0][0])).mean()
+            return value
+
+        with ShiftProbe(training.model, cross_entropy) as probe:
+            if attach:
+                probe.attach(training.optimizer, to=rows, closure=adversarial)
+            for _ in range(STEPS):
+                training.optimizer.zero_grad()
+                adversarial().backward()  # type: ignore[no-untyped-call]
+                training.optimizer.step()
+        return training, judge, rows
+
+    (twin, judge, _), (training, other, rows) = build(False), build(True)
+    assert_same(twin, training)
+    assert {row["step"] for row in rows} == {0, 1, 2}
+    for a, b in zip([*judge.parameters(), *judge.buffers()], [*other.parameters(), *other.buffers()], strict=True):
+        assert torch.equal(a, b)
+        assert a.grad is b.grad is None or torch.equal(a.grad, b.grad)
+
+
+def test_an_error_of_a_signals_handler_ends_the_training() -> None:
+    class TimeIsUp(Exception):
+        pass
+
+    def handler(number: int, frame: Any) -> None:
+        raise TimeIsUp
+
+    training, passes = Training(), itertools.count()  # an iterator, since other state is put back in every pass
+
+    def loss_fn(out: Tensor, y: Tensor) -> Tensor:
+        if next(passes) == 4:
+            signal.raise_signal(signal.SIGUSR1)
+        return cross_entropy(out, y)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(TimeIsUp):
+            told(training, plain, loss_fn)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": []}, "leaves nothing to measure"),
+        ({"kinds": ["Linear"]}, "are no classes of modules"),
+    ],
+)
+def test_options_of_no_use(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ProbeError, match=words):
+        ShiftProbe(chain(), cross_entropy, **options)
+
+
+def test_one_layer_and_one_class_need_no_list() -> None:
+    x, y = torch.randn(8, 6), torch.randint(0, 4, (8,))
+    for options in ({"layers": 2}, {"layers": "3"}, {"kinds": nn.BatchNorm1d}):
+        with ShiftProbe(model := chain(), cross_entropy, **options) as probe:  # type: ignore[arg-type]
+            cross_entropy(model(x), y).backward()
+            with probe.observe(x, y) as shift:
+                pass
+            assert shift.rows

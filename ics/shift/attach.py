@@ -59,8 +59,10 @@ class Attachment:
                 f"{type(probe.model).__name__} has a __call__ of its own, so that what the loop gives it cannot be "
                 "seen; use observe"
             )
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        if isinstance(every, bool) or not hasattr(every, "__index__") or every < 1:
             raise ProbeError(f"every={every!r} is no number of steps; take 1 or more")
+        if not (closure is None or callable(closure)) or not isinstance(calls, nn.Module):
+            raise ProbeError("closure is a function that returns the loss, calls a module that the loop calls")
         self._every, self._to, self._closure = every, sink(to), closure
         self._optimizer = weakref.ref(optimizer)
         if not self._updated:
@@ -69,6 +71,7 @@ class Attachment:
                 "does, or use observe around all that moves them"
             )
         self._watcher = probe.watcher
+        self._watcher.reach(closure)
         self._is_compiled = calls is not probe.model
         self.targets: Any = None
         self._step, self._said, self._recomputes = 0, set[str](), False

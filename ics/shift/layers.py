@@ -228,5 +228,5 @@ def _weight_matrices(module: nn.Module) -> dict[str, tuple[nn.Parameter, ...]]:
     if isinstance(module, nn.Linear | nn.Bilinear | _ConvNd):
         parts = [p for name, p in module.named_parameters() if name.startswith(("weight", "parametrizations.weight."))]
         return {"weight": tuple(parts)} if parts else {}
-    experts = getattr(module, "num_experts", None)
+    experts = vars(module).get("num_experts")
     return {key: (p,) for key, p in own.items() if p.ndim == 3 and len(p) == experts}

@@ -6,6 +6,8 @@ i. The definition (`ics.shift.definition`) costs k full passes; `ics.shift.repla
 third of that.
 """
 
+import signal
+import traceback
 import warnings
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -53,7 +55,7 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             all other parameters count where the forward pass first uses them.
         loss_fn: `loss_fn(model(x), y)` → scalar tensor.
         layers: which layers to measure, by 1-based index in order of execution or by the name of a layer, of a module
-            (all layers inside) or of any parameter; None means all.
+            (all layers inside) or of any parameter; one or several of them; None means all.
         noise: "same": G' sees the random draws (dropout, noise) that G saw; "fresh": those that the next forward pass
             will see.
         params: W_i is the module's "weight", or "all" of its parameters together.
@@ -61,8 +63,8 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
             those that are some layer's W_i.
         penalty: λ ≥ 0; G and G' are the gradients of L + λ/2·‖W‖², the penalty being over all W_i (that of any other
             parameter has no derivative with respect to W_i). It leaves ‖G − G'‖₂ alone but for rounding.
-        kinds: classes of modules whose weights are the measurable layers, `nn.Embedding` and norms for example; None:
-            every module with a weight matrix.
+        kinds: a class of modules or several whose weights are the measurable layers, `nn.Embedding` and norms for
+            example; None: every module with a weight matrix.
         gradients: G is what the "loop" has in `.grad`; or "recompute": it is computed anew, at one more pass, as the
             gradient of `loss_fn`, whatever has been scaled, clipped or cleared.
         verify: when layers are also computed by the definition: "first", "always" or "never".
@@ -88,13 +90,13 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         self,
         model: nn.Module,
         loss_fn: LossFunction,
-        layers: Sequence[int | str] | None = None,
+        layers: int | str | Sequence[int | str] | None = None,
         noise: Noise = "same",
         params: Params = "weight",
         verify: Verify = "first",
         moved: Moved = "all",
         penalty: float = 0.0,
-        kinds: Kinds = None,
+        kinds: type[nn.Module] | Kinds = None,
         gradients: Source = "loop",
     ) -> None:
         self.ranks: Any = None
@@ -108,9 +110,15 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
         if not 0 <= penalty < float("inf"):
             raise ProbeError(f"penalty={penalty!r} is no coefficient of a penalty; take 0 or more")
         self.model, self.loss_fn = model, loss_fn
-        self._wanted, self._params, self._verify = layers, params, verify
+        self._wanted = [layers] if isinstance(layers, int | str) else layers
+        if self._wanted is not None and not len(self._wanted):
+            raise ProbeError("layers=[] leaves nothing to measure; None means all layers")
+        self._params, self._verify = params, verify
         self._fresh = noise == "fresh"
-        self._moved, self._penalty, self._kinds = moved, penalty, kinds
+        self._moved, self._penalty = moved, penalty
+        self._kinds: Kinds = [kinds] if isinstance(kinds, type) else kinds
+        if not all(isinstance(kind, type) for kind in self._kinds or ()):
+            raise ProbeError(f"kinds={kinds!r} are no classes of modules; take nn.Linear, not its name")
         self.recomputes = gradients == "recompute" or self.ranks is not None
         self._watcher: PassWatcher | None = PassWatcher.of(model, loss_fn)
         self._attachment: Attachment | None = None
@@ -430,9 +438,12 @@ class ShiftProbe(AbstractContextManager["ShiftProbe"]):
 
 
 def _raise_interrupt(error: BaseException | None) -> None:
-    """Raise the Ctrl-C that an error came of, as where torch is interrupted in the midst of something."""
+    """Raise what a signal's handler (Ctrl-C, a time limit) has raised, be it that torch failed of it."""
+    handlers = map(signal.getsignal, signal.valid_signals())
+    codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers} - {None}
     while error is not None:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        frames = traceback.walk_tb(error.__traceback__)
+        if isinstance(error, KeyboardInterrupt | SystemExit) or any(frame.f_code in codes for frame, _ in frames):
             raise error
         error = error.__context__
 

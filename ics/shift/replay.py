@@ -33,7 +33,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ics.shift.layers import Layer, ParameterUse, gradients_of, storage_of
 from ics.shift.passes import Passes
 from ics.shift.state import Hold
-from ics.shift.watcher import tensors_in
+from ics.shift.watcher import PassWatcher, tensors_in
 
 NEVER = float("inf")
 ATTEMPTS = 3
@@ -140,6 +140,8 @@ class Recording(ParameterUse):  # type: ignore[no-untyped-call]
                     module.__dict__["forward"] = own
 
     def _routed(self, module: nn.Module, forward: Forward, /, *args: Any, **kwargs: Any) -> Any:
+        if not PassWatcher.is_measuring():  # another thread's use of the model
+            return forward(*args, **kwargs)
         return self._handler(module, forward, args, kwargs)
 
     def handle(self, module: nn.Module, forward: Forward, args: Any, kwargs: Any) -> Any:

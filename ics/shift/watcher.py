@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ics.shift.errors import ProbeError
 from ics.shift.state import GENERATORS, Hold, Place, TensorPlace, places
 
 _NORMS = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")  # not what others derive from them
+MANY = 10_000  # things that are held, each at a few microseconds a pass
 MIXED: tuple[Set[str], ...] = ({"loss"}, set(), {"loss", "backward"})  # what loops have in autocast, beside the model
 _CALL = nn.Module._call_impl.__code__
 
@@ -29,7 +31,9 @@ class Hook:
         self.owner, self._call = owner, call
 
     def __call__(self, *args: Any) -> None:
-        if not torch.compiler.is_compiling():  # a compiled pass has no state that could be noted
+        if not (
+            torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+        ):  # which has no state that could be noted
             self._call(*args)
 
     def __reduce__(self) -> Any:
@@ -76,6 +80,7 @@ class PassWatcher:
         self._roots: list[Any] = [model]
         self._reached: list[Place] = []
         self._containers: Hold | None = None  # of what was reached; None: to be searched anew
+        self._is_slow = False  # and it was said
         self._users = 0
         self._watched: list[nn.Module] = []
         self._hook = self.watch(model)
@@ -85,11 +90,15 @@ class PassWatcher:
         """The model's watcher, which everyone who asked closes; whatever the loss can reach is held as well."""
         owners = [hook.owner for hook in model._forward_pre_hooks.values() if isinstance(hook, Hook)]
         watcher = next((owner for owner in owners if isinstance(owner, cls)), None) or cls(model)
-        if not any(root is loss_fn for root in watcher._roots):
-            watcher._roots.append(loss_fn)
-            watcher._containers = None
+        watcher.reach(loss_fn)
         watcher._users += 1
         return watcher
+
+    def reach(self, root: Any) -> None:
+        """Hold what a function of the loop can reach, too."""
+        if not any(root is known for known in self._roots):
+            self._roots.append(root)
+            self._containers = None
 
     def watch(self, module: nn.Module) -> RemovableHandle:
         """Note the passes that begin with a call of this module: the model, or what is called in its stead."""
@@ -105,7 +114,12 @@ class PassWatcher:
     @property
     def is_paused(self) -> bool:
         """Whether a pass that begins now is not noted."""
-        return self._paused > 0 or getattr(PassWatcher._here, "measuring", False)
+        return self._paused > 0 or PassWatcher.is_measuring()
+
+    @staticmethod
+    def is_measuring() -> bool:
+        """Whether this thread measures some model."""
+        return getattr(PassWatcher._here, "measuring", False)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -120,7 +134,7 @@ class PassWatcher:
     @contextmanager
     def measure() -> Iterator[None]:
         """Inside, no model's passes are noted in this thread."""
-        before = getattr(PassWatcher._here, "measuring", False)
+        before = PassWatcher.is_measuring()
         PassWatcher._here.measuring = True
         try:
             yield
@@ -134,6 +148,13 @@ class PassWatcher:
             own = [*self.model.parameters(), *self.model.buffers()]
             self._reached = places([*self._roots, *own])  # the last ones first: they count most
             self._containers = Hold(place for place in self._reached if not isinstance(place, TensorPlace))
+            if len(self._reached) > MANY and not self._is_slow:
+                self._is_slow = True
+                warnings.warn(
+                    f"{len(self._reached):,} things that the model or the loss can reach are held at every training "
+                    "pass, which takes time; keep what no pass changes, such as a replay memory, out of their reach",
+                    stacklevel=2,
+                )
         # Other threads may draw from what all share: then only what the model is seen to draw from is put back.
         foreign = self._foreign_random if threading.active_count() == 1 else ()
         found = [*self.random, *foreign, *self._reached, *places([batch])]
