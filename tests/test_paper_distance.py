@@ -12,7 +12,7 @@ from made_up_paper import copies
 from made_up_runs import SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
 
 from ics.analysis import load_runs
-from ics.analysis.distance_report import to_markdown
+from ics.analysis.distance_report import nearness, to_markdown
 from ics.analysis.paper import paper_curves, paper_points
 from ics.analysis.paper_distance import COLUMNS, PENALTY, WINDOWS, paper_distance
 
@@ -187,3 +187,17 @@ def test_the_report_names_what_differs(distances: pd.DataFrame) -> None:
     assert "| 3a | ics_l2 | 0.1 | #5 | batch | ×2.0 (100%) |" in text
     assert "the paper's loss contains an l2 penalty" in text
     assert text == to_markdown(distances)
+
+
+def test_how_near_a_scale_comes_in_one_line() -> None:
+    row = {"window": "all", "arm": "batch", "scale_title": "S", "lr": 1e-6, "measure": "difference"}
+    accuracy = {"quantity": "train_accuracy_percent", "distance": 3.0, "papers_spread": 2.0}
+    rows = [
+        row | accuracy,
+        row | accuracy | {"distance": -4.0, "papers_spread": float("nan")},
+        row | accuracy | {"distance": 99.0, "window": "step 0"},
+        row | accuracy | {"distance": 99.0, "arm": "noisy_batch"},
+        row | {"quantity": "ics_l2", "measure": "log10 ratio", "distance": float(np.log10(2))},
+        row | {"quantity": "ics_l2", "measure": "log10 ratio", "distance": -float(np.log10(2))},
+    ]
+    assert nearness(pd.DataFrame(rows)).splitlines()[2:] == ["| S | 1e-6 | ±3.5 | ×2.0 | – | ±2.0 |"]

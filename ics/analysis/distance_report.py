@@ -5,13 +5,17 @@ from typing import Any
 
 import pandas as pd
 
+from ics.analysis.claims.words import rate
 from ics.analysis.markdown import number, table
 from ics.analysis.measured import Unit
 from ics.analysis.paper import SERIES
-from ics.analysis.paper_distance import WINDOWS
+from ics.analysis.paper_distance import ALL, WINDOWS
 
 DIGITISED = 0.02
 """Points, or decades: curves of one run in two figures are that far apart by being digitised."""
+
+NEAR = {"train_accuracy_percent": "accuracy in training, points", "ics_l2": "‖G − G′‖₂", "ics_cosine": "cos∠(G, G′)"}
+PAIR = ("standard", "batch")
 
 HEAD = """# Distance to the paper's curves
 
@@ -21,15 +25,35 @@ by their difference, ours minus the paper's. In brackets: the share of the paper
 our seeds. Each number compares medians over the same steps. The paper shows one run of each network, and of some a
 second one in another figure: how far apart those two are stands there too, as *paper's own*. A distance no larger than
 that is no difference.
+
+In short, the root mean square of the distances over all steps, of the standard network's curves and BatchNorm's:
 """
 
 
 def to_markdown(distances: pd.DataFrame) -> str:
     """The report on `paper_distance`."""
-    parts = [HEAD]
+    parts = [HEAD, f"\n{nearness(distances)}"]
     for title, scale in distances.groupby("scale_title", sort=False):
         parts += [f"\n## {title}\n", *(f"\n{table(header, lines)}" for header, lines in curve_tables(scale))]
     return "".join(parts)
+
+
+def nearness(distances: pd.DataFrame) -> str:
+    """How near each scale comes, in one line for every learning rate."""
+    mine = distances[(distances["window"] == ALL) & distances["quantity"].isin(NEAR) & distances["arm"].isin(PAIR)]
+    lines = []
+    for (title, lr), rows in mine.groupby(["scale_title", "lr"], sort=False):
+        cells = []
+        for name in NEAR:
+            own = rows[rows["quantity"] == name]
+            cells.append(size(_rms(own["distance"]), own["measure"].iloc[0], "±") if len(own) else "–")
+        spread = rows["papers_spread"].dropna()
+        lines.append([str(title), rate(float(str(lr))), *cells, f"±{number(_rms(spread), 2)}" if len(spread) else "–"])
+    return table(["network", "learning rate", *NEAR.values(), "the paper's own two runs, accuracy"], lines)
+
+
+def _rms(distances: pd.Series) -> float:
+    return float((distances**2).mean() ** 0.5)
 
 
 def curve_tables(scale: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:
