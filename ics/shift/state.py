@@ -44,14 +44,7 @@ _OPEN = (
 )
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, ModuleType)
 _DATA = data.Dataset | data.DataLoader | data.Sampler  # type: ignore[type-arg]
-_LOCKS = (
-    *map(type, (threading.Lock(), threading.RLock())),
-    threading.Condition,
-    threading.Event,
-    threading.Semaphore,
-    threading.Barrier,
-    threading.Thread,
-)
+_SIGNALS = threading.Condition | threading.Event | threading.Semaphore | threading.Barrier | threading.Thread
 GENERATORS = random.seed.__self__, numpy.random.get_state.__self__  # type: ignore[attr-defined]
 """Python's and NumPy's generators of random numbers that everyone shares."""
 
@@ -237,10 +230,9 @@ def _is_left_alone(thing: Any) -> bool:
 
 
 def _is_shared(thing: Any) -> bool:
-    """Whether an object is made for several threads: what another one has done to it meanwhile is not to be undone."""
-    return not isinstance(thing, nn.Module | type) and any(
-        isinstance(value, _LOCKS) for value in getattr(thing, "__dict__", {}).values()
-    )
+    """Whether threads wait for one another by an object: what another one has done to it is not to be undone."""
+    inside = () if isinstance(thing, nn.Module | type) else getattr(thing, "__dict__", {}).values()
+    return any(isinstance(value, _SIGNALS) for value in inside)
 
 
 def _is_foreign(module: str) -> bool:
