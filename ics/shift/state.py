@@ -11,6 +11,7 @@ import dis
 import operator
 import random
 import sys
+import sysconfig
 import threading
 import warnings
 from array import array
@@ -48,6 +49,7 @@ _SIGNALS = threading.Condition | threading.Event | threading.Semaphore | threadi
 GENERATORS = random.seed.__self__, numpy.random.get_state.__self__  # type: ignore[attr-defined]
 """Python's and NumPy's generators of random numbers that everyone shares."""
 
+_PACKAGES = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 _RANDOM_MODULES = random, numpy.random
 _WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a number → type of its bits
 _ABSENT = object()  # stands for what a name that is free holds
@@ -170,9 +172,9 @@ class Hold:
 def places(roots: Iterable[Any]) -> list[Place]:
     """The places that can be reached from the roots by attributes, items, closures and the globals of functions.
 
-    Of a class, the special methods are followed, and those that other functions name; all of a file where one of its
-    functions looks them up by `getattr`. Left alone: optimizers, data sets, what other threads use as well, files,
-    iterators, and what the standard library, torch and NumPy keep for themselves.
+    Of a class, the special methods are followed, and those that other functions name; outside of installed packages all
+    of a file where a function looks them up by `getattr`. Left alone: optimizers, data sets, what other threads use as
+    well, files, iterators, and what the standard library, torch and NumPy keep for themselves.
     """
     found: list[Place] = []
     seen: dict[int, Any] = {}
@@ -199,7 +201,7 @@ def places(roots: Iterable[Any]) -> list[Place]:
                 new = names - named
                 named |= new
                 queue.extend(method for name in new for method in methods.pop(name, ()))
-                if "getattr" in of_globals and thing.__module__ not in unnamed:
+                if "getattr" in of_globals and not _is_installed(thing) and thing.__module__ not in unnamed:
                     unnamed.add(thing.__module__)
                     here = (m for same in methods.values() for m in same if m.__module__ == thing.__module__)
                     queue.extend([*here])
@@ -315,7 +317,8 @@ def _spaces(function: FunctionType) -> Iterator[tuple[dict[str, Any], list[str]]
     looked_up = of_globals | space.keys() if "globals" in of_globals else of_globals
     yield space, [name for name in looked_up if name in space or not hasattr(builtins, name)]
     package = space.get("__package__") or ""
-    imported = (sys.modules.get(full) for name in names for full in (name, f"{package}.{name}"))
+    imports = () if _is_installed(function) else (full for name in names for full in (name, f"{package}.{name}"))
+    imported = map(sys.modules.get, imports)
     modules, seen = [*map(space.get, of_globals), *imported], list[Any]()
     while modules:
         module = modules.pop()
@@ -324,6 +327,11 @@ def _spaces(function: FunctionType) -> Iterator[tuple[dict[str, Any], list[str]]
             found = [name for name in names if name in vars(module)]
             yield vars(module), found
             modules += [vars(module)[name] for name in found]
+
+
+def _is_installed(function: FunctionType) -> bool:
+    """Whether a function is part of a package: of these, there is too much to follow all that may be meant."""
+    return function.__code__.co_filename.startswith(_PACKAGES)
 
 
 def _names_random(function: FunctionType, held: Iterable[Any]) -> bool:
