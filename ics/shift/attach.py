@@ -234,28 +234,26 @@ class Attachment:
     def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if _is_nested(optimizer):
             return
-        if self._due:
-            try:
-                if torch._C._current_graph_task_id() != -1:
-                    raise ProbeError("the optimizer steps within the backward pass; step it after that")
-                if self._trouble is not None or self._start is None:
-                    self._probe.check_model()
-                    raise ProbeError(self._trouble or self._missing)
-                found = self._measure(self._start)
-            except ProbeError as error:
-                self._say(f"step {self._step} gives no row", str(error))
-            else:
-                self._send([{"step": self._step, **asdict(row)} for row in found.rows])
-            finally:
-                self._step += 1
-                self._clear()
-        else:
+        try:
+            if self._due:
+                self._report()
+        finally:  # a warning may be made an error
             self._step += 1
             self._clear()
 
-    def _send(self, rows: list[Row]) -> None:
+    def _report(self) -> None:
         try:
-            self._to(rows)
+            if torch._C._current_graph_task_id() != -1:
+                raise ProbeError("the optimizer steps within the backward pass; step it after that")
+            if self._trouble is not None or self._start is None:
+                self._probe.check_model()
+                raise ProbeError(self._trouble or self._missing)
+            found = self._measure(self._start)
+        except ProbeError as error:
+            self._say(f"step {self._step} gives no row", str(error))
+            return
+        try:
+            self._to([{"step": self._step, **asdict(row)} for row in found.rows])
         except Exception as error:  # no reason for the training to end
             self._say(f"the rows of step {self._step} are lost", f"{type(error).__name__}: {error}")
 
