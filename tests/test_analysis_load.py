@@ -64,9 +64,12 @@ def test_floats_come_back_to_the_bit(tmp_path: Path) -> None:
 def test_only_the_tables_asked_for_are_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path)
     (folder / "shift.csv").write_text("damaged")
-    assert list(load_runs(tmp_path, tables=["training"])) == ["training"]
-    with pytest.raises(UserError, match="no run in .* has a table 'sharpness'; there are"):
-        load_runs(tmp_path, tables=["sharpness"])
+    assert (
+        list(load_runs(tmp_path, tables=["training"])) == list(load_runs(tmp_path, tables="training")) == ["training"]
+    )
+    for wanted in (["sharpness"], "sharpness"):
+        with pytest.raises(UserError, match="no run in .* has a table 'sharpness'; there are training, .*shift"):
+            load_runs(tmp_path, tables=wanted)
 
 
 def test_a_run_can_be_the_root_and_hidden_folders_are_no_runs(tmp_path: Path) -> None:
@@ -178,6 +181,7 @@ GOOD = "step,loss,accuracy\n0,2.5,0.1\n100,2.25,nan\n200,2.0,0.5\n"
             1,
             "the columns are step, loss, accuracy, loss; tables.json",
         ),
+        (lambda s: s.replace("step", ",step"), 1, "the first column is an index without a name; write the table with"),
         (lambda s: "", 1, "the file is empty; its first line should be step,loss,accuracy"),
         (lambda s: "step,lo", 1, "the last line is cut off"),
         (lambda s: s.replace("2.25", "abc"), 3, "column 'loss' holds floats, not 'abc'"),

@@ -110,7 +110,7 @@ class Runs(Mapping[str, pd.DataFrame]):
 
 def load_runs(
     root: str | Path,
-    tables: Sequence[str] | None = None,
+    tables: str | Sequence[str] | None = None,
     include_unfinished: bool = False,
     errors: Literal["raise", "warn"] = "raise",
 ) -> Runs:
@@ -121,7 +121,7 @@ def load_runs(
     Args:
         root: the folder, such as `results/runs`; or one run's own; or what was that before the runs were packed, such
             as `results/reference/mnist`.
-        tables: the names of the tables to read; all of them by default.
+        tables: the name of the table to read, or several; all of them by default.
         include_unfinished: take runs that are neither done nor diverged as well. Without it they are left out
             with a warning. Of such runs a half-written last line is left out.
         errors: what a damaged run does: "raise", or "warn" and be left out.
@@ -140,6 +140,7 @@ def load_runs(
     if errors not in ("raise", "warn"):
         raise UserError(f'errors must be "raise" or "warn", not {errors!r}')
     root = Path(root)
+    tables = [tables] if isinstance(tables, str) else tables
     found = find_runs(root)
     if not found and not root.is_dir() and packed_home(root) is None:
         raise NoRuns(f"there is no folder {root}; python scripts/train.py -m experiment=quick makes runs")
@@ -167,7 +168,8 @@ def load_runs(
         warnings.warn(f"{len(skipped)} of {len(found)} runs left out: {_count(skipped)}", stacklevel=2)
     parts = _parts([(run, pieces) for run, _, pieces in taken])
     if unknown := [name for name in tables or () if name not in parts]:
-        raise UserError(f"no run in {root} has a table {unknown[0]!r}; there are {', '.join(parts) or 'none'}")
+        known = dict.fromkeys(name for run, _, _ in taken for name in run.tables())
+        raise UserError(f"no run in {root} has a table {unknown[0]!r}; there are {', '.join(known) or 'none'}")
     return Runs(root, _settings_frame([record for _, record, _ in taken]), skipped, parts, schemas)
 
 

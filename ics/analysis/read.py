@@ -117,6 +117,8 @@ def _check_lines(data: bytes, table: Table, fault: Fault) -> None:
         problem = f"the columns are {', '.join(header)}; tables.json has {', '.join(table.header)}"
         if ",".join(header) == ";".join(table.header):
             problem = SEMICOLONS
+        if header == ["", *table.header]:
+            problem = "the first column is an index without a name; write the table with index=False"
         raise fault(1, problem)
     for line in np.flatnonzero(counts != len(header))[:1]:
         empty = not text.split("\n")[line]
