@@ -207,13 +207,13 @@ NO, YES, OPEN = 1, 0, float("nan")  # the claim is that the shift is not reduced
             [NO, NO, YES],
             "Mostly not.",
             "In 2 of the 3 comparisons that these runs decide, the shift is no smaller with batch normalisation: "
-            "N (learning rate 1 and 0.1). It is smaller in 1: N (learning rate 0.01), by ‖G − G′‖₂: ×10.0.",
+            "N (learning rate 1 and 0.1). It is smaller in 1: S (learning rate 0.01), by ‖G − G′‖₂: ×10.0.",
         ),
         (
             [YES, NO, YES],
             "Mostly.",
             "In 2 of the 3 comparisons that these runs decide, the shift is smaller with batch normalisation: "
-            "N (learning rate 1 and 0.01). It is no smaller in 1: N (learning rate 0.1), by ‖G − G′‖₂: ×10.0.",
+            "N (learning rate 1 and 0.01). It is no smaller in 1: S (learning rate 0.1), by ‖G − G′‖₂: ×10.0.",
         ),
         ([OPEN], "These runs do not decide it.", "Undecided: 1."),
     ],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ics.analysis.claims import covariate_shift
 from ics.analysis.claims.claim import EARLY, LATE, MIDDLE, WHOLE
-from ics.analysis.claims.judge import evaluate
+from ics.analysis.claims.judge import evaluate, without_beginnings
 from ics.analysis.claims.words import rate as written
 from ics.analysis.load import Runs
 from ics.analysis.measured import QUANTITIES
@@ -83,7 +83,7 @@ def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
     claims = [claim for claim in covariate_shift.claims() if claim.name == covariate_shift.CLAIM]
     rows = evaluate([claim for claim in claims if len(claim.statistic.layers or ()) > 1], runs)
     if (rows["n"] > 0).any():
-        yield "answer", rows[rows["n"] > 0]
+        yield "answer", without_beginnings(rows[rows["n"] > 0])
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, lines: int) -> None:

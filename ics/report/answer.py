@@ -9,6 +9,7 @@ import pandas as pd
 from ics.analysis.claims import words
 from ics.analysis.claims.claim import EARLY, LATE
 from ics.analysis.claims.covariate_shift import CLAIM
+from ics.analysis.claims.judge import without_beginnings
 from ics.analysis.claims.origins import OF_THE_SPIKE
 from ics.analysis.claims.words import Row
 from ics.analysis.measured import QUANTITIES
@@ -23,9 +24,6 @@ MEASURES = {name: QUANTITIES[name].label for name in ("ics_l2", "ics_cosine", "i
 
 # Other claims that a reader will ask about at once.
 BESIDE = ("bn_trains_faster", "bn_generalises_better", "noisy_nearly_matches_bn", "bn_spike_at_init")
-
-OF_ONE_SETUP = ["claim", "quantity", "phase", "arm", "against", "layers", "lr", "setup"]
-"""What rows of one set-up agree in that differ in the length of their runs."""
 
 CHECKS = ("digits",)
 """Data whose runs check the machinery and are no evidence."""
@@ -64,13 +62,8 @@ def answer(claims: pd.DataFrame) -> Answer:
 
 
 def evidence(claims: pd.DataFrame) -> pd.DataFrame:
-    """The headline claims that runs decide, but for runs that only check the machinery.
-
-    Runs of one set-up and seed are one another's beginnings, and no independent evidence: of several lengths that with
-    the most seeds counts, and of these the longest.
-    """
-    judged = claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~claims["data"].isin(CHECKS)]
-    return judged.sort_values(["n", "steps"]).drop_duplicates(OF_ONE_SETUP, keep="last").sort_index()
+    """The headline claims that runs decide, but for runs that only check the machinery, or are others' beginnings."""
+    return without_beginnings(claims[(claims["headline"] == 1) & (claims["n"] > 0) & ~claims["data"].isin(CHECKS)])
 
 
 def outcome(row: Row) -> str:
@@ -102,7 +95,7 @@ def _sentence(mine: pd.DataFrame) -> str:
     text = f"In {share} that these runs decide, the shift is {usually} with batch normalisation: {_networks(most)}."
     if len(few):
         cases = [
-            f"{row['network']} (learning rate {words.rate(row['lr'])}), by {MEASURES[row['quantity']]}: "
+            f"{row['scale_title']} (learning rate {words.rate(row['lr'])}), by {MEASURES[row['quantity']]}: "
             + words.found(row)
             for row in few.to_dict("records")
         ]

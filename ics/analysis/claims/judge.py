@@ -60,6 +60,9 @@ COLUMNS = {
 }
 
 
+OF_ONE_SETUP = ["claim", "quantity", "phase", "arm", "against", "layers", "lr", "setup"]
+"""What rows of one set-up agree in that differ in the length of their runs."""
+
 _OfLayers = dict[tuple[Any, ...], dict[int, float]]  # what tells curves apart -> layer -> statistic
 
 
@@ -77,6 +80,15 @@ def evaluate(claims: Sequence[Claim], runs: Runs | None) -> pd.DataFrame:
     """
     rows = [row for claim in claims for row in _rows(claim, runs)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def without_beginnings(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the claims table that are independent evidence.
+
+    Runs of one set-up and seed are one another's beginnings: of several lengths that with the most seeds counts, and of
+    these the longest.
+    """
+    return rows.sort_values(["n", "steps"]).drop_duplicates(OF_ONE_SETUP, keep="last").sort_index()
 
 
 def _papers_value(claim: Claim) -> float:
