@@ -197,7 +197,7 @@ def test_how_near_a_scale_comes_in_one_line() -> None:
         row | accuracy | {"distance": -4.0, "papers_spread": float("nan")},
         row | accuracy | {"distance": 99.0, "window": "step 0"},
         row | accuracy | {"distance": 99.0, "arm": "noisy_batch"},
-        row | {"quantity": "ics_l2", "measure": "log10 ratio", "distance": float(np.log10(2))},
+        row | {"quantity": "ics_l2", "measure": "log10 ratio", "distance": float(np.log10(2)), "papers_spread": 9.0},
         row | {"quantity": "ics_l2", "measure": "log10 ratio", "distance": -float(np.log10(2))},
     ]
     assert nearness(pd.DataFrame(rows)).splitlines()[2:] == ["| S | 1e-6 | ±3.5 | ×2.0 | – | ±2.0 |"]

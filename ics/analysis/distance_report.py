@@ -7,14 +7,15 @@ import pandas as pd
 
 from ics.analysis.claims.words import rate
 from ics.analysis.markdown import number, table
-from ics.analysis.measured import Unit
+from ics.analysis.measured import QUANTITIES, Unit
 from ics.analysis.paper import SERIES
 from ics.analysis.paper_distance import ALL, WINDOWS
 
 DIGITISED = 0.02
 """Points, or decades: curves of one run in two figures are that far apart by being digitised."""
 
-NEAR = {"train_accuracy_percent": "accuracy in training, points", "ics_l2": "‖G − G′‖₂", "ics_cosine": "cos∠(G, G′)"}
+ACCURACY = "train_accuracy_percent"
+NEAR = (ACCURACY, "ics_l2", "ics_cosine")
 PAIR = ("standard", "batch")
 
 HEAD = """# Distance to the paper's curves
@@ -47,9 +48,10 @@ def nearness(distances: pd.DataFrame) -> str:
         for name in NEAR:
             own = rows[rows["quantity"] == name]
             cells.append(size(_rms(own["distance"]), own["measure"].iloc[0], "±") if len(own) else "–")
-        spread = rows["papers_spread"].dropna()
+        spread = rows.loc[rows["quantity"] == ACCURACY, "papers_spread"].dropna()
         lines.append([str(title), rate(float(str(lr))), *cells, f"±{number(_rms(spread), 2)}" if len(spread) else "–"])
-    return table(["network", "learning rate", *NEAR.values(), "the paper's own two runs, accuracy"], lines)
+    labels = [QUANTITIES[name].label for name in NEAR]
+    return table(["network", "learning rate", *labels, f"{labels[0]} of the paper's own two runs"], lines)
 
 
 def _rms(distances: pd.Series) -> float:

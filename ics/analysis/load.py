@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -110,7 +110,7 @@ class Runs(Mapping[str, pd.DataFrame]):
 
 def load_runs(
     root: str | Path,
-    tables: str | Sequence[str] | None = None,
+    tables: str | Iterable[str] | None = None,
     include_unfinished: bool = False,
     errors: Literal["raise", "warn"] = "raise",
 ) -> Runs:
@@ -140,7 +140,7 @@ def load_runs(
     if errors not in ("raise", "warn"):
         raise UserError(f'errors must be "raise" or "warn", not {errors!r}')
     root = Path(root)
-    tables = [tables] if isinstance(tables, str) else tables
+    tables = (tables,) if isinstance(tables, str) else None if tables is None else tuple(tables)
     found = find_runs(root)
     if not found and not root.is_dir() and packed_home(root) is None:
         raise NoRuns(f"there is no folder {root}; python scripts/train.py -m experiment=quick makes runs")

@@ -117,13 +117,10 @@ def split_by_scale(
     for options, runs in _groups(settings, sweep, measures):
         _refuse_other_norm_options(runs.drop(columns=[name for name in sweep if name in runs]))
         setup, title = _names(runs.iloc[0])
-        length = ""
-        for name, value in ((named or {}) | options).items():
-            part = f"_{name.split('.')[-1]}-{value}"
-            if name == "steps":  # which the title says anyway
-                length = part
-            else:
-                setup, title = setup + part, f"{title}, {name} {value}"
+        said = (named or {}) | options
+        length = f"_steps-{said.pop('steps')}" if "steps" in said else ""  # which the title says anyway
+        for name, value in said.items():
+            setup, title = f"{setup}_{name.split('.')[-1]}-{value}", f"{title}, {name} {value}"
         slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in setup + length)
         # The same run made twice, for two experiments, is one run.
         yield Scale(slug, title, runs.drop_duplicates([*_COMPARED, *sweep]), setup)

@@ -70,17 +70,19 @@ def run(
 def check_folder(folder: Path, config: RunConfig) -> None:
     """Refuse a folder that holds another run, or a shorter one that cannot be lengthened.
 
-    How often a run saves itself may differ.
+    How often a run saves itself may differ, and so may the number of steps, as long as none is to be taken back.
     """
     new = flat(config.model_dump(mode="json"))
     try:
         old = RunFolder(folder.name, folder).settings() if (folder / CONFIG).exists() else new
     except UserError as error:
         raise UserError(f"{error}; overwrite=true starts the run anew") from None
-    lengthened = {"steps"} if isinstance(old.get("steps"), int) and old["steps"] < config.steps else set()
+    before = read_status(folder)
+    steps = old.get("steps")
+    resized = isinstance(steps, int) and (steps <= config.steps or _made(folder, before) <= config.steps)
     differing = [
         f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} asked for)"
-        for key in sorted((old.keys() | new.keys()) - lengthened)
+        for key in sorted((old.keys() | new.keys()) - ({"steps"} if resized else set()))
         if not key.startswith("checkpoint.") and old.get(key) != new.get(key)  # an absent option is one left at null
     ]
     if differing:
@@ -88,7 +90,6 @@ def check_folder(folder: Path, config: RunConfig) -> None:
             f"{folder} holds a run with other settings: {'; '.join(differing)}; "
             "choose another folder (runs=…) or overwrite=true"
         )
-    before = read_status(folder)
     if (
         before is not None
         and before.finished
@@ -99,6 +100,13 @@ def check_folder(folder: Path, config: RunConfig) -> None:
             f"{folder} finished its {before.steps} steps without keeping its last state, or that or the rows are "
             f"damaged; it cannot be lengthened to {config.steps}: overwrite=true starts it anew"
         )
+
+
+def _made(folder: Path, status: Status | None) -> int:
+    """The number of steps that a run cannot have fewer of."""
+    if status is not None and status.finished:
+        return status.steps
+    return max((state["step"] for state in checkpoint.generations(folder)), default=0)
 
 
 def try_out(config: RunConfig) -> None:

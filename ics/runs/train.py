@@ -189,13 +189,19 @@ class Training:
         random = [torch.get_rng_state()]
         if self.device.type == "cuda":
             random.append(torch.cuda.get_rng_state(self.device))
-        state = {"step": self.step, "seconds": self.seconds, "random": random} | recorder.sync()
+        own = {"step": self.step, "seconds": self.seconds, "random": random, "data": self.dataset.checksum}
+        state = own | recorder.sync()
         weights = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         checkpoint.save(folder, state | weights)
 
     def _resume(self, folder: Path) -> Recorder:
         """Take up the newest checkpoint that is usable; otherwise start anew."""
         for state in checkpoint.generations(folder):
+            if state.get("data", self.dataset.checksum) != self.dataset.checksum:  # earlier versions did not note it
+                raise UserError(
+                    f"the data {self.dataset.label} are not those that {folder} was trained on up to step "
+                    f"{state['step']}; bring these back, or overwrite=true starts the run anew"
+                )
             recorder = Recorder(folder, self.tables, state["offsets"])
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])

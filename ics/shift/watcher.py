@@ -31,9 +31,8 @@ class Hook:
         self.owner, self._call = owner, call
 
     def __call__(self, *args: Any) -> None:
-        if not (
-            torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-        ):  # which has no state that could be noted
+        # What is only traced has no state that could be noted.
+        if not torch.compiler.is_compiling() and torch._C._get_tracing_state() is None:
             self._call(*args)
 
     def __reduce__(self) -> Any:
