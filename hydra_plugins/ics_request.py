@@ -4,16 +4,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 from hydra_plugins.ics_words import plain
 from ics.errors import UserError
+from ics.files import as_path
 from ics.runs.config import COMPONENTS, parse
 from ics.runs.naming import Composed, Library, run_folder
 from ics.runs.sweep import Request
@@ -49,7 +49,7 @@ def read_request(config: DictConfig, hydra: Any) -> Request:
             raise UserError(f"{key} must be true or false, not {value!r}")
     parsed = parse(settings)
     name = str(run_folder(parsed, _library(GlobalHydra.instance().config_loader())))
-    return Request(parsed, Path(runs).expanduser(), name, ["scripts/train.py", *words], overwrite, plan)
+    return Request(parsed, as_path(runs), name, ["scripts/train.py", *words], overwrite, plan)
 
 
 def grid_of(hydra: Any) -> dict[str, Any]:
@@ -94,6 +94,8 @@ def reading(word: str = "") -> Iterator[None]:
 
 def in_one_line(error: BaseException) -> str:
     """The words of an error without Hydra's lists of folders and types, and the override that they are about."""
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key} is missing; give it as {error.full_key}=…"
     words: list[str] = []
     options: list[str] = []
     for line in str(error).splitlines():
@@ -105,6 +107,7 @@ def in_one_line(error: BaseException) -> str:
             words.append(line.strip())
     told = " ".join(words + [", ".join(options)] * bool(options)) or type(error).__name__
     if override := getattr(error, "override", None):  # what the parser of overrides could not read
+        told = "cannot be read" if "no viable" in told or "NoViable" in told else told
         told = f"{override}: {told}; put a value with signs of its own between quotes: 'key=\"…\"'"
     return re.sub(r"(?<![^\s'])\+\+", "", told)  # which are not the person's
 

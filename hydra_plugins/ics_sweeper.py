@@ -75,6 +75,8 @@ class IcsSweeper(BasicSweeper):
             ]
             words = parser.parse_overrides([*own, *arguments, *experiment])  # of those with one key the last counts
             for word in words:
+                if word.is_interval_sweep():
+                    raise UserError(f"{plain(str(word.input_line))}: write the values out, or range(…)")
                 with reading(plain(str(word.input_line))):
                     self.split_arguments([word], max_batch_size=None)
             grid = [self._job(job) for job in self.split_arguments(words, max_batch_size=None)[0]]

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
 from ics.errors import UserError
+from ics.files import as_path
 
 GROUPS = ("model", "norm", "data", "optimizer", "measure", "experiment", "scale")
 
@@ -32,8 +32,14 @@ def hydra_words(words: list[str], options_of: Callable[[str], list[str]]) -> lis
     given = parser.parse_intermixed_args(words)
     if given.shell_completion:
         return words
+    for group in GROUPS if given.config_dir else ():
+        own = {file.stem: file for file in (as_path(given.config_dir) / group).glob("*.yaml")}
+        if shadowed := own.keys() & {*options_of(group)}:
+            raise UserError(f"{own[min(shadowed)]} has the name of a file that comes with the program; rename it")
     settings = list(given.overrides)
     for word in settings:
+        if any(0xD800 <= ord(letter) < 0xE000 for letter in word):  # how Python marks a byte that it cannot read
+            raise UserError(f"{word!a} is no text in this terminal's encoding; set PYTHONUTF8=1 or rename it")
         key, equals, value = word.lstrip("+").partition("=")
         if not key or not (equals or key.startswith("~")):
             raise UserError(f"{word!r} is no setting; write key=value without spaces around =, as norm=batch")
@@ -42,7 +48,7 @@ def hydra_words(words: list[str], options_of: Callable[[str], list[str]]) -> lis
     options = list(words)
     for word in reversed(settings):
         del options[len(options) - 1 - options[::-1].index(word)]
-    home = str(Path.home())
+    home = str(as_path("~"))
     return options + [hydra_word(re.sub(r"^([^=]+=)~(?=/|$)", lambda found: found[1] + home, w)) for w in settings]
 
 

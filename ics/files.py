@@ -3,8 +3,16 @@
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+
+def as_path(text: str | Path) -> Path:
+    """A path as people write it: `~` is one's home, where there is such a one."""
+    with contextlib.suppress(RuntimeError):
+        return Path(text).expanduser()
+    return Path(text)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -39,6 +47,24 @@ def write_beside(path: Path, content: bytes) -> Path:
             beside.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error  # a failed write does not know its file
     return beside
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them beside first, so that a full disk leaves the old ones all.
+
+    Raises:
+        OSError: as above.
+    """
+    beside: dict[Path, Path] = {}
+    try:
+        for path, content in contents.items():
+            beside[path] = write_beside(path, content)
+    except OSError:
+        for written in beside.values():
+            written.unlink(missing_ok=True)
+        raise
+    for path, written in beside.items():
+        written.replace(path)
 
 
 def path_beside(path: Path) -> Path:

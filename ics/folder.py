@@ -158,8 +158,7 @@ class PackedRun(RunFolder):
 def find_runs(root: Path) -> list[RunFolder]:
     """Every run below a folder, or below the place in a packed folder that a run folder once had.
 
-    Hidden folders and those inside a run are not searched. Links are followed, to each folder once. The runs come in
-    the order of their names.
+    Hidden folders are not searched. Links are followed, to each folder once. The runs come in the order of their names.
 
     Raises:
         UserError: a folder cannot be searched, or a packed folder cannot be read; a run is there in both forms.
@@ -173,6 +172,12 @@ def find_runs(root: Path) -> list[RunFolder]:
         if one.name == two.name:
             raise UserError(f"{one.path}: the run is packed in {home or root}, and has a folder; delete one of them")
     return found
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's, which may have lost some of its files."""
+    packed = (folder / PACKED).exists()
+    return any((folder / file).exists() for file in (CONFIG, STATUS, *([] if packed else [TABLES])))
 
 
 def packed_home(path: Path) -> Path | None:
@@ -230,9 +235,8 @@ def _search(folder: Path, root: Path, seen: set[Path]) -> Iterator[RunFolder]:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder}: cannot be searched for runs ({error.strerror})") from None
-    if CONFIG in names or STATUS in names:
+    if is_run(folder):
         yield RunFolder(folder.relative_to(root).as_posix(), folder)
-        return
     if PACKED in names and TABLES in names:
         yield from _packed(folder, root)
     home = root.resolve()

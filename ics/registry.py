@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, validate_call
 
-from ics.errors import UserError
+from ics.errors import UserError, summary
 
 T = TypeVar("T")
 
@@ -78,6 +78,9 @@ class Registry(Generic[T]):
             raise UserError(f"unknown {self.kind} {name!r}; {suggestion(str(name), list(self))}")
         parameters = inspect.signature(builder).parameters
         takes = [key for key in parameters if key not in context]
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        if lacking := [key for key in context if key not in parameters and not takes_any]:
+            raise UserError(f"{self.kind} {name!r} must take {', '.join(context)}; it lacks {', '.join(lacking)}")
         for key in options:
             if key not in takes:
                 raise UserError(f"{self.kind} {name!r} has no option {key!r}; {suggestion(key, takes)}")
@@ -125,8 +128,10 @@ def import_plugin(name: str) -> None:
         sys.path.append(here)
     try:
         import_module(name)
-    except Exception as error:  # it is not our code
-        raise UserError(f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it is not our code, and may even exit
+        raise UserError(f"plugin {name!r} cannot be imported: {summary(error)}") from error
 
 
 def suggestion(name: str, known: list[str], inside: Iterable[str] = ()) -> str:
@@ -144,6 +149,6 @@ def first_problem(error: ValidationError) -> str:
     """Pydantic's first finding as one line: where, what is wrong, the value it got."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
+    if problem["type"].startswith("missing"):
         return f"{where} is missing"
     return f"{where}: {problem['msg']} (got {problem['input']!r})"

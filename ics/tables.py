@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ics.errors import UserError
+
 Kind = Literal["int", "float", "str"]
 KINDS: dict[Kind, Any] = {"int": int, "float": (int, float), "str": str}
 """Kind of a column → the types of its values."""
@@ -56,15 +58,15 @@ class Table:
         """One row as text, floats in the shortest form that reads back to the same bits.
 
         Raises:
-            ValueError: the row's columns are not exactly the table's, or a value is of another kind.
+            UserError: the row's columns are not exactly the table's, or a value is of another kind.
         """
         if set(row) != set(self.header):
-            raise ValueError(f"table {self.name!r} has the columns {self.header}, the row has {sorted(row)}")
+            raise UserError(f"table {self.name!r} has the columns {self.header}, the row has {sorted(row)}")
         cells = []
         for column in self.columns:
             value = row[column.name]
             if isinstance(value, bool) or not isinstance(value, KINDS[column.kind]):
-                raise ValueError(f"table {self.name!r}, column {column.name!r} holds {column.kind}s, not {value!r}")
+                raise UserError(f"table {self.name!r}, column {column.name!r} holds {column.kind}s, not {value!r}")
             cells.append(repr(float(value)) if column.kind == "float" else str(value))
         return cells
 

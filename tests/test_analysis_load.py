@@ -70,6 +70,10 @@ def test_only_the_tables_asked_for_are_read(tmp_path: Path) -> None:
     for wanted in (["sharpness"], "sharpness"):
         with pytest.raises(UserError, match="no run in .* has a table 'sharpness'; there are training, .*shift"):
             load_runs(tmp_path, tables=wanted)
+    write_run(tmp_path, "other")
+    assert len(load_runs(tmp_path, tables=(name for name in ["training"]))["training"]) == 4
+    with pytest.raises(KeyError, match="no table 'sharpness'; there are training"):
+        load_runs(tmp_path, tables="training")["sharpness"]
 
 
 def test_a_run_can_be_the_root_and_hidden_folders_are_no_runs(tmp_path: Path) -> None:
@@ -79,6 +83,16 @@ def test_a_run_can_be_the_root_and_hidden_folders_are_no_runs(tmp_path: Path) ->
         (folder / name / "config.yaml").write_text("seed: 7")
     assert list(load_runs(folder).settings["run"]) == ["."]
     assert len(load_runs(tmp_path).settings) == 1
+
+
+def test_a_run_inside_a_run_or_without_its_settings_is_seen(tmp_path: Path) -> None:
+    write_run(tmp_path, "a")
+    write_run(tmp_path, "a/b")
+    assert load_runs(tmp_path).settings["run"].tolist() == ["a", "a/b"]
+    for file in ("config.yaml", "status.json"):
+        (tmp_path / "a/b" / file).unlink()
+    with pytest.warns(UserWarning, match="1 of 2 runs left out: 1 no status"):
+        load_runs(tmp_path)
 
 
 def test_a_setting_never_hides_a_column_of_the_table(tmp_path: Path) -> None:
@@ -153,6 +167,11 @@ def test_a_diverged_run_ends_with_values_that_are_not_finite(tmp_path: Path) -> 
 def test_nothing_to_load(tmp_path: Path) -> None:
     with pytest.raises(NoRuns, match="there is no folder .*/nowhere; python scripts/train.py -m experiment=quick"):
         load_runs(tmp_path / "nowhere")
+    with pytest.raises(NoRuns, match="there is no folder ~no-such-person; "):
+        load_runs("~no-such-person")
+    (tmp_path / "shift.csv").touch()
+    with pytest.raises(NoRuns, match="shift.csv is a file, not a folder"):
+        load_runs(tmp_path / "shift.csv")
     with pytest.raises(NoRuns, match="no runs in"):
         load_runs(tmp_path)
     write_run(tmp_path, state="interrupted")

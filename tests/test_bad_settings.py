@@ -82,7 +82,7 @@ DATA: list[tuple[dict[str, Any], str]] = [
     ({"name": "gaussian", "samples": 0}, "samples.*greater than"),
     ({"name": "gaussian", "dim": -1}, "dim.*greater than"),
     ({"name": "gaussian", "target": "cauchy"}, "'normal' or 'uniform'"),
-    ({"name": "image_folder"}, "root: Missing required argument"),
+    ({"name": "image_folder"}, "root is missing"),
     ({"name": "mnist", "root": "/nowhere"}, "train-images-idx3-ubyte"),
 ]
 COMPONENTS = [*(({"norm": at}, line) for at, line in NORMS), *(({"data": at}, line) for at, line in DATA)]

@@ -80,7 +80,7 @@ def test_many_command_lines(overrides: list[str], tmp_path: Path) -> None:
         ("norm=null", "error: norm=null: leave it out, or choose from batch, batch_by_hand, "),
         ("norm:batch", "error: 'norm:batch' is no setting; write key=value without spaces around =, as norm=batch"),
         ("--norm=batch", "error: unrecognized arguments: --norm=batch; a setting is written without dashes"),
-        ("model={", "error: model={: no viable alternative at input '{'; put a value with signs"),
+        ("model={", "error: model={: cannot be read; put a value with signs"),
         (
             "norm=[none,batch]",
             "error: norm=[none,batch] lays options on top of each other; a sweep over them is -m norm=",
@@ -93,6 +93,14 @@ def test_many_command_lines(overrides: list[str], tmp_path: Path) -> None:
         ("seed=${nope}", "error: Interpolation key 'nope' not found"),
         ("optimizer.lr=", "error: optimizer 'sgd': lr"),
         ("~model", "error: setting model is missing"),
+        ("data=image_folder", "error: data.root is missing; give it as data.root=…"),
+        (
+            "device=meta",
+            "error: device='meta' cannot be used (Tensor.item() cannot be called on meta tensors); ",
+        ),
+        ("optimizer.lr=interval(0,1)", "error: Sweep parameters 'optimizer.lr=interval(0,1)' requires --multirun"),
+        ("optimizer.lr='0.1", "error: optimizer.lr='0.1: cannot be read; put a value with signs of its own between"),
+        ("note=\udcff", "error: 'note=\\udcff' is no text in this terminal's encoding; set PYTHONUTF8=1"),
         ("model.init=0", "error: the settings of a initialisation are its name and options, not 0"),
     ],
 )
@@ -132,6 +140,24 @@ def test_a_sweep_that_cannot_do_all_does_nothing(words: list[str], line: str, tm
     assert done.stderr.startswith(f"error: nothing was started: {line}"), done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_needs_values() -> None:
+    done = train("-m", "optimizer.lr=interval(0,1)")
+    assert done.stderr == "error: optimizer.lr=interval(0,1): write the values out, or range(…)\n"
+
+
+def test_a_file_of_ones_own_may_not_be_hidden_by_one_of_the_programs(tmp_path: Path) -> None:
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    for name in ("mine", "quick"):
+        (tmp_path / f"conf/experiment/{name}.yaml").write_text("# @package _global_\nsteps: 1\n")
+    words = f"--config-dir={tmp_path / 'conf'}", f"runs={tmp_path / 'runs'}"
+    done = train(*words, "experiment=mine")
+    assert done.stderr == (
+        f"error: {tmp_path}/conf/experiment/quick.yaml has the name of a file that comes with the program; rename it\n"
+    )
+    (tmp_path / "conf/experiment/quick.yaml").unlink()
+    assert train(*words, "experiment=mine", "plan=true").returncode == 0
 
 
 def test_a_debugger_changes_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

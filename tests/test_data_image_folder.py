@@ -95,6 +95,26 @@ def test_other_files_are_passed_over(root: Path) -> None:
     assert len(read(root).train) == 5
 
 
+def test_images_in_folders_inside_count_and_other_files_are_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(root / "train/cat/0/deep/a.PNG", pixels(8))
+    (root / "train/cat/0/film.gif").write_bytes(b"?")
+    data = read(root)
+    assert data.train.targets.tolist() == [0, 0, 0, 0, 1, 1]
+    np.testing.assert_array_equal(data.train.inputs[0].permute(1, 2, 0).numpy(), pixels(8))
+    assert "train/cat: 1 files are left out, such as" in caplog.text and "0/film.gif: no images" in caplog.text
+
+
+def test_without_a_home_there_is_no_second_cache(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_CACHE_HOME", "~no-such-person/cache")
+    (root / CACHE).mkdir()  # nothing can be written in its place
+    assert len(read(root).train) == 5
+    assert "cannot be kept" in caplog.text and not [*(tmp_path / "here").iterdir()]
+
+
 # --- the cache -------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Packed runs are the runs: the same frames, states and speeds, whatever was packed first."""
 
+import errno
 import gzip
 import json
 import math
@@ -12,7 +13,7 @@ import pytest
 from made_up_runs import DLN, SETTINGS, SHIFT, TRAINING, merged, shift_rows, training_rows, write_run
 from programs import program
 
-from ics import UserError, load_runs
+from ics import UserError, files, load_runs
 from ics.analysis.load import Runs
 from ics.analysis.pack import pack
 from ics.analysis.status import run_states
@@ -129,6 +130,48 @@ def test_another_run_of_the_same_name_is_refused_unless_told(
     write_run(tmp_path / "other", rows={Table("shift", SHIFT.columns[:-2], SHIFT.key): []})
     assert main([str(tmp_path / "other"), str(home)]) == 2
     assert "shift.csv.gz and " in (told := capsys.readouterr().err) and "do not go together" in told
+
+
+@pytest.mark.filterwarnings("ignore:1 of")
+@pytest.mark.parametrize("place", ["a run", "inside a run", "a folder with a file of such a name", "over its folder"])
+def test_what_is_there_is_neither_replaced_nor_hidden(place: str, folders: Path, tmp_path: Path) -> None:
+    target, taken = tmp_path / "target", tmp_path / "target"
+    if place.endswith("a run"):
+        write_run(tmp_path, "target")
+        target = target / "below" if place.startswith("inside") else target
+    elif place == "over its folder":
+        taken = write_run(target, "dln/seed0")
+    else:
+        target.mkdir()
+        (taken := target / "training.csv.gz").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(UserError, match=f"{taken} is there already, and does not belong to a packed folder; pack into"):
+        pack(folders, target, overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+@pytest.mark.filterwarnings("ignore:1 of")
+def test_a_full_disk_leaves_a_packed_folder_as_it_was(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "packed"
+    pack(folders, home)
+    before = {path: path.read_bytes() for path in home.iterdir()}
+    write_run(tmp_path / "more", "new/seed0")
+    whole, written = files.write_beside, list[Path]()
+
+    def full(path: Path, content: bytes) -> Path:
+        written.append(path)
+        if len(written) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return whole(path, content)
+
+    monkeypatch.setattr(files, "write_beside", full)
+    with pytest.raises(OSError, match="No space left"):
+        pack(tmp_path / "more", home)
+    assert {path: path.read_bytes() for path in home.iterdir()} == before
+    pack(tmp_path / "more", home)
+    assert "new/seed0" in set(load_runs(home).settings["run"])
 
 
 @pytest.mark.filterwarnings("ignore:1 of")

@@ -3,7 +3,6 @@
 import argparse
 import re
 import shlex
-import sys
 import warnings
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from ics.analysis.claims.catalogue import claims_table, names
 from ics.analysis.load import NoRuns, Runs, load_runs
 from ics.analysis.paper_distance import paper_distance
-from ics.files import write_text
+from ics.files import as_path, write_text
 from ics.processes import begun
 
 RUNS = Path("results/runs")
@@ -21,17 +20,12 @@ RUNS = Path("results/runs")
 
 
 def load_and_tell(root: Path) -> Runs | None:
-    """The runs; warnings go to stderr as plain lines, and so does the reason why there are none."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            runs = load_runs(root, errors="warn")
-        except NoRuns as reason:
-            runs = None
-            warnings.warn(str(reason), stacklevel=1)
-    for warning in told:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    return runs
+    """The runs; a warning says why there are none, or not all."""
+    try:
+        return load_runs(root, errors="warn")
+    except NoRuns as reason:
+        warnings.warn(str(reason), stacklevel=2)
+        return None
 
 
 def claims_and_distances(runs: Runs) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -61,11 +55,6 @@ def runs_option(root: Path) -> str:
 def options(description: str, out: str, where: str = "where the files go") -> argparse.ArgumentParser:
     """A parser of command lines that knows `--runs` and `--out`: its default, and what it is."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--runs", type=folder, default=RUNS, help="folder of the runs (%(default)s)")
-    parser.add_argument("--out", type=folder, default=folder(out), help=f"{where} (%(default)s)")
+    parser.add_argument("--runs", type=as_path, default=RUNS, help="folder of the runs (%(default)s)")
+    parser.add_argument("--out", type=as_path, default=as_path(out), help=f"{where} (%(default)s)")
     return parser
-
-
-def folder(text: str) -> Path:
-    """A path as people write it."""
-    return Path(text).expanduser()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ics.analysis.read import read_packed, read_table
 from ics.errors import UserError
+from ics.files import as_path
 from ics.folder import PACKED, STATUS, TABLES, PackedRun, RunFolder, find_runs, packed_home
 from ics.tables import Table
 
@@ -60,6 +61,8 @@ class Runs(Mapping[str, pd.DataFrame]):
         self._joined: dict[str, pd.DataFrame] = {}
 
     def __getitem__(self, table: str) -> pd.DataFrame:
+        if table not in self._parts:
+            raise KeyError(f"no table {table!r}; there are {', '.join(self._parts)}")
         if table not in self._joined:  # the settings can take more room than the rows
             frames, places = zip(*(part() for part in self._parts[table]), strict=True)
             self._joined[table] = self._join(frames, places, self.schemas[table].header)
@@ -139,11 +142,12 @@ def load_runs(
     """
     if errors not in ("raise", "warn"):
         raise UserError(f'errors must be "raise" or "warn", not {errors!r}')
-    root = Path(root)
+    root = as_path(root)
     tables = (tables,) if isinstance(tables, str) else None if tables is None else tuple(tables)
     found = find_runs(root)
     if not found and not root.is_dir() and packed_home(root) is None:
-        raise NoRuns(f"there is no folder {root}; python scripts/train.py -m experiment=quick makes runs")
+        there = f"{root} is a file, not a folder" if root.is_file() else f"there is no folder {root}"
+        raise NoRuns(f"{there}; python scripts/train.py -m experiment=quick makes runs")
     taken: list[tuple[RunFolder, dict[str, Any], dict[str, _Piece]]] = []
     schemas: dict[str, Table] = {}
     skipped: dict[str, str] = {}

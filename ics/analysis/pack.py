@@ -2,7 +2,7 @@
 
 import gzip
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ import pandas as pd
 
 from ics.analysis.load import load_runs
 from ics.errors import UserError
-from ics.files import write_atomically
-from ics.folder import PACKED, TABLES, find_runs, flat, packed_home, to_cell
+from ics.files import write_together
+from ics.folder import PACKED, TABLES, find_runs, flat, is_run, packed_home, to_cell
 from ics.tables import Table, to_json
 
 _Row = Mapping[str, str]  # column of runs.csv -> cell
@@ -47,7 +47,7 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
         The files written.
 
     Raises:
-        UserError: there is nothing to pack, a run is damaged, or would replace another.
+        UserError: there is nothing to pack, a run is damaged, or something else that is there would be replaced.
     """
     home = packed_home(target) or target
     inner, outer = sorted((source.resolve(), home.resolve()), reverse=True)
@@ -69,6 +69,7 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
         except ValueError as error:
             raise UserError(f"{home / name}.csv.gz and {source}: {error}; pack into another folder") from None
     names = sorted(rows, key=lambda run: run.split("/"))
+    _refuse_to_replace(home, new.rows, [PACKED, TABLES, *(f"{table}.csv.gz" for table in schemas)])
     home.mkdir(parents=True, exist_ok=True)
     told = pd.DataFrame([rows[name] for name in names], pd.Index(names, name="run"), dtype=object).sort_index(axis=1)
     contents = {PACKED: told.to_csv(lineterminator="\n").encode(), TABLES: to_json([*schemas.values()]).encode()}
@@ -82,9 +83,19 @@ def pack(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
         )
         text = frame.to_csv(index=False, na_rep="nan", lineterminator="\n")
         contents[f"{table}.csv.gz"] = gzip.compress(text.encode(), mtime=0)
-    for name, data in contents.items():
-        write_atomically(home / name, data)
-    return [home / name for name in contents]
+    files = {home / name: data for name, data in contents.items()}
+    write_together(files)
+    return [*files]
+
+
+def _refuse_to_replace(home: Path, runs: Iterable[str], files: Iterable[str]) -> None:
+    """Raise an error if what is to be written would hide or replace what is no packed folder's."""
+    own = next((path for path in (home, *home.parents) if is_run(path)), None)
+    taken = own or next((home / run for run in runs if (home / run).exists()), None)
+    if taken is None and not packed_home(home):
+        taken = next((home / name for name in files if (home / name).exists()), None)
+    if taken is not None:
+        raise UserError(f"{taken} is there already, and does not belong to a packed folder; pack into another folder")
 
 
 def _gathered(root: Path, place: Path) -> _Runs:

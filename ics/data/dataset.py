@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from ics.errors import UserError
 from ics.registry import Registry
 
 Transform = Callable[[Tensor], Tensor]
@@ -51,6 +53,21 @@ class Dataset:
     outputs: int
     task: Task
     transform: Transform
+
+    def __post_init__(self) -> None:
+        for name, split in (("training", self.train), ("test", self.test)):
+            targets, wanted = split.targets, "at least one sample, and a target for each"
+            sound = 0 < len(targets) == len(split)
+            if sound and self.task == "regression":
+                wanted = f"targets (N, {self.outputs}) of floating point"
+                sound = targets.is_floating_point() and targets.shape[1:] == (self.outputs,)
+            if sound and self.task == "classification":
+                wanted = f"targets from 0 to {self.outputs - 1}, int64 (N,)"
+                sound = (targets.dtype, targets.ndim) == (torch.int64, 1)
+                sound = sound and int(targets.min()) >= 0 and int(targets.max()) < self.outputs
+            if not sound:
+                found = f"{str(targets.dtype)[6:]} {tuple(targets.shape)} for {len(split)} samples"
+                raise UserError(f"the {name} split of {self.label} needs {wanted}; its targets are {found}")
 
     @property
     def input_shape(self) -> tuple[int, ...]:

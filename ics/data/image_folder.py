@@ -6,7 +6,6 @@ import logging
 import os
 import zipfile
 from contextlib import suppress
-from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from ics.data.dataset import DATASETS, Dataset
 from ics.data.images import Images, Scaling, image_dataset
 from ics.errors import UserError
+from ics.files import as_path
 from ics.registry import Count
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def image_folder(
     gain: PositiveFloat = 1,
     limit: Count | None = None,
 ) -> Dataset:
-    """Images from `root/train/<class>/…` and `root/test/<class>/…`, all of one size.
+    """Images from `root/train/<class>/…` and `root/test/<class>/…`, however deep, all of one size.
 
     They are decoded once; afterwards a cache is read for as long as the files' names, sizes and times of change stay
     the same: in the folder or, where that cannot be written, in $XDG_CACHE_HOME/ics (by default ~/.cache/ics).
@@ -60,7 +60,7 @@ def image_folder(
         UserError: a folder is missing or empty, there is one class only, the classes of train and test
             differ, or an image cannot be read or has another size than the rest.
     """
-    folder = Path(root).expanduser()
+    folder = as_path(root)
     train, test = _classes(folder, "train"), _classes(folder, "test")
     if differing := sorted(train.keys() ^ test.keys()):
         name = differing[0]
@@ -88,19 +88,31 @@ def _classes(root: Path, split: str) -> Classes:
 
 
 def _images(folder: Path) -> list[Path]:
-    images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    """The images in a folder and in those inside; hidden files and folders do not count."""
+    images: list[str] = []
+    others: list[str] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                known = name[name.rfind(".") :].lower() in SUFFIXES
+                (images if known else others).append(f"{place}/{name}")
     if not images:
         raise UserError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    return sorted(images, key=attrgetter("name"))  # paths themselves take ten times as long to compare
+    if others:
+        log.warning("%s: %d files are left out, such as %s: no images by their names", folder, len(others), others[0])
+    return [*map(Path, sorted(images))]  # paths themselves take ten times as long to compare
 
 
 def _decoded(root: Path, files: list[Path]) -> NDArray[np.uint8]:
     """The decoded images, from the cache where they have not changed since; else decoded, and kept if that can be."""
-    stats = [("/".join(path.parts[-3:]), path.stat()) for path in files]  # split, class, name
+    above = len(str(root)) + 1
+    stats = [(str(path)[above:], path.stat()) for path in files]
     listing = json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
     key = hashlib.sha256(listing.encode()).hexdigest()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ics"
-    places = (root / CACHE, home / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.npz")
+    home = as_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ics"
+    apart = [home / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.npz"] * home.is_absolute()
+    places = [root / CACHE, *apart]
     pixels: NDArray[np.uint8]
     for path in places:
         with suppress(*UNREADABLE), np.load(path, allow_pickle=False) as file:

@@ -12,6 +12,7 @@ from pydantic import PositiveFloat
 from ics.data.dataset import DATASETS, Dataset
 from ics.data.images import Images, Scaling, image_dataset
 from ics.errors import UserError
+from ics.files import as_path
 from ics.registry import Count
 
 MNIST_MD5 = {
@@ -51,7 +52,7 @@ def torchvision_set(
     if name == "cifar10":
         lists = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
         sums = {f"{CIFAR10.base_folder}/{file}": md5 for file, md5 in lists}
-    folder = Path(root).expanduser()
+    folder = as_path(root)
     _check(name, kind, folder, download, sums)
     train, test = _images(kind(folder, train=True)), _images(kind(folder, train=False))
     return image_dataset(name, train, test, 10, scaling, gain, limit, seed, device)

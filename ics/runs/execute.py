@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ics.errors import UserError
+from ics.errors import UserError, one_line, summary
 from ics.files import write_atomically, write_json
 from ics.folder import CONFIG, FINISHED, PROVENANCE, TABLES, RunFolder, Status, flat
 from ics.runs import checkpoint
@@ -18,6 +18,8 @@ from ics.runs.signals import Interrupted, Requests
 from ics.runs.train import Training
 from ics.shift import ProbeError
 from ics.tables import to_json
+
+_FULL = (MemoryError, torch.OutOfMemoryError)
 
 
 def run(
@@ -48,7 +50,7 @@ def run(
             before = read_status(folder)
         if before is not None and before.covers(config.steps):
             return before
-    with _told():
+    with _told(building=True):
         training = Training(config)  # first of all, so that a run that cannot begin leaves nothing behind
     with _writable(folder):
         made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -111,7 +113,7 @@ def _made(folder: Path, status: Status | None) -> int:
 
 def try_out(config: RunConfig) -> None:
     """Build a run, or say why it cannot be built, and keep nothing."""
-    with _told():
+    with _told(building=True):
         Training(config).close()
 
 
@@ -127,17 +129,21 @@ def _writable(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Turns what a person can mend into a `UserError`."""
+def _told(building: bool = False) -> Iterator[None]:
+    """Turns what a person can mend into a `UserError`; all errors, where components are `building`."""
     try:
         yield
     except ProbeError as error:
         raise UserError(str(error)) from error
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in str(error):
-            raise
-        first_line = str(error).splitlines()[0]
-        raise UserError(f"not enough memory ({first_line}); take a smaller network or batch_size") from error
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError | RuntimeError) and (type(error) in _FULL or "allocate" in str(error)):
+            first_line = str(error).partition("\n")[0]
+            raise UserError(f"not enough memory ({first_line}); take a smaller network or batch_size") from error
+        if building:
+            raise UserError(f"the run cannot be built: {summary(error)}") from error
+        raise
 
 
 def _run(
@@ -177,5 +183,5 @@ def _run(
         raise
     except BaseException as error:
         with contextlib.suppress(OSError):  # a full disk may refuse even this; the first error is what counts
-            status("failed", f"{type(error).__name__}: {error}")
+            status("failed", one_line(f"{type(error).__name__}: {error}"))
         raise

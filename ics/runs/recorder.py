@@ -2,12 +2,15 @@
 
 import csv
 import io
+import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from ics.errors import UserError
 from ics.tables import Table, columns
 
 TRAINING = Table(
@@ -53,6 +56,7 @@ class Recorder:
     def __init__(self, folder: Path, tables: Iterable[Table], offsets: Mapping[str, int] | None = None) -> None:
         self._tables = {table.name: table for table in tables}
         self._files: dict[str, io.FileIO] = {}
+        self._not_finite = ""  # where a value was not, though its column says so
         self._ends = {name: 0 if offsets is None else offsets[name] for name in self._tables}
         self._sums = {name: checksum(folder / f"{name}.csv", end) if end else 0 for name, end in self._ends.items()}
         try:
@@ -67,8 +71,30 @@ class Recorder:
             raise
 
     def write(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows; columns are checked against the table."""
-        self._append(table, [self._tables[table].format(row) for row in rows])
+        """Append the rows of a step.
+
+        Raises:
+            UserError: their columns or kinds are not the table's, or two rows have one key.
+        """
+        schema, given = self._tables[table], list(rows)
+        self._append(table, [schema.format(row) for row in given])
+        keys = [tuple(row[name] for name in schema.key) for row in given]
+        if len({*keys}) < len(keys):
+            twice = ", ".join(map(str, Counter(keys).most_common(1)[0][0]))
+            raise UserError(f"table {table!r} got two rows for {', '.join(schema.key)} {twice}")
+        for name in (column.name for column in schema.columns if column.kind == "float" and not column.nan):
+            for row in given:
+                if not math.isfinite(row[name]):
+                    self._not_finite = f"table {table!r}, column {name!r}, step {row['step']}: {row[name]}"
+
+    def confirm(self) -> None:
+        """Refuse what was written so far where it is not finite, as only the last step of a diverged run may be.
+
+        Raises:
+            UserError: a value that must be finite is not.
+        """
+        if self._not_finite:
+            raise UserError(f"{self._not_finite} is not finite; nan=True in the column says that it may be")
 
     def sync(self) -> dict[str, dict[str, int]]:
         """Make all rows durable and return, for a checkpoint, the files' lengths in bytes and what they sum up to."""

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ics import nets
 from ics.data import DATASETS, Batches
 from ics.data.seeding import generator
 from ics.errors import UserError
+from ics.files import as_path
 from ics.laboratory import batch_norm_by_hand, running_stats, train_eval_gap  # noqa: F401 (each registers itself)
 from ics.quantities import QUANTITIES, Quantity, Step
 from ics.registry import Registry, import_plugin
@@ -65,6 +67,7 @@ class Training:
         self.model = nets.build(
             config.model, config.norm, self.dataset.input_shape, self.dataset.outputs, config.seed
         ).to(self.device)
+        self._try_model()
         self.batches = Batches(
             self.dataset.train, config.batch_size, config.seed, self.dataset.transform, config.augment
         )
@@ -77,6 +80,19 @@ class Training:
         torch.manual_seed(int(generator("noise", config.seed).integers(2**63)))
         self.step = 0
         self.seconds = 0.0
+
+    def _try_model(self) -> None:
+        """Refuse a network that does not take the data, or gives what the loss does not take."""
+        x = self.dataset.transform(self.dataset.train.inputs[:2])
+        self.model.eval()
+        with torch.no_grad():
+            given, wanted = self.model(x), (len(x), self.dataset.outputs)
+        self.model.train()
+        if not isinstance(given, Tensor) or given.shape != wanted:
+            kind = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise UserError(
+                f"model {self.config.model['name']!r} gives {kind} for inputs {tuple(x.shape)}, not {wanted}"
+            )
 
     @property
     def tables(self) -> list[Table]:
@@ -125,6 +141,7 @@ class Training:
                         raise Interrupted(requests.stop)
             if self.config.checkpoint.keep:  # before the rows of the end, which a longer run does not have
                 self._save(folder, recorder)
+            recorder.confirm()
             self._evaluate(recorder)
             recorder.sync()
             return "done"
@@ -162,6 +179,7 @@ class Training:
             recorder.write("training", [row | {"loss": value, "accuracy": share, "lr": lr}])
         if not finite:
             return False
+        recorder.confirm()  # the loss has stayed finite since
         decay = {p: group["weight_decay"] for group in self.optimizer.param_groups for p in group["params"]}
         step = Step(self.step, x, y, value, lr, lambda: self.batches[self.step + 1][0], decay)
         with ExitStack() as stack:
@@ -215,7 +233,10 @@ class Training:
     def _quantity(self, name: str, schedule: Schedule) -> tuple[Schedule, Quantity]:
         if not name.isidentifier() or name in (TRAINING.name, EVALUATION.name):
             raise UserError(f"measure.{name} is the name of a table: letters, digits and _, and none that is taken")
-        return schedule, QUANTITIES.build(_quantity(name, schedule), model=self.model, loss_fn=self.loss_fn)
+        quantity = QUANTITIES.build(_quantity(name, schedule), model=self.model, loss_fn=self.loss_fn)
+        if lacking := [part for part in ("table", "observe", "close") if not hasattr(quantity, part)]:
+            raise UserError(f"measure.{name}: {type(quantity).__name__} lacks {', '.join(lacking)}")
+        return schedule, quantity
 
 
 def _quantity(table: str, schedule: Schedule) -> dict[str, Any]:
@@ -228,5 +249,5 @@ def _located(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A data set's settings with its root found: a relative one starts from $ICS_DATA, by default `data`."""
     located = dict(settings)
     if isinstance(located.get("root"), str):
-        located["root"] = str(Path(os.environ.get(DATA_ROOT, "data")) / Path(located["root"]).expanduser())
+        located["root"] = str(Path(os.environ.get(DATA_ROOT, "data")) / as_path(located["root"]))
     return located
