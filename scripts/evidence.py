@@ -31,7 +31,7 @@ def main(arguments: list[str] | None) -> None:
     claims, distances = claims_and_distances(runs)
     readings = specifications(runs)
     steps = fingerprint.first_steps(runs)
-    ranking_text = fingerprint.to_markdown(steps, fingerprint.images(runs))
+    ranking_text = fingerprint.to_markdown(steps, runs)
     write_table(claims, report.to_markdown(claims), OUT / "claims")
     write_table(readings, None, OUT / "specifications")
     write_table(distances, to_markdown(distances), OUT / "paper_distance")

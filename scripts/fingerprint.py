@@ -23,7 +23,7 @@ def main(arguments: list[str] | None) -> None:
     if runs is None or steps is None or steps.empty:
         command = f"python scripts/train.py -m experiment={fingerprint.EXPERIMENT}{runs_option(asked.runs)}"
         raise UserError(f"no runs to rank; make some with: {command}")
-    text = fingerprint.to_markdown(steps, fingerprint.images(runs))
+    text = fingerprint.to_markdown(steps, runs)
     write_table(fingerprint.ranking(steps), text, asked.out / "fingerprint")
 
 

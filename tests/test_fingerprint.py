@@ -13,8 +13,17 @@ from pages import assert_same_page
 from programs import ROOT, program
 
 from ics import load_runs
-from ics.analysis.fingerprint import first_steps, papers_numbers, papers_penalty, ranking, seed_noise, to_markdown
-from ics.analysis.scales import scales_with
+from ics.analysis.fingerprint import (
+    first_steps,
+    papers_numbers,
+    papers_penalty,
+    ranking,
+    seed_noise,
+    to_markdown,
+    training_distances,
+)
+from ics.analysis.paper import paper_curves
+from ics.analysis.scales import SEARCH, scales_with
 from ics.errors import UserError
 from ics.quantities.landscape import Landscape
 
@@ -118,7 +127,8 @@ def test_two_results_of_one_setup_and_seed_are_refused(candidates: Path) -> None
 
 
 def test_the_markdown_ranks_and_compares(candidates: Path) -> None:
-    lines = to_markdown(first_steps(load_runs(candidates)), "digits").splitlines()
+    runs = load_runs(candidates)
+    lines = to_markdown(first_steps(runs), runs).splitlines()
     assert (
         "| 1 | 512 | first | standardize | 1 | he_normal, lecun_uniform | 0.034 [0, 0.067] | 0.034 | 0.034 | 0.00100 |"
         in lines
@@ -126,6 +136,32 @@ def test_the_markdown_ranks_and_compares(candidates: Path) -> None:
     assert "| number | paper | rank 1 | rank 2 | rank 3 |" in lines
     assert "| standard ics_cosine #5 | 0.923 | 0.923 | 0.623 | 0.923 |" in lines
     assert sum(line.startswith("|") for line in lines) == 2 + 3 + 2 + 16
+
+
+def test_trained_setups_are_compared_with_the_papers_curves_and_are_no_scale(candidates: Path) -> None:
+    papers = paper_curves("2", lr=0.1, quantity="train_accuracy_percent")
+    for head, off in ((256, 3.0), (512, -4.0)):
+        for arm in ("standard", "batch"):
+            own = papers[papers["arm"] == arm].sort_values("step")
+            steps = [
+                {"step": step, "epoch": 0, "loss": 1.0, "accuracy": (value + off) / 100, "lr": 0.1}
+                for step, value in zip(own["step"], own["value"], strict=True)
+            ]
+            change = {"experiment": SEARCH, "steps": 15000, "model": {"head": [head]}, "norm": {"name": arm}}
+            norm = {"norm": {"name": "none" if arm == "standard" else arm}}
+            write_run(candidates, f"{head}_{arm}/seed0", merged(SETTINGS, FIRST_STEP, change, norm), {TRAINING: steps})
+    runs = load_runs(candidates)
+    trained = training_distances(runs)
+    accuracy = trained[(trained["figure"].str.startswith("2")) & (trained["window"] == "all")]
+    assert set(zip(accuracy["scale_title"].str[:19], accuracy["distance"].round(6), strict=True)) == {
+        ("fully connected 256", 3),
+        ("fully connected 512", -4),
+    }
+    lines = to_markdown(first_steps(runs), runs).splitlines()
+    (line,) = [line for line in lines if line.startswith("| fully connected 256;")]
+    assert line.split(" | ")[1] == "0.1" and line.split(" | ")[2].startswith("±3.")
+    (scale,) = scales_with(runs, "vgg", "training")
+    assert scale.runs["run"].tolist() == ["another/seed0"]
 
 
 def test_the_script_writes_both_tables_or_says_what_is_missing(
@@ -171,7 +207,8 @@ def committed() -> pd.DataFrame:
 
 
 def test_the_committed_table_is_made_from_the_committed_runs(committed: pd.DataFrame) -> None:
-    assert_same_page((EVIDENCE / "fingerprint.md").read_text(encoding="utf-8"), to_markdown(committed, "cifar10-jpeg"))
+    text = to_markdown(committed, load_runs(REFERENCE))
+    assert_same_page((EVIDENCE / "fingerprint.md").read_text(encoding="utf-8"), text)
 
 
 def test_the_docs_say_what_the_runs_say(committed: pd.DataFrame) -> None:

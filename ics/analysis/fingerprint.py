@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ics.analysis.distance_report import NEAR, nearness
 from ics.analysis.load import Runs
 from ics.analysis.markdown import number, records_table, table
 from ics.analysis.measured import QUANTITIES, Measured
 from ics.analysis.paper import paper_curves
-from ics.analysis.scales import Scale, text
+from ics.analysis.paper_distance import distance_frame, distances_of
+from ics.analysis.scales import SEARCH, Scale, text
 from ics.errors import UserError
 
 EXPERIMENT = "fingerprint"
@@ -56,6 +58,14 @@ seeds, in brackets their range.
 {formula}. λ is the penalty's factor that would give the set-up the paper's penalty at step 0, its loss less ln 10.
 
 Two seeds of one set-up are {noise} from one another (median over the pairs).
+
+"""
+
+TRAINED = """## Trained on
+
+The nearest set-ups at half the width for the paper's first 1,000 steps, one seed: the root mean square of their
+distances from the paper's curves, of the standard network's and BatchNorm's. Accuracy is that of a batch before its
+update.
 
 """
 
@@ -135,6 +145,22 @@ def ranking(steps: pd.DataFrame) -> pd.DataFrame:
     return ranked
 
 
+def training_distances(runs: Runs) -> pd.DataFrame:
+    """How far the set-ups that were trained are from the paper's curves, like `paper_distance`."""
+    mine = runs.settings[runs.settings["experiment"] == SEARCH] if "experiment" in runs.settings else pd.DataFrame()
+    if mine.empty:
+        return distance_frame([])
+    curves = paper_curves()
+    points = curves[(curves["model"] == "vgg") & curves["quantity"].isin(NEAR)]
+    setups = _setups(mine)
+    records = []
+    for setup, own in setups.groupby(list(SETUP), sort=False):
+        title = "; ".join(f"{words} {value}" for words, value in zip(SETUP.values(), setup, strict=True))
+        measured = Measured(runs, Scale("", title, mine[mine["run"].isin(own["run"])]))
+        records += [{"scale": title, "scale_title": title} | record for record in distances_of(measured, points)]
+    return distance_frame(records)
+
+
 def seed_noise(steps: pd.DataFrame) -> float:
     """How far two seeds of a set-up are from one another, by `FORMULA`: the median over all pairs; nan without any."""
     pairs = []
@@ -165,8 +191,8 @@ def images(runs: Runs) -> str:
     return ", ".join(sorted(mine["data_label"].astype(str).unique()))
 
 
-def to_markdown(steps: pd.DataFrame, data: str) -> str:
-    """The ranking for people, and the numbers of the nearest set-ups beside the paper's."""
+def to_markdown(steps: pd.DataFrame, runs: Runs) -> str:
+    """The ranking for people, the numbers of the nearest set-ups beside the paper's, and `training_distances`."""
     ranked = ranking(steps)
     columns: dict[str, Callable[[Any], Any]] = {
         "rank": itemgetter("rank"),
@@ -180,7 +206,7 @@ def to_markdown(steps: pd.DataFrame, data: str) -> str:
         count=len(ranked),
         rate=RATE,
         seeds=seeds_in_words(ranked),
-        data=data,
+        data=images(runs),
         formula=FORMULA[0].upper() + FORMULA[1:],
         noise=number(seed_noise(steps), 2),
     )
@@ -191,7 +217,9 @@ def to_markdown(steps: pd.DataFrame, data: str) -> str:
         for row in papers_numbers().to_dict("records")
     ]
     ranks = [f"rank {rank}" for rank in nearest["rank"]]
-    return f"{head}{first}\n## The numbers\n\n{table(['number', 'paper', *ranks], numbers)}"
+    text = f"{head}{first}\n## The numbers\n\n{table(['number', 'paper', *ranks], numbers)}"
+    trained = training_distances(runs)
+    return f"{text}\n{TRAINED}{nearness(trained)}" if len(trained) else text
 
 
 def _setups(settings: pd.DataFrame) -> pd.DataFrame:

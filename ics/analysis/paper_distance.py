@@ -84,17 +84,24 @@ def paper_distance(runs: Runs) -> pd.DataFrame:
         for papers_model, model in MODELS.items()
         for table in sorted(of_table[points["model"] == papers_model].unique())
         for measured in measured_by(runs, model, table)
-        for record in _of_scale(points[(points["model"] == papers_model) & (of_table == table)], measured)
+        for record in distances_of(measured, points[(points["model"] == papers_model) & (of_table == table)])
     ]
-    table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"layer": "Int64", "our_layer": "Int64"})
-    table["papers_spread"] = _papers_spread(table)
+    table = distance_frame(records)
     first = {figure: number for number, figure in enumerate(points["figure"].unique())}
     return table.sort_values(
         ["scale", "figure"], key=lambda column: column.map(first) if column.name == "figure" else column, kind="stable"
     ).reset_index(drop=True)
 
 
-def _of_scale(points: pd.DataFrame, measured: Measured) -> Iterator[dict[str, Any]]:
+def distance_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Records of `distances_of`, each with its scale, as a frame with the columns of `COLUMNS`."""
+    table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"layer": "Int64", "our_layer": "Int64"})
+    table["papers_spread"] = _papers_spread(table)
+    return table
+
+
+def distances_of(measured: Measured, points: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The records of one scale: its curves beside the paper's `points`, window by window."""
     panel = ["figure", "quantity", "lr", "layer"]
     for (figure, name, _, _), curves in points.groupby(panel, dropna=False, sort=False):
         quantity, all_ours = QUANTITIES[str(name)], measured.curve(str(name))

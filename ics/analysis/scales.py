@@ -33,6 +33,9 @@ PAPERS_OWN: dict[str, dict[str, float | str]] = {
 }
 
 
+SEARCH = "fingerprint_training"
+"""The experiment that trains the set-ups which may be the paper's."""
+
 # What VGG's set-up has that fits the paper's first step (docs/method.md), and others do not.
 FOUND = {"data.scaling": "per_image", "model.init.name": "he_normal_fan_out", "model.head": (512,)}
 
@@ -154,8 +157,9 @@ def _smallness(scale: Scale) -> tuple[bool, float, int]:
 
 @lru_cache(maxsize=16)
 def _of_network(runs: Runs, model: str) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    # A single step, as in the search for the paper's set-up, is no course of training.
-    settings = runs.settings[(runs.settings["model.name"] == model) & (runs.settings["steps"] > 1)]
+    # Neither a single step nor a run of the search for the paper's set-up, which has a table of its own.
+    searched = runs.settings.get("experiment", pd.Series("", runs.settings.index)) == SEARCH
+    settings = runs.settings[(runs.settings["model.name"] == model) & (runs.settings["steps"] > 1) & ~searched]
     return list(_groups(settings, (), ())) if len(settings) else []
 
 
