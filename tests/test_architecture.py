@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "program": {"errors"},
     "shift": set(),
     "nets": {"registry", "errors"},
-    "data": {"registry", "errors"},
+    "data": {"registry", "errors", "files"},
     "quantities": {"shift", "registry", "errors", "tables", "nets"},
     "laboratory": {"nets", "quantities", "shift", "registry", "errors", "tables"},
     "laboratory/figures": {"analysis", "figures", "errors", "files", "tables"},
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "processes": {"errors"},
     "registry": {"errors"},
     "folder": {"errors", "tables"},
-    "tables": set(),
+    "tables": {"errors"},
     "errors": set(),
 }
 

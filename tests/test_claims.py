@@ -19,6 +19,7 @@ from ics.analysis.claims.interval import Estimate, Range, estimate, judge, t_qua
 from ics.analysis.claims.judge import COLUMNS, evaluate
 from ics.analysis.claims.training import SPEED
 from ics.analysis.measured import measured_by
+from ics.analysis.paper import paper_curves
 from ics.analysis.scales import Scale
 
 main = program("claims")
@@ -155,6 +156,9 @@ def test_a_paired_verdict_by_hand(tmp_path: Path) -> None:
     assert row["value_against"] == pytest.approx(60)
     assert row["interval"] == "Student's t, paired by seed"
     assert row["papers_curves"] == "agree"
+    shown = paper_curves("1a", quantity="train_accuracy_percent", lr=0.1)
+    as_far = shown[shown["step"] <= 200].groupby("arm")["value"].mean()  # the runs have 200 steps
+    assert row["papers_as_far"] == pytest.approx(as_far["batch"] - as_far["standard"])
     assert row["rule"].startswith("holds if the whole 95% t-interval over the seeds is at least 0")
     accuracies(tmp_path, "noisy_batch", [0.59, 0.71, 0.60])
     noisy = verdicts(tmp_path, "noisy_nearly_matches_bn", "noisy_beats_standard").set_index("claim")
@@ -308,7 +312,8 @@ def test_copies_of_the_paper_give_the_papers_effects(tmp_path: Path) -> None:
     assert len(shown) > 20
     assert table["papers_own"].eq(1).all()
     assert set(table["verdict"]) <= {"supported", "contradicted", "undecided"}
-    assert shown["effect"].tolist() == pytest.approx(shown["papers_effect"].tolist(), abs=0.02)
+    for column in ("papers_effect", "papers_as_far"):
+        assert shown["effect"].tolist() == pytest.approx(shown[column].tolist(), abs=0.02)
 
 
 # ---- The catalogue ----

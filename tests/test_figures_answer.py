@@ -46,7 +46,7 @@ def test_the_marks_are_the_claims(runs: Runs) -> None:
             mine = claims[(claims["quantity"] == quantity) & claims["effect_is"].str.contains(pair)]
             assert len(mine) == 4 * lines[model]
             log = mine["unit"].iloc[0] == "log10 ratio"
-            for found, column in ((marks(axes, "o"), "effect"), (marks(axes, "D"), "papers_effect")):
+            for found, column in ((marks(axes, "o"), "effect"), (marks(axes, "D"), "papers_as_far")):
                 of = mine if column == "effect" else mine[mine["headline"] == 1]
                 expected = 10 ** of[column] if log else of[column]
                 np.testing.assert_allclose(sorted(found), sorted(expected.dropna()), rtol=1e-12)

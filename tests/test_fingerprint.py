@@ -153,12 +153,12 @@ def test_trained_setups_are_compared_with_the_papers_curves_and_are_no_scale(can
     runs = load_runs(candidates)
     trained = training_distances(runs)
     accuracy = trained[(trained["figure"].str.startswith("2")) & (trained["window"] == "all")]
-    assert set(zip(accuracy["scale_title"].str[:19], accuracy["distance"].round(6), strict=True)) == {
-        ("fully connected 256", 3),
-        ("fully connected 512", -4),
+    assert set(zip(accuracy["scale_title"].str[:32], accuracy["distance"].round(6), strict=True)) == {
+        ("width ×0.25; fully connected 256", 3),
+        ("width ×0.25; fully connected 512", -4),
     }
     lines = to_markdown(first_steps(runs), runs).splitlines()
-    (line,) = [line for line in lines if line.startswith("| fully connected 256;")]
+    (line,) = [line for line in lines if line.startswith("| width ×0.25; fully connected 256;")]
     assert line.split(" | ")[1] == "0.1" and line.split(" | ")[2].startswith("±3.")
     (scale,) = scales_with(runs, "vgg", "training")
     assert scale.runs["run"].tolist() == ["another/seed0"]

@@ -82,6 +82,7 @@ def claim(**changes: object) -> dict[str, object]:
         "verdict": "borne out",
         "papers_curves": "agree",
         "papers_effect": -1.0,
+        "papers_as_far": -1.0,
     }
     return row | changes
 
@@ -94,6 +95,7 @@ def reading(**changes: object) -> dict[str, object]:
 def test_the_table_of_the_shift() -> None:
     rows = [
         claim(),
+        claim(quantity="ics_cosine", unit="cosine", papers_as_far=0.5),
         claim(quantity="ics_relative_l2", holds=0, papers_effect=float("nan"), effect=-1.0),
         claim(data="digits", n=9),  # a check of the machinery, no evidence
         claim(headline=0, n=8),
@@ -102,11 +104,11 @@ def test_the_table_of_the_shift() -> None:
         "VGG somewhere",
         "0.1",
         "×2.00 [×1.00 to ×10.0], n = 3; paper ×0.100: **not reduced**",
-        "–",
+        "0.301 [0 to 1.00], n = 3; paper 0.500, in all −1.00: **not reduced**",
         "×0.100 [×1.00 to ×10.0], n = 3; paper –: **reduced**",
     ]
     assert shift_table(pd.DataFrame(rows)).splitlines()[2:] == [f"| {' | '.join(cells)} |"]
-    assert answer_line(pd.DataFrame(rows)).startswith("**As often as not.** In 1 of the 2 comparisons")
+    assert answer_line(pd.DataFrame(rows)).startswith("**Mostly not.** In 2 of the 3 comparisons")
 
 
 def test_shorter_runs_of_a_setup_are_no_evidence_beside_longer_ones() -> None:

@@ -63,9 +63,8 @@ Two seeds of one set-up are {noise} from one another (median over the pairs).
 
 TRAINED = """## Trained on
 
-The nearest set-ups at half the width for the paper's first 1,000 steps, one seed: the root mean square of their
-distances from the paper's curves, of the standard network's and BatchNorm's. Accuracy is that of a batch before its
-update.
+The nearest set-ups for the paper's first 1,000 steps, one seed: the root mean square of their distances from the
+paper's curves, of the standard network's and BatchNorm's. Accuracy is that of a batch before its update.
 
 """
 
@@ -152,10 +151,11 @@ def training_distances(runs: Runs) -> pd.DataFrame:
         return distance_frame([])
     curves = paper_curves()
     points = curves[(curves["model"] == "vgg") & curves["quantity"].isin(NEAR)]
-    setups = _setups(mine)
+    setups = _setups(mine).merge(mine[["run", "model.width"]], on="run")
     records = []
-    for setup, own in setups.groupby(list(SETUP), sort=False):
-        title = "; ".join(f"{words} {value}" for words, value in zip(SETUP.values(), setup, strict=True))
+    for (width, *setup), own in setups.groupby(["model.width", *SETUP], sort=False):
+        named = (f"{words} {value}" for words, value in zip(SETUP.values(), setup, strict=True))
+        title = "; ".join([f"width ×{width:g}", *named])
         measured = Measured(runs, Scale("", title, mine[mine["run"].isin(own["run"])]))
         records += [{"scale": title, "scale_title": title} | record for record in distances_of(measured, points)]
     return distance_frame(records)

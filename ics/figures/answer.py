@@ -89,9 +89,9 @@ def _find(runs: Runs) -> Iterator[tuple[str, pd.DataFrame]]:
 def _panel(axes: Axes, rows: pd.DataFrame, lines: int) -> None:
     """One measure: a line for each network, a mark for each phase, the paper's number above that of all steps."""
     ratio = QUANTITIES[str(rows["quantity"].iloc[0])].log
-    numbers = rows[["effect", "low", "high", "papers_effect", "claimed_low", "claimed_high"]]
+    numbers = rows[["effect", "low", "high", "papers_as_far", "claimed_low", "claimed_high"]]
     values = rows.assign(**(10**numbers if ratio else numbers))
-    left, right = _limits(values[["effect", "papers_effect"]].to_numpy(), ratio)
+    left, right = _limits(values[["effect", "papers_as_far"]].to_numpy(), ratio)
     if ratio:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 100 else (1,), numticks=4))
@@ -110,7 +110,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, lines: int) -> None:
         axes.hlines(y, row["low"], row["high"], color=colour, linewidth=1.1 if row["headline"] else 0.8)
         axes.plot(row["effect"], y, "o", color=colour, markersize=size)
         if row["headline"]:
-            axes.plot(row["papers_effect"], y - 0.17, **_PAPER)
+            axes.plot(row["papers_as_far"], y - 0.17, **_PAPER)
     axes.set_ylim(lines - 0.45, -0.55)
     axes.set_yticks([line + 0.5 for line in range(lines - 1)], labels=[])
     axes.tick_params(axis="y", length=0)
@@ -144,7 +144,7 @@ def _legend(rows: pd.DataFrame) -> list[Handle]:
         for name, (label, _, colour, size) in PHASES.items()
         if (rows["phase"] == name).any()
     ]
-    return [*phases, handle("paper's curves, all steps", **_PAPER), Patch(color=SHADE, label="reduced")]
+    return [*phases, handle("paper's curves, as many steps", **_PAPER), Patch(color=SHADE, label="reduced")]
 
 
 ANSWER = Figure("answer", "fig3_vgg", _find, _figure, "scale=cpu")

@@ -15,7 +15,7 @@ from ics.analysis.select import select
 from ics.figures.style import ARMS, darker
 from ics.report.runtime import packed
 
-MAX_BYTES = 600_000
+MAX_BYTES = 500_000
 """Of all numbers, packed."""
 
 POINTS = (200, 100, 75, 50, 34, 25, 17)

@@ -48,6 +48,7 @@ COLUMNS = {
     "borne out at this scale (with others), undecided",
     "rule": "by which; written before any result on CIFAR-10",
     "papers_effect": "the same statistic on the paper's own curves, one run",
+    "papers_as_far": "the same on as many of its steps as the runs have",
     "papers_curves": "agree or disagree with the claim by the same rule; not shown: the paper shows no such curve",
     "note": "what else to know: diverged runs, layers that differ from the paper's, why there is no verdict",
     "arm": "the kind of normalisation that the claim is about",
@@ -91,10 +92,10 @@ def without_beginnings(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["n", "steps"]).drop_duplicates(OF_ONE_SETUP, keep="last").sort_index()
 
 
-def _papers_value(claim: Claim) -> float:
-    """The effect on the paper's own curves, all from one figure; nan if it does not show them."""
+def _papers_value(claim: Claim, steps: int) -> float:
+    """The effect on the first steps of the paper's own curves, all from one figure; nan if it does not show them."""
     layers = claim.statistic.layers
-    of_curves = _of_paper(claim.model, claim.statistic.per_layer)
+    of_curves = _of_paper(claim.model, claim.statistic.per_layer, steps)
     shown = {(figure, arm): own for (figure, arm, lr), own in of_curves.items() if math.isclose(lr, claim.lr)}
     for figure in dict.fromkeys(figure for figure, _ in shown) if layers != ALL_LAYERS else ():
         of_arms = [shown.get((figure, arm), {}) for arm in claim.arms]
@@ -105,11 +106,11 @@ def _papers_value(claim: Claim) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _of_paper(model: str, statistic: Statistic) -> _OfLayers:
+def _of_paper(model: str, statistic: Statistic, steps: int) -> _OfLayers:
     """Of the paper's curves: figure, arm, learning rate -> layer -> the statistic; figures in the paper's order."""
     points = select(all_paper_points(), model=PAPERS_NAME[model], quantity=statistic.quantity)
     keys = ["figure", "arm", "lr"]
-    nested = _nested(statistic.of_layers(points, int(PAPERS_OWN[model]["steps"]), keys), keys)
+    nested = _nested(statistic.of_layers(points, steps, keys), keys)
     return {key: nested[key] for figure in points["figure"].unique() for key in nested if key[0] == figure}
 
 
@@ -156,7 +157,7 @@ def _lost(measured: Measured, quantity: str, arm: str, lr: float) -> str:
 
 def _rows(claim: Claim, runs: Runs | None) -> Iterator[dict[str, Any]]:
     statistic = claim.statistic
-    papers = _papers_value(claim)
+    papers = _papers_value(claim, int(PAPERS_OWN[claim.model]["steps"]))
     common = {
         **{name: getattr(claim, name) for name in ("text", "place", "model", "lr", "arm", "against")},
         "claim": claim.name,
@@ -189,6 +190,7 @@ def _verdict(claim: Claim, measured: Measured) -> dict[str, Any]:
     found = estimate(effects.tolist())
     holds = judge(found, claim.holds)
     scale = measured.scale
+    steps = int(scale.runs["steps"].iloc[0])
     return {
         "scale": scale.slug,
         "scale_title": scale.title,
@@ -196,7 +198,8 @@ def _verdict(claim: Claim, measured: Measured) -> dict[str, Any]:
         "data": str(scale.runs["data_label"].iloc[0]),
         "papers_own": int(scale.is_papers_own),
         "setup": scale.setup,
-        "steps": int(scale.runs["steps"].iloc[0]),
+        "steps": steps,
+        "papers_as_far": _papers_value(claim, min(steps, int(PAPERS_OWN[claim.model]["steps"]))),
         "value": numbers[0].mean() if seeds else math.nan,
         "value_against": numbers[1].mean() if seeds and claim.against else math.nan,
         **vars(found),

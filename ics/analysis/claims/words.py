@@ -92,12 +92,15 @@ def found(row: Row) -> str:
 def papers_curves(row: Row) -> str:
     """What the paper's own curves show, with their effect."""
     said = str(row["papers_curves"])
-    return said if pd.isna(row["papers_effect"]) else f"{said}: {papers_effect(row)}"
+    return said if pd.isna(row["papers_effect"]) else f"{said}: {effect(row, 'papers_effect')}"
 
 
 def papers_effect(row: Row) -> str:
-    """The effect on the paper's own curves; a dash where it shows none."""
-    return "–" if pd.isna(row["papers_effect"]) else effect(row, "papers_effect")
+    """The effect on as many steps of the paper's own curves, and on all where it is another; a dash without curves."""
+    if pd.isna(row["papers_effect"]):
+        return "–"
+    whole, as_far = effect(row, "papers_effect"), effect(row, "papers_as_far")
+    return whole if as_far == whole else f"{as_far}, in all {whole}"
 
 
 def statistic(row: Row) -> str:
