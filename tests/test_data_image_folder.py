@@ -104,6 +104,15 @@ def test_images_in_folders_inside_count_and_other_files_are_named(root: Path, ca
     assert "train/cat: 1 files are left out, such as" in caplog.text and "0/film.gif: no images" in caplog.text
 
 
+def test_a_link_back_adds_nothing_and_the_folder_may_be_the_current_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[Path]
+) -> None:
+    (root / "train/cat/again").symlink_to(root / "train/cat", target_is_directory=True)
+    assert len(read(root).train) == 5
+    monkeypatch.chdir(root)
+    assert len(read(Path()).train) == 5 and len(decoded) == 7  # from the cache
+
+
 def test_without_a_home_there_is_no_second_cache(
     root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

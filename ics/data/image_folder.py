@@ -88,11 +88,16 @@ def _classes(root: Path, split: str) -> Classes:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images in a folder and in those inside; hidden files and folders do not count."""
+    """The images in a folder and in those inside, each once; hidden files and folders do not count."""
     images: list[str] = []
     others: list[str] = []
+    seen: set[Path] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (real := Path(place).resolve()) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             if not name.startswith("."):
                 known = name[name.rfind(".") :].lower() in SUFFIXES
@@ -106,8 +111,8 @@ def _images(folder: Path) -> list[Path]:
 
 def _decoded(root: Path, files: list[Path]) -> NDArray[np.uint8]:
     """The decoded images, from the cache where they have not changed since; else decoded, and kept if that can be."""
-    above = len(str(root)) + 1
-    stats = [(str(path)[above:], path.stat()) for path in files]
+    above = len(root.parts)
+    stats = [("/".join(path.parts[above:]), path.stat()) for path in files]
     listing = json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
     key = hashlib.sha256(listing.encode()).hexdigest()
     home = as_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ics"

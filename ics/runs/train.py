@@ -84,10 +84,12 @@ class Training:
     def _try_model(self) -> None:
         """Refuse a network that does not take the data, or gives what the loss does not take."""
         x = self.dataset.transform(self.dataset.train.inputs[:2])
+        modes = {module: module.training for module in self.model.modules()}
         self.model.eval()
         with torch.no_grad():
             given, wanted = self.model(x), (len(x), self.dataset.outputs)
-        self.model.train()
+        for module, training in modes.items():
+            module.training = training
         if not isinstance(given, Tensor) or given.shape != wanted:
             kind = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
             raise UserError(
