@@ -176,8 +176,9 @@ def find_runs(root: Path) -> list[RunFolder]:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's, which may have lost some of its files."""
-    packed = (folder / PACKED).exists()
-    return any((folder / file).exists() for file in (CONFIG, STATUS, *([] if packed else [TABLES])))
+    if (folder / CONFIG).exists() or (folder / STATUS).exists():
+        return True
+    return (folder / TABLES).exists() and not (folder / PACKED).exists()
 
 
 def packed_home(path: Path) -> Path | None:

@@ -67,6 +67,7 @@ class Dataset:
                 sound = sound and int(targets.min()) >= 0 and int(targets.max()) < self.outputs
             if not sound:
                 found = f"{str(targets.dtype)[6:]} {tuple(targets.shape)} for {len(split)} samples"
+                found += f", from {targets.min():g} to {targets.max():g}" if targets.numel() else ""
                 raise UserError(f"the {name} split of {self.label} needs {wanted}; its targets are {found}")
 
     @property

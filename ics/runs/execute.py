@@ -19,8 +19,6 @@ from ics.runs.train import Training
 from ics.shift import ProbeError
 from ics.tables import to_json
 
-_FULL = (MemoryError, torch.OutOfMemoryError)
-
 
 def run(
     config: RunConfig, folder: Path, command: Sequence[str] = (), overwrite: bool = False, name: str | None = None
@@ -138,7 +136,8 @@ def _told(building: bool = False) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError | RuntimeError) and (type(error) in _FULL or "allocate" in str(error)):
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if full or (isinstance(error, RuntimeError) and "allocate" in str(error)):
             first_line = str(error).partition("\n")[0]
             raise UserError(f"not enough memory ({first_line}); take a smaller network or batch_size") from error
         if building:

@@ -77,11 +77,12 @@ class Recorder:
             UserError: their columns or kinds are not the table's, or two rows have one key.
         """
         schema, given = self._tables[table], list(rows)
-        self._append(table, [schema.format(row) for row in given])
+        lines = [schema.format(row) for row in given]
         keys = [tuple(row[name] for name in schema.key) for row in given]
         if len({*keys}) < len(keys):
             twice = ", ".join(map(str, Counter(keys).most_common(1)[0][0]))
             raise UserError(f"table {table!r} got two rows for {', '.join(schema.key)} {twice}")
+        self._append(table, lines)
         for name in (column.name for column in schema.columns if column.kind == "float" and not column.nan):
             for row in given:
                 if not math.isfinite(row[name]):

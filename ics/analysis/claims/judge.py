@@ -92,10 +92,10 @@ def without_beginnings(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["n", "steps"]).drop_duplicates(OF_ONE_SETUP, keep="last").sort_index()
 
 
-def _papers_value(claim: Claim, steps: int) -> float:
+def _papers_value(claim: Claim, steps: float = math.inf) -> float:
     """The effect on the first steps of the paper's own curves, all from one figure; nan if it does not show them."""
     layers = claim.statistic.layers
-    of_curves = _of_paper(claim.model, claim.statistic.per_layer, steps)
+    of_curves = _of_paper(claim.model, claim.statistic.per_layer, min(steps, PAPERS_OWN[claim.model]["steps"]))
     shown = {(figure, arm): own for (figure, arm, lr), own in of_curves.items() if math.isclose(lr, claim.lr)}
     for figure in dict.fromkeys(figure for figure, _ in shown) if layers != ALL_LAYERS else ():
         of_arms = [shown.get((figure, arm), {}) for arm in claim.arms]
@@ -157,7 +157,7 @@ def _lost(measured: Measured, quantity: str, arm: str, lr: float) -> str:
 
 def _rows(claim: Claim, runs: Runs | None) -> Iterator[dict[str, Any]]:
     statistic = claim.statistic
-    papers = _papers_value(claim, int(PAPERS_OWN[claim.model]["steps"]))
+    papers = _papers_value(claim)
     common = {
         **{name: getattr(claim, name) for name in ("text", "place", "model", "lr", "arm", "against")},
         "claim": claim.name,
@@ -199,7 +199,7 @@ def _verdict(claim: Claim, measured: Measured) -> dict[str, Any]:
         "papers_own": int(scale.is_papers_own),
         "setup": scale.setup,
         "steps": steps,
-        "papers_as_far": _papers_value(claim, min(steps, int(PAPERS_OWN[claim.model]["steps"]))),
+        "papers_as_far": _papers_value(claim, steps),
         "value": numbers[0].mean() if seeds else math.nan,
         "value_against": numbers[1].mean() if seeds and claim.against else math.nan,
         **vars(found),
